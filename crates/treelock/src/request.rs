@@ -1,0 +1,524 @@
+//! Requests, and their expansion into claims.
+//!
+//! A request is a set of roots, each to read or to write. What the lock table works with are its
+//! *claims*: one joined [`Mode`] per node, for every root and every ancestor of one. Roots below a
+//! wider root of the same request claim nothing of their own.
+//!
+//! Claims are kept as *chains*, one per root: the run of nodes from the first one that no earlier
+//! chain has, down to the root itself. The first chain begins at the tree's root, and a chain comes
+//! after the one it hangs on.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use crate::{
+    mode::Mode,
+    node::{Node, NodeError, ToNode},
+};
+
+/// What a request does with a sub-tree.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::Access;
+///
+/// assert!(!Access::Read.conflicts(Access::Read));
+/// assert_eq!(Access::Write.to_string(), "write");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+pub enum Access {
+    /// Shared: others may read too, nobody may write.
+    Read,
+    /// Exclusive: nobody else may read or write.
+    Write,
+}
+
+impl Access {
+    /// Returns whether two requests that want this and that of one node cannot both have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Access;
+    /// assert!(Access::Read.conflicts(Access::Write));
+    /// ```
+    #[must_use]
+    pub const fn conflicts(self, other: Access) -> bool {
+        matches!(self, Access::Write) || matches!(other, Access::Write)
+    }
+
+    pub(crate) const fn mode(self) -> Mode {
+        match self {
+            Access::Read => Mode::Shared,
+            Access::Write => Mode::Exclusive,
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Access::Read => "read",
+            Access::Write => "write",
+        })
+    }
+}
+
+/// A set of roots to read or write: everything that one lock covers, asked for as a whole.
+///
+/// Built once, then immutable: use it again, and from many tasks at once, at no further cost. One
+/// request never conflicts with itself, however its roots overlap. A request with no roots is legal
+/// and is granted at once.
+///
+/// Two requests conflict iff some root of one is, or lies above or below, some root of the other, and
+/// at least one of these two is a write.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::Request;
+///
+/// let copy = Request::new().read("templates")?.write("sites/blog")?.label("new-site");
+/// assert_eq!(copy.to_string(), "read /templates, write /sites/blog");
+/// # Ok::<(), treelock::NodeError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Request(Roots);
+
+/// The common request, one root and no label, needs no allocation of its own.
+#[derive(Clone, Default)]
+enum Roots {
+    #[default]
+    None,
+    One(Node, Access),
+    Many(Arc<Many>),
+}
+
+#[derive(Clone, Default)]
+struct Many {
+    roots: Vec<(Access, Node)>,
+    label: Option<Arc<str>>,
+    claims: OnceLock<Expanded>,
+}
+
+impl Request {
+    /// Returns a request with no roots.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// assert_eq!(Request::new().roots().count(), 0);
+    /// ```
+    #[must_use]
+    pub fn new() -> Request {
+        Request::default()
+    }
+
+    /// Adds a sub-tree to read; returns the request with it.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if `root` names no node, as the empty string does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// let request = Request::new().read("templates")?;
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[inline]
+    pub fn read(self, root: impl ToNode) -> Result<Request, NodeError> {
+        Ok(self.with(Access::Read, root.to_node()?))
+    }
+
+    /// Adds a sub-tree to write; returns the request with it.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if `root` names no node, as the empty string does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// let rename = Request::new().write("photos/2024")?.write("archive/2024")?;
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[inline]
+    pub fn write(self, root: impl ToNode) -> Result<Request, NodeError> {
+        Ok(self.with(Access::Write, root.to_node()?))
+    }
+
+    /// Adds a root that is a node already, which cannot fail; returns the request with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Access, Node, Request};
+    /// let everything = Request::new().with(Access::Write, Node::root());
+    /// assert_eq!(everything.to_string(), "write /");
+    /// ```
+    #[must_use = "a request asks for nothing until a lock acquires it"]
+    #[inline]
+    pub fn with(self, access: Access, root: Node) -> Request {
+        match self.0 {
+            Roots::None => Request(Roots::One(root, access)),
+            roots => Request(roots).edit(|many| many.roots.push((access, root))),
+        }
+    }
+
+    /// Names who asks, for [`Blocked`](crate::Blocked) and [`Snapshot`](crate::Snapshot); returns the
+    /// request with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// let request = Request::new().write("photos")?.label("import-7");
+    /// assert_eq!(request.get_label(), Some("import-7"));
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use = "a request asks for nothing until a lock acquires it"]
+    pub fn label(self, label: impl Into<Arc<str>>) -> Request {
+        let label = label.into();
+        self.edit(|many| many.label = Some(label))
+    }
+
+    /// Returns the label, if one was given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// assert_eq!(Request::new().get_label(), None);
+    /// ```
+    #[must_use]
+    pub fn get_label(&self) -> Option<&str> {
+        match &self.0 {
+            Roots::Many(many) => many.label.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the roots as they were given, each with its access.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Access, Request};
+    /// let request = Request::new().read("a")?;
+    /// let (access, node) = request.roots().next().unwrap();
+    /// assert_eq!((access, node.to_string()), (Access::Read, "/a".into()));
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    pub fn roots(&self) -> impl Iterator<Item = (Access, &Node)> {
+        let (one, many) = match &self.0 {
+            Roots::None => (None, &[][..]),
+            Roots::One(node, access) => (Some((*access, node)), &[][..]),
+            Roots::Many(many) => (None, &many.roots[..]),
+        };
+        one.into_iter().chain(many.iter().map(|(access, node)| (*access, node)))
+    }
+
+    /// Returns a root of `other` that conflicts with a root of this request, and that root of this
+    /// one: why the two cannot both be held, or `None` if they can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// let reader = Request::new().read("a")?;
+    /// let writer = Request::new().write("a/b")?;
+    /// assert!(reader.conflict(&writer).is_some());
+    /// assert!(reader.conflict(&reader).is_none());
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use]
+    pub fn conflict<'a>(&'a self, other: &'a Request) -> Option<Conflict<'a>> {
+        self.roots().find_map(|(access, node)| {
+            other.roots().find_map(|(its_access, its_node)| {
+                let meet = node.contains(its_node) || its_node.contains(node);
+                (meet && access.conflicts(its_access))
+                    .then_some(Conflict { own: (access, node), other: (its_access, its_node) })
+            })
+        })
+    }
+
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        match &self.0 {
+            Roots::None => Claims::None,
+            Roots::One(node, access) => Claims::One(node, access.mode()),
+            Roots::Many(many) => Claims::Many(many.claims.get_or_init(|| expand(&many.roots))),
+        }
+    }
+
+    fn edit(self, change: impl FnOnce(&mut Many)) -> Request {
+        let mut many = match self.0 {
+            Roots::None => Arc::default(),
+            Roots::One(node, access) => {
+                Arc::new(Many { roots: vec![(access, node)], ..Many::default() })
+            }
+            Roots::Many(many) => many,
+        };
+        let edited = Arc::make_mut(&mut many);
+        change(edited);
+        edited.claims = OnceLock::new();
+        Request(Roots::Many(many))
+    }
+}
+
+/// Two roots of two requests that cannot both be held. See [`Request::conflict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict<'a> {
+    /// The root of the request that was asked.
+    pub own: (Access, &'a Node),
+    /// The root of the other request.
+    pub other: (Access, &'a Node),
+}
+
+/// The roots, in the order in which they were given: `read /a, write /b`.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (access, node)) in self.roots().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{access} {node}")?;
+        }
+        if self.roots().next().is_none() {
+            f.write_str("nothing")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({self}")?;
+        if let Some(label) = self.get_label() {
+            write!(f, "; {label:?}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Any number of roots at once.
+///
+/// ```
+/// # use treelock::{Access, Node, Request};
+/// let days: Request = ["mon", "tue"]
+///     .iter()
+///     .map(|day| Ok((Access::Write, day.parse::<Node>()?)))
+///     .collect::<Result<_, treelock::NodeError>>()?;
+/// assert_eq!(days.to_string(), "write /mon, write /tue");
+/// # Ok::<(), treelock::NodeError>(())
+/// ```
+impl FromIterator<(Access, Node)> for Request {
+    fn from_iter<I: IntoIterator<Item = (Access, Node)>>(roots: I) -> Request {
+        roots.into_iter().fold(Request::new(), |request, (access, node)| request.with(access, node))
+    }
+}
+
+/// The claims of a request, numbered from 0 on, chain by chain.
+#[derive(Clone, Copy)]
+pub(crate) enum Claims<'a> {
+    None,
+    One(&'a Node, Mode),
+    Many(&'a Expanded),
+}
+
+/// The claims that one root adds: at its prefixes from some depth on.
+#[derive(Clone, Copy)]
+pub(crate) struct Chain<'a> {
+    pub(crate) node: &'a Node,
+    /// The depth of the chain's first claim; the last one's is the depth of the node.
+    depth: usize,
+    /// The number of the chain's first claim.
+    first: usize,
+}
+
+impl Chain<'_> {
+    /// The depths of the chain's claims and their numbers, from the deepest up.
+    #[inline]
+    pub(crate) fn upwards(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let Chain { depth: top, first, .. } = *self;
+        (top..=self.node.depth()).rev().map(move |depth| (depth, first + (depth - top)))
+    }
+}
+
+impl<'a> Claims<'a> {
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Claims::None => 0,
+            Claims::One(node, _) => node.depth() + 1,
+            Claims::Many(expanded) => expanded.modes.len(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn mode(self, claim: usize) -> Mode {
+        match self {
+            Claims::None => unreachable!("no roots, no claims"),
+            Claims::One(node, mode) if claim == node.depth() => mode,
+            Claims::One(_, mode) => mode.intention(),
+            Claims::Many(expanded) => expanded.modes[claim],
+        }
+    }
+
+    #[inline]
+    pub(crate) fn chains(self) -> usize {
+        match self {
+            Claims::None => 0,
+            Claims::One(..) => 1,
+            Claims::Many(expanded) => expanded.chains.len(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn chain(self, i: usize) -> Chain<'a> {
+        match self {
+            Claims::None => unreachable!("no roots, no chains"),
+            Claims::One(node, _) => Chain { node, depth: 0, first: 0 },
+            Claims::Many(expanded) => {
+                let Link { node, depth, first } = &expanded.chains[i];
+                Chain { node, depth: *depth, first: *first }
+            }
+        }
+    }
+}
+
+/// The claims of a request with several roots.
+#[derive(Clone)]
+pub(crate) struct Expanded {
+    modes: Vec<Mode>,
+    chains: Vec<Link>,
+}
+
+/// A [`Chain`] that owns its node.
+#[derive(Clone)]
+struct Link {
+    node: Node,
+    depth: usize,
+    first: usize,
+}
+
+/// Expand roots into claims, joined per node.
+fn expand(roots: &[(Access, Node)]) -> Expanded {
+    let mut modes: Vec<Mode> = Vec::new();
+    let mut chains: Vec<Link> = Vec::new();
+    let mut path: Vec<usize> = Vec::new(); // the claims from the tree's root to the last root
+    for (access, node) in widest(roots) {
+        let intention = access.mode().intention();
+        path.truncate(chains.last().map_or(0, |last| last.node.shared_depth(node) + 1));
+        for claim in &path {
+            modes[*claim] = modes[*claim].join(intention);
+        }
+        chains.push(Link { node: node.clone(), depth: path.len(), first: modes.len() });
+        while path.len() <= node.depth() {
+            path.push(modes.len());
+            modes.push(intention);
+        }
+        let own = path[node.depth()];
+        modes[own] = modes[own].join(access.mode());
+    }
+    Expanded { modes, chains }
+}
+
+/// The roots that no other root covers, sorted, each node once.
+fn widest(roots: &[(Access, Node)]) -> Vec<(Access, &Node)> {
+    let mut sorted: Vec<_> = roots.iter().map(|(access, node)| (*access, node)).collect();
+    // An ancestor comes first, and of equal nodes the write: what covers comes before the covered.
+    sorted.sort_by(|(a, a_node), (b, b_node)| a_node.cmp(b_node).then(b.cmp(a)));
+    let mut above: Vec<(Access, &Node)> = Vec::new();
+    sorted.retain(|&(access, node)| {
+        while above.last().is_some_and(|(_, top)| !top.contains(node)) {
+            above.pop();
+        }
+        let covered = above.iter().any(|(wider, _)| *wider >= access);
+        if !covered {
+            above.push((access, node));
+        }
+        !covered
+    });
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(roots: &[(Access, &str)]) -> Vec<(String, Mode)> {
+        let roots: Vec<_> = roots.iter().map(|(a, text)| (*a, text.parse().unwrap())).collect();
+        let request: Request = roots.into_iter().collect();
+        let claims = request.claims();
+        let mut named = vec![None; claims.len()];
+        for chain in (0..claims.chains()).map(|i| claims.chain(i)) {
+            for (depth, claim) in chain.upwards() {
+                let known = named[claim].replace(chain.node.prefix(depth).to_string());
+                assert_eq!(known, None, "claim {claim} stands in two chains");
+            }
+        }
+        let name = |name: Option<String>| name.expect("every claim stands in a chain");
+        named.into_iter().enumerate().map(|(i, named)| (name(named), claims.mode(i))).collect()
+    }
+
+    fn expect(roots: &[(Access, &str)], expected: &[(&str, Mode)]) {
+        let expected: Vec<_> = expected.iter().map(|(n, m)| (n.to_string(), *m)).collect();
+        assert_eq!(claims(roots), expected);
+    }
+
+    use Access::{Read, Write};
+    use Mode::{
+        Exclusive as X, IntentionExclusive as IX, IntentionShared as IS, Shared as S,
+        SharedIntentionExclusive as SIX,
+    };
+
+    #[test]
+    fn one_root() {
+        expect(&[], &[]);
+        expect(&[(Write, "/")], &[("/", X)]);
+        expect(&[(Read, "a/b")], &[("/", IS), ("/a", IS), ("/a/b", S)]);
+    }
+
+    #[test]
+    fn a_read_with_a_write_below_is_six() {
+        let expected = [("/", IX), ("/a", SIX), ("/a/b", X)];
+        expect(&[(Read, "a"), (Write, "a/b")], &expected);
+        expect(&[(Write, "a/b"), (Read, "a")], &expected);
+    }
+
+    #[test]
+    fn covered_roots_claim_nothing() {
+        expect(
+            &[(Write, "a"), (Read, "a"), (Write, "a/b"), (Read, "a/b/c")],
+            &[("/", IX), ("/a", X)],
+        );
+        expect(&[(Read, "a/b"), (Read, "a"), (Read, "a")], &[("/", IS), ("/a", S)]);
+    }
+
+    #[test]
+    fn chains_hang_on_what_they_share() {
+        expect(
+            &[(Write, "a/b/c"), (Read, "a/b/d"), (Read, "e"), (Read, "a-b")],
+            &[
+                ("/", IX),
+                ("/a", IX),
+                ("/a/b", IX),
+                ("/a/b/c", X),
+                ("/a/b/d", S),
+                ("/a-b", S),
+                ("/e", S),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_root_with_others() {
+        expect(&[(Read, "/"), (Write, "a")], &[("/", SIX), ("/a", X)]);
+    }
+}

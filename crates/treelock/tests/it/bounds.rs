@@ -1,0 +1,48 @@
+//! What every public type can do, pinned at compile time.
+
+use std::{error::Error, fmt::Debug, hash::Hash, panic::UnwindSafe};
+
+use treelock::{
+    Access, Acquire, Blocked, Entry, Guard, Node, NodeError, Request, Root, Snapshot, State, TreeLock,
+};
+
+fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
+fn value<T: Clone + PartialEq>() {}
+fn error<T: Error + Send + Sync + 'static>() {}
+fn key<T: Ord + Hash + Clone>() {}
+fn survives_panics<T: UnwindSafe>() {}
+
+/// C11, C13: everything may go to any thread and be kept for any time.
+#[test]
+fn auto_traits() {
+    free::<Access>();
+    free::<Acquire>();
+    free::<Blocked>();
+    free::<Entry>();
+    free::<Guard>();
+    free::<Node>();
+    free::<NodeError>();
+    free::<Request>();
+    free::<Root>();
+    free::<Snapshot>();
+    free::<State>();
+    free::<TreeLock>();
+    value::<Snapshot>();
+    value::<Blocked>();
+    error::<Blocked>();
+    error::<NodeError>();
+    key::<Node>();
+    survives_panics::<Guard>();
+    survives_panics::<TreeLock>();
+}
+
+/// What an uncontended lock costs in memory stands on these.
+#[test]
+fn sizes() {
+    let word = size_of::<usize>();
+    assert_eq!(size_of::<Guard>(), 2 * word);
+    assert_eq!(size_of::<TreeLock>(), word);
+    assert_eq!(size_of::<Node>(), 2 * word);
+    assert_eq!(size_of::<Request>(), 3 * word);
+    assert_eq!(size_of::<Option<Guard>>(), size_of::<Guard>());
+}

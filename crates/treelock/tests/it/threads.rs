@@ -1,0 +1,166 @@
+//! Several threads at once. Every snapshot is one moment, so rule C1 can be checked in any of them: a
+//! request holds iff no earlier live request conflicts with it. And what the lock guards is watched
+//! without asking the lock.
+
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use treelock::{Guard, Snapshot, State, TreeLock};
+
+use super::model::{Root, Task, conflict, request};
+
+const THREADS: usize = 4;
+const ROUNDS: usize = 40;
+const OPERATIONS: usize = 400;
+
+/// The places that are guarded: readers count up, a writer sets -1.
+const PLACES: [[&str; 2]; 6] =
+    [["a", "x"], ["a", "y"], ["b", "x"], ["b", "y"], ["c", "x"], ["c", "y"]];
+
+struct Guarded([AtomicI32; 6]);
+
+impl Guarded {
+    fn covered(roots: &[Root]) -> impl Iterator<Item = (usize, bool)> {
+        PLACES.iter().enumerate().filter_map(|(i, place)| {
+            let over = roots.iter().filter(|root| place.starts_with(&root.path));
+            over.map(|root| root.write).reduce(|a, b| a || b).map(|write| (i, write))
+        })
+    }
+
+    fn enter(&self, roots: &[Root]) {
+        for (i, write) in Guarded::covered(roots) {
+            if write {
+                let free = self.0[i].compare_exchange(0, -1, Ordering::SeqCst, Ordering::SeqCst);
+                assert_eq!(free, Ok(0), "a writer met somebody at {:?}", PLACES[i]);
+            } else {
+                let before = self.0[i].fetch_add(1, Ordering::SeqCst);
+                assert!(before >= 0, "a reader met a writer at {:?}", PLACES[i]);
+            }
+        }
+    }
+
+    fn exit(&self, roots: &[Root]) {
+        for (i, write) in Guarded::covered(roots) {
+            self.0[i].fetch_add(if write { 1 } else { -1 }, Ordering::SeqCst);
+        }
+    }
+}
+
+fn check(snapshot: &Snapshot) {
+    let roots = |entry: &treelock::Entry| -> Vec<Root> {
+        let path = |node: &treelock::Node| {
+            let text = |part: &[u8]| ["a", "b", "c", "x", "y"].into_iter().find(|t| t.as_bytes() == part);
+            node.components().map(|part| text(part).expect("a component of ours")).collect()
+        };
+        let root = |root: &treelock::Root| Root {
+            write: root.access == treelock::Access::Write,
+            path: path(&root.node),
+        };
+        entry.roots.iter().map(root).collect()
+    };
+    for (i, entry) in snapshot.entries.iter().enumerate() {
+        let own = roots(entry);
+        let free = !snapshot.entries[..i].iter().any(|earlier| conflict(&roots(earlier), &own));
+        assert_eq!(entry.state == State::Held, free, "rule C1 at #{}\n{snapshot}", entry.ticket);
+    }
+}
+
+fn random_roots(runner: &mut TestRunner) -> Vec<Root> {
+    use proptest::{collection::vec, sample::select};
+    let path = (0..=2usize, select(&["a", "b", "c"][..]), select(&["x", "y"][..]))
+        .prop_map(|(depth, top, leaf)| [top, leaf][..depth].to_vec());
+    let root = (proptest::bool::weighted(0.4), path).prop_map(|(write, path)| Root { write, path });
+    vec(root, 1..=3).new_tree(runner).expect("nothing is filtered").current()
+}
+
+fn random(runner: &mut TestRunner, below: u32) -> u32 {
+    (0..below).new_tree(runner).expect("nothing is filtered").current()
+}
+
+/// One operation: ask in a random way, perhaps give up, hold for a moment.
+fn operate(lock: &TreeLock, guarded: &Guarded, runner: &mut TestRunner) {
+    let roots = random_roots(runner);
+    let request = request(&roots);
+    let use_it = |guard: Guard| {
+        guarded.enter(&roots);
+        thread::yield_now();
+        guarded.exit(&roots);
+        drop(guard);
+    };
+    match random(runner, 5) {
+        0 => use_it(lock.acquire_blocking(&request)),
+        1 => lock.try_acquire(&request).map_or_else(|_| (), use_it),
+        2 => {
+            let timeout = Duration::from_micros(u64::from(random(runner, 200)));
+            lock.acquire_timeout(&request, timeout).map_or_else(|_| (), use_it);
+        }
+        // A future that is given up after some polls, perhaps granted and not yet seen.
+        3 => {
+            let mut task = Task::new(lock.acquire(&request));
+            for _ in 0..random(runner, 4) {
+                if let Some(guard) = task.poll() {
+                    return use_it(guard);
+                }
+                thread::yield_now();
+            }
+        }
+        _ => {
+            let mut task = Task::new(lock.acquire(&request));
+            let guard = loop {
+                match task.poll() {
+                    Some(guard) => break guard,
+                    None => thread::yield_now(),
+                }
+            };
+            use_it(guard);
+        }
+    }
+}
+
+#[test]
+fn many_threads_keep_the_rule_at_every_moment() {
+    let lock = TreeLock::new();
+    let guarded = Guarded(Default::default());
+    let rest = Barrier::new(THREADS);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut snapshots = 0;
+            while !done.load(Ordering::SeqCst) {
+                check(&lock.snapshot());
+                snapshots += 1;
+                thread::yield_now();
+            }
+            snapshots
+        });
+        let workers = (0..THREADS).map(|i| {
+            let (lock, guarded, rest) = (&lock, &guarded, &rest);
+            scope.spawn(move || {
+                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[i as u8; 32]);
+                let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+                for _ in 0..ROUNDS {
+                    (0..OPERATIONS).for_each(|_| operate(lock, guarded, &mut runner));
+                    if rest.wait().is_leader() {
+                        let left = lock.snapshot();
+                        assert!(left.entries.is_empty(), "left behind at rest:\n{left}");
+                    }
+                    rest.wait();
+                }
+            })
+        });
+        let results: Vec<_> = workers.collect::<Vec<_>>().into_iter().map(|w| w.join()).collect();
+        done.store(true, Ordering::SeqCst);
+        assert!(watcher.join().expect("the watcher saw the rule broken") > 0);
+        results.into_iter().for_each(|result| result.expect("a worker saw the rule broken"));
+    });
+}
