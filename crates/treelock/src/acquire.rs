@@ -123,10 +123,10 @@ impl TreeLock {
     pub fn try_acquire(&self, request: &Request) -> Result<Guard, Blocked> {
         let request = request.clone();
         let (id, failed) = self.shared.table(|table| {
-            let id = table.enqueue(request);
+            let (id, _) = table.enqueue(request);
             let blocked = table.why_waiting(id);
             // It was the last in every queue, so nobody waits for it and nobody is granted.
-            (id, blocked.map(|blocked| (blocked, table.leave(id, &mut Granted::new()))))
+            (id, blocked.map(|blocked| (blocked, table.leave(id, &mut Granted::default()))))
         });
         match failed {
             None => Ok(self.granted(id)),

@@ -46,10 +46,7 @@ impl Turn {
     /// Take a place in the order of arrival. Returns it, and whether it is granted at once.
     #[inline]
     pub(crate) fn ask(shared: Arc<Shared>, request: Request) -> (Turn, bool) {
-        let (id, granted) = shared.table(|table| {
-            let id = table.enqueue(request);
-            (id, table.is_granted(id))
-        });
+        let (id, granted) = shared.table(|table| table.enqueue(request));
         let turn = Turn { shared, id };
         if !granted {
             event::waiting(|| turn.request());
@@ -58,7 +55,7 @@ impl Turn {
     }
 
     fn request(&self) -> Request {
-        self.shared.table(|table| table.live(self.id).request().clone())
+        self.shared.table(|table| table.request(self.id).clone())
     }
 
     /// Have `waker` called when the request is granted. Returns whether it is granted already.
@@ -92,9 +89,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut granted = Granted::new();
+        let mut granted = Granted::default();
         let left = self.shared.table(|table| table.leave(self.id, &mut granted));
-        event::released(|| left.request().clone());
+        event::released(|| left.clone());
         if !granted.is_empty() {
             wake_all(granted);
         }
@@ -105,7 +102,7 @@ impl Drop for Turn {
 /// panic goes on when all are, unless one is under way already.
 fn wake_all(granted: Granted) {
     let mut panicked = None;
-    for waker in granted {
+    for waker in granted.into_wakers() {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             panicked.get_or_insert(payload);
         }

@@ -339,19 +339,40 @@ pub(crate) struct Chain<'a> {
     depth: usize,
     /// The number of the chain's first claim.
     first: usize,
+    modes: Modes<'a>,
 }
 
-impl Chain<'_> {
-    /// The depths of the chain's claims and their numbers, from the deepest up.
-    #[inline]
-    pub(crate) fn upwards(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let Chain { depth: top, first, .. } = *self;
-        (top..=self.node.depth()).rev().map(move |depth| (depth, first + (depth - top)))
+#[derive(Clone, Copy)]
+enum Modes<'a> {
+    /// One root alone: its own mode, and the intention on all above.
+    Alone(Mode),
+    /// Of all claims of the request.
+    Joined(&'a [Mode]),
+}
+
+impl<'a> Chain<'a> {
+    /// The only chain of a request.
+    #[inline(always)]
+    pub(crate) fn alone(node: &'a Node, mode: Mode) -> Chain<'a> {
+        Chain { node, depth: 0, first: 0, modes: Modes::Alone(mode) }
+    }
+
+    /// The chain's claims from the deepest up: their numbers and modes.
+    #[inline(always)]
+    pub(crate) fn upwards(self) -> impl Iterator<Item = (usize, Mode)> + use<'a> {
+        let end = self.first + self.node.depth() + 1 - self.depth;
+        (self.first..end).rev().map(move |claim| {
+            let mode = match self.modes {
+                Modes::Alone(mode) if claim + 1 == end => mode,
+                Modes::Alone(mode) => mode.intention(),
+                Modes::Joined(modes) => modes[claim],
+            };
+            (claim, mode)
+        })
     }
 }
 
 impl<'a> Claims<'a> {
-    #[inline]
     pub(crate) fn len(self) -> usize {
         match self {
             Claims::None => 0,
@@ -360,7 +381,6 @@ impl<'a> Claims<'a> {
         }
     }
 
-    #[inline]
     pub(crate) fn mode(self, claim: usize) -> Mode {
         match self {
             Claims::None => unreachable!("no roots, no claims"),
@@ -370,25 +390,14 @@ impl<'a> Claims<'a> {
         }
     }
 
-    #[inline]
-    pub(crate) fn chains(self) -> usize {
-        match self {
-            Claims::None => 0,
-            Claims::One(..) => 1,
-            Claims::Many(expanded) => expanded.chains.len(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn chain(self, i: usize) -> Chain<'a> {
-        match self {
-            Claims::None => unreachable!("no roots, no chains"),
-            Claims::One(node, _) => Chain { node, depth: 0, first: 0 },
-            Claims::Many(expanded) => {
-                let Link { node, depth, first } = &expanded.chains[i];
-                Chain { node, depth: *depth, first: *first }
-            }
-        }
+    /// The chains, each after the one it hangs on.
+    pub(crate) fn chains(self) -> impl Iterator<Item = Chain<'a>> {
+        let (one, many) = match self {
+            Claims::None => (None, None),
+            Claims::One(node, mode) => (Some(Chain::alone(node, mode)), None),
+            Claims::Many(expanded) => (None, Some(expanded)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(Expanded::chains))
     }
 }
 
@@ -397,6 +406,19 @@ impl<'a> Claims<'a> {
 pub(crate) struct Expanded {
     modes: Vec<Mode>,
     chains: Vec<Link>,
+}
+
+impl Expanded {
+    /// The chains, each after the one it hangs on.
+    pub(crate) fn chains(&self) -> impl DoubleEndedIterator<Item = Chain<'_>> + ExactSizeIterator {
+        let modes = Modes::Joined(&self.modes);
+        self.chains.iter().map(move |Link { node, depth, first }| Chain {
+            node,
+            depth: *depth,
+            first: *first,
+            modes,
+        })
+    }
 }
 
 /// A [`Chain`] that owns its node.
@@ -457,14 +479,15 @@ mod tests {
         let request: Request = roots.into_iter().collect();
         let claims = request.claims();
         let mut named = vec![None; claims.len()];
-        for chain in (0..claims.chains()).map(|i| claims.chain(i)) {
-            for (depth, claim) in chain.upwards() {
-                let known = named[claim].replace(chain.node.prefix(depth).to_string());
+        for chain in claims.chains() {
+            let mut depth = chain.node.depth();
+            for (claim, mode) in chain.upwards() {
+                let known = named[claim].replace((chain.node.prefix(depth).to_string(), mode));
                 assert_eq!(known, None, "claim {claim} stands in two chains");
+                depth = depth.saturating_sub(1);
             }
         }
-        let name = |name: Option<String>| name.expect("every claim stands in a chain");
-        named.into_iter().enumerate().map(|(i, named)| (name(named), claims.mode(i))).collect()
+        named.into_iter().map(|named| named.expect("every claim stands in a chain")).collect()
     }
 
     fn expect(roots: &[(Access, &str)], expected: &[(&str, Mode)]) {

@@ -186,7 +186,6 @@ struct Earliest(HashMap<Node, [Option<u64>; Mode::COUNT]>);
 impl Earliest {
     /// Enter a request; returns the ticket of the earliest one that conflicts with it.
     fn enter(&mut self, ticket: u64, request: &Request) -> Option<u64> {
-        let claims = request.claims();
         let mut found: Option<u64> = None;
         let mut visit = |node: Node, mode: Mode| {
             let first = self.0.entry(node).or_default();
@@ -194,9 +193,11 @@ impl Earliest {
             found = found.into_iter().chain(conflicting).min();
             first[mode as usize].get_or_insert(ticket);
         };
-        for chain in (0..claims.chains()).map(|i| claims.chain(i)) {
-            for (depth, claim) in chain.upwards() {
-                visit(chain.node.prefix(depth), claims.mode(claim));
+        for chain in request.claims().chains() {
+            let mut depth = chain.node.depth();
+            for (_, mode) in chain.upwards() {
+                visit(chain.node.prefix(depth), mode);
+                depth = depth.saturating_sub(1);
             }
         }
         found

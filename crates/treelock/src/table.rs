@@ -48,13 +48,12 @@
 use std::{collections::VecDeque, task::Waker, time::Instant};
 
 use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use crate::{
     arena::Arena,
     mode::{Mode, ModeSet},
     node::Node,
-    request::Request,
+    request::{Chain, Claims, Request},
     snapshot::{Blocked, Root, Sighting, State},
 };
 
@@ -72,10 +71,37 @@ const NONE: u32 = u32::MAX;
 
 /// Wakers of the requests that a step granted, in the order of granting. To be woken when the table's
 /// mutex is free again (C9).
-pub(crate) type Granted = SmallVec<[Waker; 4]>;
+#[derive(Default)]
+pub(crate) struct Granted {
+    /// The only one, mostly, which needs no memory of its own.
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
 
-/// The deepest node of each chain of a request; those above are its parents.
-type Leaves = SmallVec<[u32; 4]>;
+impl Granted {
+    fn push(&mut self, waker: Waker) {
+        match &self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn into_wakers(self) -> impl Iterator<Item = Waker> {
+        self.first.into_iter().chain(self.more)
+    }
+}
+
+/// The deepest node of each chain of a request; those above are its parents. The common request has
+/// one chain, and needs no memory for it.
+enum Leaves {
+    One(u32),
+    Many(Box<[u32]>),
+}
 
 pub(crate) struct LockTable {
     nodes: Arena<Place>,
@@ -123,7 +149,7 @@ struct BlockedClaim {
 }
 
 /// A request that waits or holds.
-pub(crate) struct Live {
+struct Live {
     ticket: u64,
     since: Instant,
     request: Request,
@@ -194,10 +220,6 @@ impl Place {
 }
 
 impl Live {
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
-    }
-
     fn state(&self) -> State {
         if self.waiting.is_some() { State::Waiting } else { State::Held }
     }
@@ -206,7 +228,8 @@ impl Live {
 impl LockTable {
     pub(crate) fn new(clock: fn() -> Instant) -> LockTable {
         let mut nodes = Arena::new();
-        let root = nodes.insert(Place::new(Node::root(), 0, ROOT));
+        // It counts as idle for good, so that nobody thinks of forgetting it.
+        let root = nodes.insert(Place { idle: true, ..Place::new(Node::root(), 0, ROOT) });
         debug_assert_eq!(root, ROOT);
         LockTable {
             nodes,
@@ -219,33 +242,46 @@ impl LockTable {
         }
     }
 
-    /// Take a ticket and join all nodes. Returns the number of the live request, good until it leaves.
-    pub(crate) fn enqueue(&mut self, request: Request) -> u32 {
-        let claims = request.claims();
-        let mut leaves = Leaves::new();
-        let mut blocked: SmallVec<[(usize, u32); 4]> = SmallVec::new();
-        for chain in (0..claims.chains()).map(|i| claims.chain(i)) {
-            let mut at = self.place(chain.node);
-            leaves.push(at);
-            for (_, claim) in chain.upwards() {
-                let node = &mut self.nodes[at];
-                let mode = claims.mode(claim);
-                if node.blocks(mode) {
-                    blocked.push((claim, at));
-                } else {
-                    node.count(mode);
-                }
-                at = node.parent;
+    /// Take a ticket and join all nodes. Returns the number of the live request, good until it leaves,
+    /// and whether it is granted.
+    pub(crate) fn enqueue(&mut self, request: Request) -> (u32, bool) {
+        let mut blocked = Vec::new();
+        let leaves = match request.claims() {
+            Claims::None => Leaves::Many(Box::default()),
+            Claims::One(node, mode) => {
+                Leaves::One(self.join_chain(&Chain::alone(node, mode), &mut blocked))
             }
-        }
+            Claims::Many(claims) => Leaves::Many(
+                claims.chains().map(|chain| self.join_chain(&chain, &mut blocked)).collect(),
+            ),
+        };
         self.tickets += 1;
         let live =
             Live { ticket: self.tickets, since: (self.clock)(), request, leaves, waiting: None };
         let id = self.live.insert(live);
-        if !blocked.is_empty() {
+        let granted = blocked.is_empty();
+        if !granted {
             self.wait(id, &blocked);
         }
-        id
+        (id, granted)
+    }
+
+    /// Claim the nodes of a chain, the latest at each; note the claims that are blocked. Returns the
+    /// deepest node.
+    #[inline(always)]
+    fn join_chain(&mut self, chain: &Chain<'_>, blocked: &mut Vec<(usize, u32)>) -> u32 {
+        let leaf = self.place(chain.node);
+        let mut at = leaf;
+        for (claim, mode) in chain.upwards() {
+            let node = &mut self.nodes[at];
+            if node.blocks(mode) {
+                blocked.push((claim, at));
+            } else {
+                node.count(mode);
+            }
+            at = node.parent;
+        }
+        leaf
     }
 
     /// Put the blocked claims of a new request, given with their nodes, into the queues there.
@@ -277,13 +313,8 @@ impl LockTable {
         self.live[id].waiting = Some(Box::new(waiting));
     }
 
-    pub(crate) fn live(&self, id: u32) -> &Live {
-        &self.live[id]
-    }
-
-    /// Whether the request is granted.
-    pub(crate) fn is_granted(&self, id: u32) -> bool {
-        self.live[id].waiting.is_none()
+    pub(crate) fn request(&self, id: u32) -> &Request {
+        &self.live[id].request
     }
 
     /// The waker to call when the request is granted; `None` if it is granted already.
@@ -291,33 +322,61 @@ impl LockTable {
         self.live[id].waiting.as_mut().map(|waiting| &mut waiting.waker)
     }
 
-    /// Take a request out, whether it waits or holds, and grant what becomes free. Returns what is left
-    /// of it, to be dropped when the mutex is free.
-    pub(crate) fn leave(&mut self, id: u32, granted: &mut Granted) -> Live {
-        let live = self.live.remove(id);
-        let claims = live.request.claims();
-        // Backwards and from the deepest up, so that no node is left before those below it.
-        for (i, leaf) in live.leaves.iter().enumerate().rev() {
-            let mut at = *leaf;
-            for (_, claim) in claims.chain(i).upwards() {
-                let mode = claims.mode(claim);
-                let parent = self.nodes[at].parent;
-                match &live.waiting {
-                    Some(waiting) if waiting.blocked[claim] != NONE => {
-                        self.unlink(at, mode, waiting.blocked[claim]);
-                    }
-                    _ => self.nodes[at].discount(mode),
-                }
-                let node = &self.nodes[at];
-                if !node.queued.is_empty() {
-                    self.unblock(at, granted);
-                } else if node.counted.is_empty() && !node.idle {
-                    self.rest(at);
-                }
-                at = parent;
+    /// Take a request out, whether it waits or holds, and grant what becomes free. Returns it, to be
+    /// dropped when the mutex is free.
+    pub(crate) fn leave(&mut self, id: u32, granted: &mut Granted) -> Request {
+        let Live { request, leaves, waiting, .. } = self.live.remove(id);
+        let waiting = waiting.as_deref();
+        match (request.claims(), &leaves) {
+            (Claims::One(node, mode), Leaves::One(leaf)) => {
+                self.leave_chain(&Chain::alone(node, mode), *leaf, waiting, granted);
             }
+            (Claims::Many(claims), Leaves::Many(leaves)) => {
+                // Backwards, so that no node is left before those below it.
+                for (chain, leaf) in claims.chains().zip(leaves).rev() {
+                    self.leave_chain(&chain, *leaf, waiting, granted);
+                }
+            }
+            _ => {}
         }
-        live
+        request
+    }
+
+    /// Take the claims of a chain back, from the deepest up.
+    #[inline(always)]
+    fn leave_chain(
+        &mut self,
+        chain: &Chain<'_>,
+        leaf: u32,
+        waiting: Option<&Waiting>,
+        granted: &mut Granted,
+    ) {
+        let mut at = leaf;
+        for (claim, mode) in chain.upwards() {
+            let entry = waiting.map_or(NONE, |waiting| waiting.blocked[claim]);
+            if entry != NONE {
+                self.unlink(at, mode, entry);
+            }
+            let node = &mut self.nodes[at];
+            let parent = node.parent;
+            if entry == NONE {
+                node.discount(mode);
+            }
+            if !node.queued.is_empty() || (node.counted.is_empty() && !node.idle) {
+                self.left(at, granted);
+            }
+            at = parent;
+        }
+    }
+
+    /// See to a node that a claim was taken from.
+    #[cold]
+    fn left(&mut self, at: u32, granted: &mut Granted) {
+        if self.nodes[at].queued.is_empty() {
+            self.rest(at);
+        } else {
+            self.unblock(at, granted);
+        }
     }
 
     /// Say who is in the way of a live request, unless it is granted.
@@ -371,7 +430,10 @@ impl LockTable {
         waiting.blocked[claim as usize] = NONE;
         waiting.remaining -= 1;
         if waiting.remaining == 0 {
-            granted.extend(waiting.waker.take());
+            // Without a waker it is not being awaited yet: its first poll is under way and will see.
+            if let Some(waker) = waiting.waker.take() {
+                granted.push(waker);
+            }
             live.waiting = None;
             live.since = (self.clock)();
         }
@@ -468,7 +530,7 @@ impl LockTable {
     /// are too many.
     fn rest(&mut self, at: u32) {
         let node = &mut self.nodes[at];
-        if at == ROOT || node.idle || node.has_claims() {
+        if node.idle || node.has_claims() {
             return;
         }
         if node.node.size() > IDLE_NAME {
@@ -488,7 +550,7 @@ impl LockTable {
 
     /// Remove a node, and those above it that were there for its sake, if nobody needs them.
     fn forget(&mut self, mut at: u32) {
-        while at != ROOT {
+        loop {
             let node = &self.nodes[at];
             if node.idle || node.has_claims() || node.children > 0 {
                 return;

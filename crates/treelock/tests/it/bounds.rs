@@ -3,7 +3,8 @@
 use std::{error::Error, fmt::Debug, hash::Hash, panic::UnwindSafe};
 
 use treelock::{
-    Access, Acquire, Blocked, Entry, Guard, Node, NodeError, Request, Root, Snapshot, State, TreeLock,
+    Access, Acquire, Blocked, Entry, Guard, Node, NodeError, Request, Root, Snapshot, State,
+    TreeLock,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}

@@ -70,7 +70,9 @@ impl World {
                     None => self.handles.push((ticket, Handle::Waiting(task))),
                 }
             }
-            Operation::Try(roots) => self.ask_once(roots, |lock, request| lock.try_acquire(request)),
+            Operation::Try(roots) => {
+                self.ask_once(roots, |lock, request| lock.try_acquire(request))
+            }
             Operation::TimeOut(roots) => self.ask_once(roots, |lock, request| {
                 lock.acquire_timeout(request, std::time::Duration::ZERO)
             }),
@@ -78,7 +80,8 @@ impl World {
             Operation::Poll(index, elsewhere) => self.poll(index, *elsewhere),
             Operation::Leave(index) => {
                 if !self.handles.is_empty() {
-                    let (ticket, handle) = self.handles.swap_remove(index.index(self.handles.len()));
+                    let (ticket, handle) =
+                        self.handles.swap_remove(index.index(self.handles.len()));
                     drop(handle);
                     self.model.leave(ticket);
                 }

@@ -59,7 +59,8 @@ impl Guarded {
 fn check(snapshot: &Snapshot) {
     let roots = |entry: &treelock::Entry| -> Vec<Root> {
         let path = |node: &treelock::Node| {
-            let text = |part: &[u8]| ["a", "b", "c", "x", "y"].into_iter().find(|t| t.as_bytes() == part);
+            let text =
+                |part: &[u8]| ["a", "b", "c", "x", "y"].into_iter().find(|t| t.as_bytes() == part);
             node.components().map(|part| text(part).expect("a component of ours")).collect()
         };
         let root = |root: &treelock::Root| Root {
