@@ -16,14 +16,26 @@ pub(crate) struct Arena<T> {
 }
 
 struct Page<T> {
-    values: Box<[Option<T>]>,
+    /// `None` where there is no value.
+    values: Option<Box<[Option<T>; PAGE]>>,
     /// A bit for each free place.
     free: u64,
 }
 
 impl<T> Page<T> {
     fn new() -> Page<T> {
-        Page { values: (0..PAGE).map(|_| None).collect(), free: u64::MAX }
+        let values: Box<[Option<T>]> = (0..PAGE).map(|_| None).collect();
+        Page { values: values.try_into().ok(), free: u64::MAX }
+    }
+
+    #[inline]
+    fn values(&self) -> &[Option<T>; PAGE] {
+        self.values.as_ref().expect("a page with values")
+    }
+
+    #[inline]
+    fn values_mut(&mut self) -> &mut [Option<T>; PAGE] {
+        self.values.as_mut().expect("a page with values")
     }
 }
 
@@ -37,7 +49,7 @@ impl<T> Arena<T> {
         let page = &mut self.pages[number as usize];
         let at = page.free.trailing_zeros();
         page.free &= page.free - 1;
-        page.values[at as usize] = Some(value);
+        page.values_mut()[at as usize] = Some(value);
         if page.free == 0 {
             self.open.pop();
         }
@@ -48,7 +60,7 @@ impl<T> Arena<T> {
     fn open_page(&mut self) -> u32 {
         while let Some(number) = self.open.last() {
             if let Some(page) = self.pages.get_mut(*number as usize) {
-                if page.values.is_empty() {
+                if page.values.is_none() {
                     *page = Page::new();
                 }
                 return *number;
@@ -64,7 +76,7 @@ impl<T> Arena<T> {
     pub(crate) fn remove(&mut self, place: u32) -> T {
         let number = place / PAGE as u32;
         let page = &mut self.pages[number as usize];
-        let value = page.values[place as usize % PAGE].take().expect("a live place");
+        let value = page.values_mut()[place as usize % PAGE].take().expect("a live place");
         let was_full = page.free == 0;
         page.free |= 1 << (place % PAGE as u32);
         if was_full {
@@ -81,17 +93,19 @@ impl<T> Arena<T> {
     /// value that comes and goes does not allocate: at most one page is kept without need.
     fn give_back(&mut self, number: u32) {
         match self.pages.get_mut(number as usize) {
-            Some(page) if page.free == u64::MAX => page.values = Box::default(),
+            Some(page) if page.free == u64::MAX => page.values = None,
             _ => return,
         }
-        while self.pages.last().is_some_and(|page| page.values.is_empty()) {
+        while self.pages.last().is_some_and(|page| page.values.is_none()) {
             self.pages.pop();
         }
     }
 
     /// All values, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flat_map(|page| page.values.iter().flatten())
+        self.pages
+            .iter()
+            .flat_map(|page| page.values.iter().flat_map(|values| values.iter().flatten()))
     }
 }
 
@@ -101,7 +115,7 @@ impl<T> Index<u32> for Arena<T> {
     #[inline]
     fn index(&self, place: u32) -> &T {
         let page = &self.pages[place as usize / PAGE];
-        page.values[place as usize % PAGE].as_ref().expect("a live place")
+        page.values()[place as usize % PAGE].as_ref().expect("a live place")
     }
 }
 
@@ -109,7 +123,7 @@ impl<T> IndexMut<u32> for Arena<T> {
     #[inline]
     fn index_mut(&mut self, place: u32) -> &mut T {
         let page = &mut self.pages[place as usize / PAGE];
-        page.values[place as usize % PAGE].as_mut().expect("a live place")
+        page.values_mut()[place as usize % PAGE].as_mut().expect("a live place")
     }
 }
 
@@ -132,7 +146,7 @@ mod tests {
                     assert_eq!(arena.remove(places[i]), i);
                 }
                 assert_eq!(arena.iter().count(), 0);
-                let kept = arena.pages.iter().filter(|page| !page.values.is_empty()).count();
+                let kept = arena.pages.iter().filter(|page| page.values.is_some()).count();
                 assert!(kept <= 1, "step {step}, round {round}: {kept} pages kept");
                 assert!(arena.open.len() <= 1024 / PAGE);
             }

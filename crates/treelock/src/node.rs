@@ -223,6 +223,7 @@ impl Node {
     }
 
     /// Whether both nodes, at least `depth` deep, have their first `depth` components in common.
+    #[inline]
     pub(crate) fn shares(&self, other: &Node, depth: usize) -> bool {
         if Arc::ptr_eq(&self.0, &other.0) || depth == 0 {
             return true;
@@ -287,9 +288,7 @@ impl Node {
         Node::fill(ends.len(), text, |records| {
             let (mut hash, mut start) = (0, 0);
             for (record, end) in records.iter_mut().zip(ends) {
-                let mut hasher = FoldHasher::with_seed(hash, seed);
-                hasher.write(&text[start..*end as usize]);
-                hash = hasher.finish();
+                hash = prefix_hash(hash, &text[start..*end as usize], seed);
                 record[..8].copy_from_slice(&hash.to_ne_bytes());
                 record[8..].copy_from_slice(&end.to_ne_bytes());
                 start = *end as usize + 1;
@@ -298,42 +297,79 @@ impl Node {
     }
 
     fn parse(text: &[u8]) -> Result<Node, NodeError> {
-        let refuse = |wrong| NodeError::new(text, wrong);
         let name = trim_slashes(text);
-        if name.is_empty() {
-            return if text.is_empty() { Err(refuse(Wrong::Empty)) } else { Ok(Node::root()) };
+        match Node::parse_plain(name) {
+            Some(node) => Ok(node),
+            None => Node::parse_any(name, text),
         }
-        if u32::try_from(name.len()).is_err() {
-            return Err(refuse(Wrong::TooLong));
-        }
-        let mut ends = [0; 16];
-        let mut depth = 0;
+    }
+
+    /// Parse a name that needs no second look: it is good, fits a draft, and has no two slashes on end,
+    /// so that its text is the node's.
+    #[inline]
+    fn parse_plain(name: &[u8]) -> Option<Node> {
+        let mut draft = Draft::new();
         let mut start = 0;
-        for word in (0..name.len()).step_by(8) {
-            let mut slashes = slashes(word_at(name, word));
+        for at in (0..name.len()).step_by(8) {
+            let mut slashes = slashes(word_at(name, at));
             while slashes != 0 {
-                let end = word + slashes.trailing_zeros() as usize / 8;
+                let end = at + slashes.trailing_zeros() as usize / 8;
                 slashes &= slashes - 1;
-                let component = &name[start..end];
-                if component.is_empty() || depth + 1 == ends.len() {
-                    return Node::parse_parts(name).map_err(refuse);
-                }
-                check(component).map_err(refuse)?;
-                ends[depth] = end as u32;
-                depth += 1;
+                draft.push(&name[start..end], end)?;
                 start = end + 1;
             }
         }
-        check(&name[start..]).map_err(refuse)?;
-        ends[depth] = name.len() as u32;
-        Ok(Node::assemble(name, &ends[..=depth]))
+        draft.push(&name[start..], name.len())?;
+        draft.finish(name)
     }
 
-    /// Parse a name that is deeper than most, or has several slashes on end.
     #[cold]
-    fn parse_parts(name: &[u8]) -> Result<Node, Wrong> {
+    fn parse_any(name: &[u8], text: &[u8]) -> Result<Node, NodeError> {
+        if text.is_empty() {
+            return Err(NodeError::new(text, Wrong::Empty));
+        }
         let components = name.split(|byte| *byte == b'/').filter(|component| !component.is_empty());
-        Node::from_components(components).map_err(|error| error.wrong)
+        Node::from_components(components).map_err(|error| NodeError::new(text, error.wrong))
+    }
+}
+
+/// A node while it is being put together, on the stack: most fit.
+struct Draft {
+    bytes: [u8; 256],
+    /// How many of the bytes are written.
+    length: usize,
+    hash: u64,
+    seed: &'static SharedSeed,
+}
+
+impl Draft {
+    #[inline(always)]
+    fn new() -> Draft {
+        let seed = SharedSeed::global_random();
+        Draft { bytes: [0; 256], length: HEAD, hash: 0, seed }
+    }
+
+    /// Add a component whose text ends at `end`, if it is good and fits.
+    #[inline(always)]
+    fn push(&mut self, component: &[u8], end: usize) -> Option<()> {
+        check(component).ok()?;
+        let next = self.length + size_of::<Record>();
+        let record = self.bytes.get_mut(self.length..next)?;
+        self.hash = prefix_hash(self.hash, component, self.seed);
+        record[..8].copy_from_slice(&self.hash.to_ne_bytes());
+        record[8..].copy_from_slice(&(end as u32).to_ne_bytes());
+        self.length = next;
+        Some(())
+    }
+
+    /// The node with this text, if it fits.
+    #[inline(always)]
+    fn finish(&mut self, text: &[u8]) -> Option<Node> {
+        let depth = (self.length - HEAD) / size_of::<Record>();
+        let end = self.length + text.len();
+        self.bytes[..HEAD].copy_from_slice(&(depth as u32).to_ne_bytes());
+        self.bytes.get_mut(self.length..end)?.copy_from_slice(text);
+        Some(Node(Arc::from(&self.bytes[..end])))
     }
 }
 
@@ -374,6 +410,14 @@ fn check(component: &[u8]) -> Result<(), Wrong> {
         [b'.'] | [b'.', b'.'] => Err(Wrong::Dots),
         _ => Ok(()),
     }
+}
+
+/// The hash of a prefix, from that of the prefix above and the last component.
+#[inline(always)]
+fn prefix_hash(above: u64, component: &[u8], seed: &'static SharedSeed) -> u64 {
+    let mut hasher = FoldHasher::with_seed(above, seed);
+    hasher.write(component);
+    hasher.finish()
 }
 
 fn hash(record: &Record) -> u64 {

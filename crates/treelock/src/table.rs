@@ -514,7 +514,7 @@ impl LockTable {
         at
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, node: &Node, depth: usize) -> Option<u32> {
         if depth == 0 {
             return Some(ROOT);
