@@ -1,12 +1,12 @@
 //! Places that keep their number: an arena whose memory follows its contents.
 //!
-//! Values live in pages of 64. A page without values gives its memory back, so the memory is bounded
-//! by 64 times the number of values (C8), growing never moves a value, and no single insertion pays
+//! Values live in pages of 16. A page without values gives its memory back, so the memory is bounded
+//! by 16 times the number of values (C8), growing never moves a value, and no single insertion pays
 //! for all that came before it.
 
 use std::ops::{Index, IndexMut};
 
-const PAGE: usize = 64;
+const PAGE: usize = 16;
 
 pub(crate) struct Arena<T> {
     pages: Vec<Page<T>>,
@@ -19,13 +19,13 @@ struct Page<T> {
     /// `None` where there is no value.
     values: Option<Box<[Option<T>; PAGE]>>,
     /// A bit for each free place.
-    free: u64,
+    free: u16,
 }
 
 impl<T> Page<T> {
     fn new() -> Page<T> {
         let values: Box<[Option<T>]> = (0..PAGE).map(|_| None).collect();
-        Page { values: values.try_into().ok(), free: u64::MAX }
+        Page { values: values.try_into().ok(), free: u16::MAX }
     }
 
     #[inline]
@@ -83,7 +83,7 @@ impl<T> Arena<T> {
             let last = self.open.last().copied();
             self.open.push(number);
             last.inspect(|last| self.give_back(*last));
-        } else if page.free == u64::MAX && self.open.last() != Some(&number) {
+        } else if page.free == u16::MAX && self.open.last() != Some(&number) {
             self.give_back(number);
         }
         value
@@ -93,7 +93,7 @@ impl<T> Arena<T> {
     /// value that comes and goes does not allocate: at most one page is kept without need.
     fn give_back(&mut self, number: u32) {
         match self.pages.get_mut(number as usize) {
-            Some(page) if page.free == u64::MAX => page.values = None,
+            Some(page) if page.free == u16::MAX => page.values = None,
             _ => return,
         }
         while self.pages.last().is_some_and(|page| page.values.is_none()) {

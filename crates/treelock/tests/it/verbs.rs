@@ -1,1 +1,196 @@
+//! What the verbs and values answer, where the model does not look: texts, fields, serialisation.
 
+use std::time::Duration;
+
+use treelock::{Access, Node, Request, State, TreeLock};
+
+/// C14: the label, the conflicting root and access, held or waiting, since when, how many are ahead.
+#[test]
+fn blocked_says_who() {
+    let lock = TreeLock::new();
+    let request = Request::new().read("x").unwrap().write("a/b/c").unwrap().label("agent-7");
+    let guard = lock.try_acquire(&request).unwrap();
+    std::thread::sleep(Duration::from_millis(2));
+    let wanted = Request::new().write("y").unwrap().read("a").unwrap();
+    let blocked = lock.try_acquire(&wanted).unwrap_err();
+    assert_eq!(blocked.label.as_deref(), Some("agent-7"));
+    assert_eq!(blocked.wanted.to_string(), "read /a");
+    assert_eq!(blocked.blocker.to_string(), "write /a/b/c");
+    assert_eq!((blocked.state, blocked.ahead, blocked.ticket), (State::Held, 1, 1));
+    assert!(blocked.age >= Duration::from_millis(2));
+    drop(guard);
+    assert!(lock.try_acquire(&wanted).is_ok());
+}
+
+#[test]
+fn blocked_reads_well() {
+    let lock = TreeLock::new();
+    let _guard = lock.try_acquire(&Request::new().write("a").unwrap()).unwrap();
+    let mut blocked = lock.try_acquire(&Request::new().read("a/b").unwrap()).unwrap_err();
+    let mut shown = |age| {
+        blocked.age = Duration::from_millis(age);
+        blocked.to_string()
+    };
+    let start = "read /a/b is blocked by request #1: write /a, held for ";
+    assert_eq!(shown(99), format!("{start}0.0s; 1 ahead"));
+    assert_eq!(shown(59_999), format!("{start}59.9s; 1 ahead"));
+    assert_eq!(shown(60_000), format!("{start}1m 00s; 1 ahead"));
+    assert_eq!(shown(7_500_000), format!("{start}2h 05m; 1 ahead"));
+}
+
+/// A waiting request's age begins anew when it is granted.
+#[test]
+fn held_since_the_grant() {
+    let lock = TreeLock::new();
+    let guard = lock.try_acquire(&Request::new().write("a").unwrap()).unwrap();
+    let mut task = super::model::Task::new(lock.acquire(&Request::new().write("a").unwrap()));
+    assert!(task.poll().is_none());
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(lock.snapshot().entries[1].age >= Duration::from_millis(20));
+    let before = std::time::Instant::now();
+    drop(guard);
+    let held = &lock.snapshot().entries[0];
+    assert_eq!(held.state, State::Held);
+    assert!(held.age <= before.elapsed(), "counted from the grant, not from the first poll");
+}
+
+/// A label with line breaks and escapes stays on its line.
+#[test]
+fn a_snapshot_is_a_line_a_request() {
+    let lock = TreeLock::new();
+    let label = "a\nb\u{1b}[31m\tc";
+    let root = Node::from_components([&b"x\ny"[..], b"\xff/"]).unwrap();
+    let request = Request::new().with(Access::Write, root).label(label);
+    let _guard = lock.try_acquire(&request).unwrap();
+    let text = lock.snapshot().to_string();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.ends_with(r"a\nb\u{1b}[31m\tc  write /x\ny/\xff\/"), "{text}");
+}
+
+#[test]
+fn locks_are_independent_and_handles_are_not() {
+    let (one, other) = (TreeLock::new(), TreeLock::default());
+    let request = Request::new().write("/").unwrap();
+    let _guard = one.try_acquire(&request).unwrap();
+    assert!(other.try_acquire(&request).is_ok());
+    assert!(one.clone().try_acquire(&request).is_err());
+    assert_eq!(format!("{one:?}"), "TreeLock { held: 1, waiting: 0 }");
+}
+
+/// C3: one request may be used by many at once, and again.
+#[test]
+fn a_request_is_a_value() {
+    let lock = TreeLock::new();
+    let request = Request::new().read("a").unwrap().read("b").unwrap();
+    let guards: Vec<_> = (0..10).map(|_| lock.try_acquire(&request).unwrap()).collect();
+    assert_eq!(lock.snapshot().held().count(), 10);
+    drop(guards);
+    // Building on does not change what was built before.
+    let more = request.clone().write("c").unwrap();
+    assert_eq!(request.to_string(), "read /a, read /b");
+    assert_eq!(more.to_string(), "read /a, read /b, write /c");
+    let _guard = lock.try_acquire(&request).unwrap();
+    assert!(lock.try_acquire(&more).is_ok());
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn snapshots_and_errors_serialise() {
+    let lock = TreeLock::new();
+    let request = Request::new().write("a/b").unwrap().read("c").unwrap().label("me");
+    let _guard = lock.try_acquire(&request).unwrap();
+    let mut snapshot = lock.snapshot();
+    snapshot.entries[0].age = Duration::from_millis(1500);
+    let expected = serde_json::json!({ "entries": [{
+        "ticket": 1,
+        "state": "held",
+        "age": { "secs": 1, "nanos": 500_000_000 },
+        "label": "me",
+        "roots": [
+            { "access": "write", "node": "/a/b" },
+            { "access": "read", "node": "/c" },
+        ],
+        "waits_for": null,
+    }]});
+    assert_eq!(serde_json::to_value(&snapshot).unwrap(), expected);
+    let mut blocked = lock.try_acquire(&Request::new().read("a").unwrap()).unwrap_err();
+    blocked.age = Duration::from_secs(2);
+    let expected = serde_json::json!({
+        "wanted": { "access": "read", "node": "/a" },
+        "blocker": { "access": "write", "node": "/a/b" },
+        "label": "me",
+        "ticket": 1,
+        "state": "held",
+        "age": { "secs": 2, "nanos": 0 },
+        "ahead": 1,
+    });
+    assert_eq!(serde_json::to_value(&blocked).unwrap(), expected);
+}
+
+/// Events at wait, grant and release only, and none under the mutex: the subscriber uses the lock.
+#[cfg(feature = "tracing")]
+mod events {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+    use treelock::{Request, TreeLock};
+
+    struct Recorder {
+        lock: TreeLock,
+        events: Arc<Mutex<Vec<String>>>,
+    }
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!("{}={value:?} ", field.name());
+        }
+    }
+
+    impl Subscriber for Recorder {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "treelock"
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            unreachable!("events, never spans")
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let _ = self.lock.snapshot();
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.events.lock().unwrap().push(line.0.trim_end().into());
+        }
+    }
+
+    #[test]
+    fn wait_grant_and_release() {
+        let lock = TreeLock::new();
+        let events: Arc<Mutex<Vec<String>>> = Arc::default();
+        let recorder = Recorder { lock: lock.clone(), events: events.clone() };
+        tracing::subscriber::with_default(recorder, || {
+            let guard = lock.try_acquire(&Request::new().write("a").unwrap().label("x")).unwrap();
+            let mut task =
+                super::super::model::Task::new(lock.acquire(&Request::new().read("a/b").unwrap()));
+            assert!(task.poll().is_none());
+            drop(guard);
+            drop(task.poll().unwrap());
+        });
+        let expected = [
+            r#"message=granted label="x" roots=write /a"#,
+            "message=waiting roots=read /a/b",
+            r#"message=released label="x" roots=write /a"#,
+            "message=granted roots=read /a/b",
+            "message=released roots=read /a/b",
+        ];
+        assert_eq!(*events.lock().unwrap(), expected);
+    }
+}
