@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    arena::Slot,
     guard::{Guard, Shared, Turn},
     request::Request,
     snapshot::{Blocked, Snapshot},
@@ -251,7 +252,7 @@ impl TreeLock {
         }
     }
 
-    fn granted(&self, id: u32) -> Guard {
+    fn granted(&self, id: Slot) -> Guard {
         Guard::new(Turn::new(self.shared.clone(), id))
     }
 }

@@ -1,24 +1,51 @@
-//! Places that keep their number: an arena whose memory follows its contents.
+//! An arena whose memory follows its contents.
 //!
-//! Values live in pages of 16. A page without values gives its memory back, so the memory is bounded
-//! by 16 times the number of values (C8), growing never moves a value, and no single insertion pays
-//! for all that came before it.
+//! A value has a [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page without
+//! values gives its memory back, so the memory is bounded by 16 times the number of values (C8), growing
+//! never moves a value, and no single insertion pays for all that came before it.
 
-use std::ops::{Index, IndexMut};
+use std::{
+    num::NonZeroU32,
+    ops::{Index, IndexMut},
+};
 
 const PAGE: usize = 16;
 
+/// Where a value is: one more than its number, so that an `Option<Slot>` is no larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(NonZeroU32);
+
+impl Slot {
+    /// The slot of the value that is put into an arena first.
+    pub(crate) const FIRST: Slot = Slot(NonZeroU32::MIN);
+
+    fn new(page: usize, at: usize) -> Slot {
+        let number = u32::try_from(page * PAGE + at + 1).expect("fewer than 2^32 values");
+        Slot(NonZeroU32::new(number).expect("one more than a number"))
+    }
+
+    #[inline(always)]
+    fn page(self) -> usize {
+        (self.0.get() - 1) as usize / PAGE
+    }
+
+    #[inline(always)]
+    fn at(self) -> usize {
+        (self.0.get() - 1) as usize % PAGE
+    }
+}
+
 pub(crate) struct Arena<T> {
     pages: Vec<Page<T>>,
-    /// Pages with a free place; the last one is filled first. May hold numbers of pages that were
+    /// Pages with a free slot; the last one is filled first. May hold numbers of pages that were
     /// given back since.
-    open: Vec<u32>,
+    open: Vec<usize>,
 }
 
 struct Page<T> {
     /// `None` where there is no value.
     values: Option<Box<[Option<T>; PAGE]>>,
-    /// A bit for each free place.
+    /// A bit for each free slot.
     free: u16,
 }
 
@@ -44,22 +71,22 @@ impl<T> Arena<T> {
         Arena { pages: Vec::new(), open: Vec::new() }
     }
 
-    pub(crate) fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> Slot {
         let number = self.open_page();
-        let page = &mut self.pages[number as usize];
-        let at = page.free.trailing_zeros();
+        let page = &mut self.pages[number];
+        let at = page.free.trailing_zeros() as usize;
         page.free &= page.free - 1;
-        page.values_mut()[at as usize] = Some(value);
+        page.values_mut()[at] = Some(value);
         if page.free == 0 {
             self.open.pop();
         }
-        number * PAGE as u32 + at
+        Slot::new(number, at)
     }
 
     /// The page to fill, which is the last open one.
-    fn open_page(&mut self) -> u32 {
+    fn open_page(&mut self) -> usize {
         while let Some(number) = self.open.last() {
-            if let Some(page) = self.pages.get_mut(*number as usize) {
+            if let Some(page) = self.pages.get_mut(*number) {
                 if page.values.is_none() {
                     *page = Page::new();
                 }
@@ -67,18 +94,17 @@ impl<T> Arena<T> {
             }
             self.open.pop();
         }
-        let number = self.pages.len() as u32;
         self.pages.push(Page::new());
-        self.open.push(number);
-        number
+        self.open.push(self.pages.len() - 1);
+        self.pages.len() - 1
     }
 
-    pub(crate) fn remove(&mut self, place: u32) -> T {
-        let number = place / PAGE as u32;
-        let page = &mut self.pages[number as usize];
-        let value = page.values_mut()[place as usize % PAGE].take().expect("a live place");
+    pub(crate) fn remove(&mut self, slot: Slot) -> T {
+        let number = slot.page();
+        let page = &mut self.pages[number];
+        let value = page.values_mut()[slot.at()].take().expect("a live slot");
         let was_full = page.free == 0;
-        page.free |= 1 << (place % PAGE as u32);
+        page.free |= 1 << slot.at();
         if was_full {
             let last = self.open.last().copied();
             self.open.push(number);
@@ -91,8 +117,8 @@ impl<T> Arena<T> {
 
     /// Free the memory of a page without values. The page that is filled next is spared, so that one
     /// value that comes and goes does not allocate: at most one page is kept without need.
-    fn give_back(&mut self, number: u32) {
-        match self.pages.get_mut(number as usize) {
+    fn give_back(&mut self, number: usize) {
+        match self.pages.get_mut(number) {
             Some(page) if page.free == u16::MAX => page.values = None,
             _ => return,
         }
@@ -103,27 +129,24 @@ impl<T> Arena<T> {
 
     /// All values, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages
-            .iter()
-            .flat_map(|page| page.values.iter().flat_map(|values| values.iter().flatten()))
+        let pages = self.pages.iter().filter_map(|page| page.values.as_deref());
+        pages.flat_map(|values| values.iter().flatten())
     }
 }
 
-impl<T> Index<u32> for Arena<T> {
+impl<T> Index<Slot> for Arena<T> {
     type Output = T;
 
     #[inline]
-    fn index(&self, place: u32) -> &T {
-        let page = &self.pages[place as usize / PAGE];
-        page.values()[place as usize % PAGE].as_ref().expect("a live place")
+    fn index(&self, slot: Slot) -> &T {
+        self.pages[slot.page()].values()[slot.at()].as_ref().expect("a live slot")
     }
 }
 
-impl<T> IndexMut<u32> for Arena<T> {
+impl<T> IndexMut<Slot> for Arena<T> {
     #[inline]
-    fn index_mut(&mut self, place: u32) -> &mut T {
-        let page = &mut self.pages[place as usize / PAGE];
-        page.values_mut()[place as usize % PAGE].as_mut().expect("a live place")
+    fn index_mut(&mut self, slot: Slot) -> &mut T {
+        self.pages[slot.page()].values_mut()[slot.at()].as_mut().expect("a live slot")
     }
 }
 
@@ -131,19 +154,19 @@ impl<T> IndexMut<u32> for Arena<T> {
 mod tests {
     use super::*;
 
-    /// Places stay unique and keep their values, and pages are kept only where values are.
+    /// Slots stay unique and keep their values, and pages are kept only where values are.
     #[test]
-    fn places_are_stable_and_memory_follows_the_values() {
+    fn slots_are_stable_and_memory_follows_the_values() {
         for step in [1, 7, 63, 65, 511, 1023] {
             let mut arena = Arena::new();
             for round in 0..3 {
-                let places: Vec<u32> = (0..1024).map(|i| arena.insert(i)).collect();
+                let slots: Vec<Slot> = (0..1024).map(|i| arena.insert(i)).collect();
                 for i in 0..1024 {
-                    assert_eq!(arena[places[i]], i, "step {step}, round {round}");
+                    assert_eq!(arena[slots[i]], i, "step {step}, round {round}");
                 }
-                // An odd step visits every place once, in an order of its own.
+                // An odd step visits every slot once, in an order of its own.
                 for i in (0..1024).map(|i| i * step % 1024) {
-                    assert_eq!(arena.remove(places[i]), i);
+                    assert_eq!(arena.remove(slots[i]), i);
                 }
                 assert_eq!(arena.iter().count(), 0);
                 let kept = arena.pages.iter().filter(|page| page.values.is_some()).count();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    arena::Slot,
     event,
     request::Request,
     snapshot::Blocked,
@@ -35,11 +36,11 @@ impl Shared {
 /// it go on, in one step (C10).
 pub(crate) struct Turn {
     shared: Arc<Shared>,
-    id: u32,
+    id: Slot,
 }
 
 impl Turn {
-    pub(crate) fn new(shared: Arc<Shared>, id: u32) -> Turn {
+    pub(crate) fn new(shared: Arc<Shared>, id: Slot) -> Turn {
         Turn { shared, id }
     }
 

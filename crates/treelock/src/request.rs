@@ -13,6 +13,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::{
     mode::Mode,
     node::{Node, NodeError, ToNode},
@@ -100,7 +102,7 @@ enum Roots {
 
 #[derive(Clone, Default)]
 struct Many {
-    roots: Vec<(Access, Node)>,
+    roots: SmallVec<[(Access, Node); 2]>,
     label: Option<Arc<str>>,
     claims: OnceLock<Expanded>,
 }
@@ -262,7 +264,7 @@ impl Request {
         let mut many = match self.0 {
             Roots::None => Arc::default(),
             Roots::One(node, access) => {
-                Arc::new(Many { roots: vec![(access, node)], ..Many::default() })
+                Arc::new(Many { roots: smallvec![(access, node)], ..Many::default() })
             }
             Roots::Many(many) => many,
         };
@@ -274,6 +276,18 @@ impl Request {
 }
 
 /// Two roots of two requests that cannot both be held. See [`Request::conflict`].
+///
+/// # Examples
+///
+/// ```
+/// use treelock::{Access, Request};
+///
+/// let (reader, writer) = (Request::new().read("a")?, Request::new().write("a/b")?);
+/// let conflict = reader.conflict(&writer).unwrap();
+/// assert_eq!(conflict.own, (Access::Read, &"a".parse()?));
+/// assert_eq!(conflict.other, (Access::Write, &"a/b".parse()?));
+/// # Ok::<(), treelock::NodeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict<'a> {
     /// The root of the request that was asked.
@@ -391,7 +405,7 @@ impl<'a> Claims<'a> {
     }
 
     /// The chains, each after the one it hangs on.
-    pub(crate) fn chains(self) -> impl Iterator<Item = Chain<'a>> {
+    pub(crate) fn chains(self) -> impl Iterator<Item = Chain<'a>> + use<'a> {
         let (one, many) = match self {
             Claims::None => (None, None),
             Claims::One(node, mode) => (Some(Chain::alone(node, mode)), None),
@@ -404,8 +418,8 @@ impl<'a> Claims<'a> {
 /// The claims of a request with several roots.
 #[derive(Clone)]
 pub(crate) struct Expanded {
-    modes: Vec<Mode>,
-    chains: Vec<Link>,
+    modes: SmallVec<[Mode; 24]>,
+    chains: SmallVec<[Link; 2]>,
 }
 
 impl Expanded {
@@ -431,9 +445,10 @@ struct Link {
 
 /// Expand roots into claims, joined per node.
 fn expand(roots: &[(Access, Node)]) -> Expanded {
-    let mut modes: Vec<Mode> = Vec::new();
-    let mut chains: Vec<Link> = Vec::new();
-    let mut path: Vec<usize> = Vec::new(); // the claims from the tree's root to the last root
+    let mut modes: SmallVec<[Mode; 24]> = SmallVec::new();
+    let mut chains: SmallVec<[Link; 2]> = SmallVec::new();
+    // The claims from the tree's root to the last root.
+    let mut path: SmallVec<[usize; 16]> = SmallVec::new();
     for (access, node) in widest(roots) {
         let intention = access.mode().intention();
         path.truncate(chains.last().map_or(0, |last| last.node.shared_depth(node) + 1));
@@ -452,12 +467,13 @@ fn expand(roots: &[(Access, Node)]) -> Expanded {
 }
 
 /// The roots that no other root covers, sorted, each node once.
-fn widest(roots: &[(Access, Node)]) -> Vec<(Access, &Node)> {
-    let mut sorted: Vec<_> = roots.iter().map(|(access, node)| (*access, node)).collect();
+fn widest(roots: &[(Access, Node)]) -> SmallVec<[(Access, &Node); 4]> {
+    let mut sorted: SmallVec<[(Access, &Node); 4]> =
+        roots.iter().map(|(access, node)| (*access, node)).collect();
     // An ancestor comes first, and of equal nodes the write: what covers comes before the covered.
     sorted.sort_by(|(a, a_node), (b, b_node)| a_node.cmp(b_node).then(b.cmp(a)));
-    let mut above: Vec<(Access, &Node)> = Vec::new();
-    sorted.retain(|&(access, node)| {
+    let mut above: SmallVec<[(Access, &Node); 4]> = SmallVec::new();
+    sorted.retain(|&mut (access, node)| {
         while above.last().is_some_and(|(_, top)| !top.contains(node)) {
             above.pop();
         }

@@ -6,7 +6,7 @@
 //! as there are none* (C1). The table decides it node by node, with work that does not depend on how
 //! many requests are live.
 //!
-//! A request joins all its nodes in one step, with one claim (a joined [`Mode`]) at each. Two requests
+//! A request joins all its nodes in one step, with one claim (a joined mode) at each. Two requests
 //! conflict iff they have conflicting claims at some node: if a root p of one contains a root q of the
 //! other, their claims meet at p, where one has read or write and the other that or an intention; and
 //! claims that conflict at a node come from two such roots, since a joined mode conflicts with just what
@@ -38,36 +38,21 @@
 //! A waiting request holds nothing (C3), but its unblocked claims are counted as everybody's are: they are
 //! what later requests wait for.
 //!
-//! # The tree
+//! # Who is in the way
 //!
-//! Only nodes that have claims are in memory, with their ancestors. The index finds a node by the hash of
-//! its prefix; a request looks for its root first and, where that is found, has all ancestors by following
-//! parents. Nodes whose last claim is gone stay for a while, since they are likely to be asked for again:
-//! the 1,024 that became idle last, with their ancestors, less than 2 MiB for names of ordinary length (C8).
+//! For [`Blocked`] each node also lists the requests that have a root there. Who is in the way of a request
+//! has a root on the way up from one of its roots, or below one. So the search follows the tree, along nodes
+//! with a conflicting claim only, and takes time for those that conflict, not for all that are live.
 
-use std::{collections::VecDeque, task::Waker, time::Instant};
-
-use hashbrown::HashTable;
+use std::{iter::successors, slice, task::Waker, time::Instant};
 
 use crate::{
-    arena::Arena,
-    mode::{Mode, ModeSet},
-    node::Node,
+    arena::{Arena, Slot},
+    place::BlockedClaim,
     request::{Chain, Claims, Request},
     snapshot::{Blocked, Root, Sighting, State},
+    tree::{RootLink, Tree},
 };
-
-/// The most nodes without claims that are kept for their next use.
-const IDLE_NODES: usize = 1024;
-
-/// The longest name that an idle node may keep in memory, in bytes.
-const IDLE_NAME: usize = 1024;
-
-/// The tree's root is always in memory, in the first place of the arena.
-const ROOT: u32 = 0;
-
-/// No claim.
-const NONE: u32 = u32::MAX;
 
 /// Wakers of the requests that a step granted, in the order of granting. To be woken when the table's
 /// mutex is free again (C9).
@@ -96,56 +81,12 @@ impl Granted {
     }
 }
 
-/// The deepest node of each chain of a request; those above are its parents. The common request has
-/// one chain, and needs no memory for it.
-enum Leaves {
-    One(u32),
-    Many(Box<[u32]>),
-}
-
 pub(crate) struct LockTable {
-    nodes: Arena<Place>,
-    index: HashTable<u32>,
-    idle: VecDeque<u32>,
+    tree: Tree,
     live: Arena<Live>,
     blocked: Arena<BlockedClaim>,
     tickets: u64,
     clock: fn() -> Instant,
-}
-
-/// What is claimed at a node.
-struct Place {
-    /// The node, or one below it; its first `depth` components are meant.
-    node: Node,
-    depth: u32,
-    parent: u32,
-    /// Nodes in memory whose parent this is.
-    children: u32,
-    /// Unblocked claims of each mode.
-    unblocked: [u32; Mode::COUNT],
-    /// The modes with unblocked claims.
-    counted: ModeSet,
-    /// The modes with blocked claims.
-    queued: ModeSet,
-    /// Whether the node is in the queue of idle ones.
-    idle: bool,
-    /// The blocked claims, if there are any.
-    queues: Option<Box<[Queue; Mode::COUNT]>>,
-}
-
-/// The blocked claims of one mode at one node, in the order of their tickets.
-#[derive(Clone, Copy)]
-struct Queue {
-    head: u32,
-    tail: u32,
-}
-
-struct BlockedClaim {
-    ticket: u64,
-    request: u32,
-    claim: u32,
-    before: u32,
-    behind: u32,
 }
 
 /// A request that waits or holds.
@@ -160,62 +101,39 @@ struct Live {
 /// What only a waiting request needs.
 struct Waiting {
     waker: Option<Waker>,
-    /// The blocked claim, or `NONE`, for each claim.
-    blocked: Box<[u32]>,
-    /// How many are not `NONE`.
+    /// For each claim, its entry in a queue if it is blocked.
+    blocked: Box<[Option<Slot>]>,
+    /// How many are.
     remaining: usize,
 }
 
-impl Place {
-    fn new(node: Node, depth: u32, parent: u32) -> Place {
-        Place {
-            node,
-            depth,
-            parent,
-            children: 0,
-            unblocked: [0; Mode::COUNT],
-            counted: ModeSet::default(),
-            queued: ModeSet::default(),
-            idle: false,
-            queues: None,
+/// The deepest node of a chain; those above are its parents. And the neighbours in the list of the
+/// requests that have a root there.
+struct Leaf {
+    at: Slot,
+    before: Option<RootLink>,
+    behind: Option<RootLink>,
+}
+
+/// The leaf of each chain. The common request has one, and needs no memory for it.
+enum Leaves {
+    One(Leaf),
+    Many(Box<[Leaf]>),
+}
+
+impl Leaves {
+    fn as_slice(&self) -> &[Leaf] {
+        match self {
+            Leaves::One(leaf) => slice::from_ref(leaf),
+            Leaves::Many(leaves) => leaves,
         }
     }
 
-    /// Whether a claim that arrives now would be blocked.
-    #[inline]
-    fn blocks(&self, mode: Mode) -> bool {
-        self.counted.union(self.queued).intersects(mode.conflicts())
-    }
-
-    /// Count an unblocked claim.
-    #[inline]
-    fn count(&mut self, mode: Mode) {
-        self.unblocked[mode as usize] += 1;
-        self.counted.insert(mode);
-    }
-
-    /// Take back what `count` did.
-    #[inline]
-    fn discount(&mut self, mode: Mode) {
-        let count = &mut self.unblocked[mode as usize];
-        *count -= 1;
-        if *count == 0 {
-            self.counted.remove(mode);
+    fn as_mut_slice(&mut self) -> &mut [Leaf] {
+        match self {
+            Leaves::One(leaf) => slice::from_mut(leaf),
+            Leaves::Many(leaves) => leaves,
         }
-    }
-
-    #[inline]
-    fn has_claims(&self) -> bool {
-        !self.counted.union(self.queued).is_empty()
-    }
-
-    fn hash(&self) -> u64 {
-        self.node.hash(self.depth as usize)
-    }
-
-    fn queue(&mut self, mode: Mode) -> &mut Queue {
-        const EMPTY: Queue = Queue { head: NONE, tail: NONE };
-        &mut self.queues.get_or_insert_with(|| Box::new([EMPTY; Mode::COUNT]))[mode as usize]
     }
 }
 
@@ -227,14 +145,8 @@ impl Live {
 
 impl LockTable {
     pub(crate) fn new(clock: fn() -> Instant) -> LockTable {
-        let mut nodes = Arena::new();
-        // It counts as idle for good, so that nobody thinks of forgetting it.
-        let root = nodes.insert(Place { idle: true, ..Place::new(Node::root(), 0, ROOT) });
-        debug_assert_eq!(root, ROOT);
         LockTable {
-            nodes,
-            index: HashTable::new(),
-            idle: VecDeque::new(),
+            tree: Tree::new(),
             live: Arena::new(),
             blocked: Arena::new(),
             tickets: 0,
@@ -242,9 +154,9 @@ impl LockTable {
         }
     }
 
-    /// Take a ticket and join all nodes. Returns the number of the live request, good until it leaves,
-    /// and whether it is granted.
-    pub(crate) fn enqueue(&mut self, request: Request) -> (u32, bool) {
+    /// Take a ticket and join all nodes. Returns the slot of the live request, good until it leaves, and
+    /// whether it is granted.
+    pub(crate) fn enqueue(&mut self, request: Request) -> (Slot, bool) {
         let mut blocked = Vec::new();
         let leaves = match request.claims() {
             Claims::None => Leaves::Many(Box::default()),
@@ -256,9 +168,17 @@ impl LockTable {
             ),
         };
         self.tickets += 1;
-        let live =
-            Live { ticket: self.tickets, since: (self.clock)(), request, leaves, waiting: None };
-        let id = self.live.insert(live);
+        let ticket = self.tickets;
+        let since = (self.clock)();
+        let one = match &leaves {
+            Leaves::One(leaf) => Some((leaf.at, leaf.behind)),
+            Leaves::Many(_) => None,
+        };
+        let id = self.live.insert(Live { ticket, since, request, leaves, waiting: None });
+        match one {
+            Some((at, behind)) => self.link_root(RootLink { request: id, chain: 0 }, at, behind),
+            None => self.link_roots(id),
+        }
         let granted = blocked.is_empty();
         if !granted {
             self.wait(id, &blocked);
@@ -266,75 +186,61 @@ impl LockTable {
         (id, granted)
     }
 
-    /// Claim the nodes of a chain, the latest at each; note the claims that are blocked. Returns the
-    /// deepest node.
+    /// Claim the nodes of a chain, the latest at each; note the claims that are blocked, with their nodes.
+    /// Returns the leaf, to be linked in front of those at its node.
     #[inline(always)]
-    fn join_chain(&mut self, chain: &Chain<'_>, blocked: &mut Vec<(usize, u32)>) -> u32 {
-        let leaf = self.place(chain.node);
+    fn join_chain(&mut self, chain: &Chain<'_>, blocked: &mut Vec<(usize, Slot)>) -> Leaf {
+        let leaf = self.tree.locate(chain.node);
         let mut at = leaf;
         for (claim, mode) in chain.upwards() {
-            let node = &mut self.nodes[at];
-            if node.blocks(mode) {
+            let branch = &mut self.tree[at];
+            if branch.place.blocks(mode) {
                 blocked.push((claim, at));
             } else {
-                node.count(mode);
+                branch.place.count(mode);
             }
-            at = node.parent;
+            at = branch.parent;
         }
-        leaf
+        Leaf { at: leaf, before: None, behind: self.tree[leaf].roots }
     }
 
     /// Put the blocked claims of a new request, given with their nodes, into the queues there.
     #[cold]
-    fn wait(&mut self, id: u32, blocked: &[(usize, u32)]) {
+    fn wait(&mut self, id: Slot, blocked: &[(usize, Slot)]) {
         let Live { ticket, request, .. } = &self.live[id];
         let claims = request.claims();
-        let mut entries = vec![NONE; claims.len()].into_boxed_slice();
+        let mut entries = vec![None; claims.len()].into_boxed_slice();
         for &(claim, at) in blocked {
-            let mode = claims.mode(claim);
-            let node = &mut self.nodes[at];
-            let before = node.queue(mode).tail;
-            let entry = self.blocked.insert(BlockedClaim {
-                ticket: *ticket,
-                request: id,
-                claim: claim as u32,
-                before,
-                behind: NONE,
-            });
-            match before {
-                NONE => node.queue(mode).head = entry,
-                before => self.blocked[before].behind = entry,
-            }
-            node.queue(mode).tail = entry;
-            node.queued.insert(mode);
-            entries[claim] = entry;
+            let entry = self.blocked.insert(BlockedClaim::new(*ticket, id, claim));
+            self.tree[at].place.push(claims.mode(claim), entry, &mut self.blocked);
+            entries[claim] = Some(entry);
         }
         let waiting = Waiting { waker: None, blocked: entries, remaining: blocked.len() };
         self.live[id].waiting = Some(Box::new(waiting));
     }
 
-    pub(crate) fn request(&self, id: u32) -> &Request {
+    pub(crate) fn request(&self, id: Slot) -> &Request {
         &self.live[id].request
     }
 
     /// The waker to call when the request is granted; `None` if it is granted already.
-    pub(crate) fn waker(&mut self, id: u32) -> Option<&mut Option<Waker>> {
+    pub(crate) fn waker(&mut self, id: Slot) -> Option<&mut Option<Waker>> {
         self.live[id].waiting.as_mut().map(|waiting| &mut waiting.waker)
     }
 
     /// Take a request out, whether it waits or holds, and grant what becomes free. Returns it, to be
     /// dropped when the mutex is free.
-    pub(crate) fn leave(&mut self, id: u32, granted: &mut Granted) -> Request {
+    pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Request {
         let Live { request, leaves, waiting, .. } = self.live.remove(id);
         let waiting = waiting.as_deref();
         match (request.claims(), &leaves) {
             (Claims::One(node, mode), Leaves::One(leaf)) => {
-                self.leave_chain(&Chain::alone(node, mode), *leaf, waiting, granted);
+                self.leave_chain(&Chain::alone(node, mode), leaf, waiting, granted);
             }
             (Claims::Many(claims), Leaves::Many(leaves)) => {
                 // Backwards, so that no node is left before those below it.
                 for (chain, leaf) in claims.chains().zip(leaves).rev() {
-                    self.leave_chain(&chain, *leaf, waiting, granted);
+                    self.leave_chain(&chain, leaf, waiting, granted);
                 }
             }
             _ => {}
@@ -347,22 +253,20 @@ impl LockTable {
     fn leave_chain(
         &mut self,
         chain: &Chain<'_>,
-        leaf: u32,
+        leaf: &Leaf,
         waiting: Option<&Waiting>,
         granted: &mut Granted,
     ) {
-        let mut at = leaf;
+        self.unlink_root(leaf);
+        let mut at = leaf.at;
         for (claim, mode) in chain.upwards() {
-            let entry = waiting.map_or(NONE, |waiting| waiting.blocked[claim]);
-            if entry != NONE {
-                self.unlink(at, mode, entry);
+            let branch = &mut self.tree[at];
+            let parent = branch.parent;
+            match waiting.and_then(|waiting| waiting.blocked[claim]) {
+                None => branch.place.discount(mode),
+                Some(entry) => drop(branch.place.unlink(mode, entry, &mut self.blocked)),
             }
-            let node = &mut self.nodes[at];
-            let parent = node.parent;
-            if entry == NONE {
-                node.discount(mode);
-            }
-            if !node.queued.is_empty() || (node.counted.is_empty() && !node.idle) {
+            if !branch.place.queued().is_empty() || (branch.place.is_vacant() && !branch.idle) {
                 self.left(at, granted);
             }
             at = parent;
@@ -371,22 +275,28 @@ impl LockTable {
 
     /// See to a node that a claim was taken from.
     #[cold]
-    fn left(&mut self, at: u32, granted: &mut Granted) {
-        if self.nodes[at].queued.is_empty() {
-            self.rest(at);
+    fn left(&mut self, at: Slot, granted: &mut Granted) {
+        if self.tree[at].place.queued().is_empty() {
+            self.tree.rest(at);
         } else {
             self.unblock(at, granted);
         }
     }
 
-    /// Say who is in the way of a live request, unless it is granted.
-    pub(crate) fn why_waiting(&self, id: u32) -> Option<Blocked> {
-        let live = &self.live[id];
-        live.waiting.as_ref().map(|_| self.explain(&live.request, live.ticket))
+    /// Look at the heads of the node's queues, and unblock what nothing earlier blocks any more. See the
+    /// head of this file for why this is all there is to do.
+    fn unblock(&mut self, at: Slot, granted: &mut Granted) {
+        for mode in self.tree[at].place.queued().iter() {
+            let place = &mut self.tree[at].place;
+            while let Some(head) = place.unblockable(mode, &self.blocked) {
+                let claim = place.unlink(mode, head, &mut self.blocked);
+                place.count(mode);
+                unblocked(&mut self.live[claim.request], claim.claim, self.clock, granted);
+            }
+        }
     }
 
-    /// All live requests, in no particular order. Takes time for each, so it is for people, not for
-    /// programs that run with it.
+    /// All live requests, in no particular order. Takes time for each of them.
     pub(crate) fn sightings(&self) -> Vec<Sighting> {
         let now = (self.clock)();
         let sight = |live: &Live| Sighting {
@@ -397,180 +307,105 @@ impl LockTable {
         };
         self.live.iter().map(sight).collect()
     }
+}
 
-    /// Look at the heads of the node's queues, and unblock what nothing earlier blocks any more. See the
-    /// head of this file for why this is all there is to do.
-    fn unblock(&mut self, at: u32, granted: &mut Granted) {
-        for mode in self.nodes[at].queued.iter() {
-            while self.head_is_unblocked(at, mode) {
-                let head = self.nodes[at].queue(mode).head;
-                let BlockedClaim { request, claim, .. } = self.unlink(at, mode, head);
-                self.nodes[at].count(mode);
-                self.unblocked(request, claim, granted);
-            }
+/// Note that a claim of a waiting request is no longer blocked; grant the request if it was the last.
+fn unblocked(live: &mut Live, claim: usize, clock: fn() -> Instant, granted: &mut Granted) {
+    let waiting = live.waiting.as_mut().expect("a blocked claim is a waiting request's");
+    waiting.blocked[claim] = None;
+    waiting.remaining -= 1;
+    if waiting.remaining == 0 {
+        // Without a waker its first poll is under way and will see the grant.
+        if let Some(waker) = waiting.waker.take() {
+            granted.push(waker);
         }
+        live.waiting = None;
+        live.since = clock();
     }
+}
 
-    /// Whether nothing earlier blocks the first blocked claim of this mode, if there is one.
-    fn head_is_unblocked(&self, at: u32, mode: Mode) -> bool {
-        let node = &self.nodes[at];
-        let Some(queues) = &node.queues else { return false };
-        if !node.queued.contains(mode) || node.counted.intersects(mode.conflicts()) {
-            return false;
-        }
-        let ticket = |mode: Mode| self.blocked[queues[mode as usize].head].ticket;
-        let rivals = node.queued.intersection(mode.conflicts());
-        rivals.iter().all(|rival| ticket(rival) >= ticket(mode))
-    }
-
-    /// Note that a claim of a waiting request is no longer blocked; grant the request if it was the last.
-    fn unblocked(&mut self, id: u32, claim: u32, granted: &mut Granted) {
-        let live = &mut self.live[id];
-        let waiting = live.waiting.as_mut().expect("a blocked claim is a waiting request's");
-        waiting.blocked[claim as usize] = NONE;
-        waiting.remaining -= 1;
-        if waiting.remaining == 0 {
-            // Without a waker it is not being awaited yet: its first poll is under way and will see.
-            if let Some(waker) = waiting.waker.take() {
-                granted.push(waker);
-            }
-            live.waiting = None;
-            live.since = (self.clock)();
-        }
-    }
-
-    /// Take a blocked claim out of its queue.
-    fn unlink(&mut self, at: u32, mode: Mode, entry: u32) -> BlockedClaim {
-        let claim = self.blocked.remove(entry);
-        let node = &mut self.nodes[at];
-        match claim.before {
-            NONE => node.queue(mode).head = claim.behind,
-            before => self.blocked[before].behind = claim.behind,
-        }
-        match claim.behind {
-            NONE => node.queue(mode).tail = claim.before,
-            behind => self.blocked[behind].before = claim.before,
-        }
-        if node.queue(mode).head == NONE {
-            node.queued.remove(mode);
-            if node.queued.is_empty() {
-                node.queues = None;
-            }
-        }
-        claim
-    }
-
-    /// Say who is in the way of a request: of the live requests earlier than `ticket`.
-    ///
-    /// Compares with all of them. Who asks and fails pays for the explanation; who locks and unlocks
-    /// keeps no books for it.
-    #[cold]
-    fn explain(&self, request: &Request, ticket: u64) -> Blocked {
-        let mut ahead = 0;
-        let mut first: Option<&Live> = None;
-        for live in self.live.iter().filter(|live| live.ticket < ticket) {
-            if request.conflict(&live.request).is_some() {
-                ahead += 1;
-                first = first.filter(|first| first.ticket < live.ticket).or(Some(live));
-            }
-        }
-        let first = first.expect("a blocked claim has an earlier conflicting request");
-        let conflict = request.conflict(&first.request).expect("found above");
-        Blocked {
+/// Who is in the way.
+impl LockTable {
+    /// Say who is in the way of a live request, unless it is granted.
+    pub(crate) fn why_waiting(&self, id: Slot) -> Option<Blocked> {
+        let live = &self.live[id];
+        live.waiting.as_ref()?;
+        let ahead = self.ahead_of(live);
+        let first = ahead.first().expect("who waits is waiting for somebody");
+        let conflict = live.request.conflict(&first.request).expect("it is in the way");
+        Some(Blocked {
             wanted: Root::new(conflict.own),
             blocker: Root::new(conflict.other),
             label: first.request.get_label().map(Into::into),
             ticket: first.ticket,
             state: first.state(),
             age: (self.clock)().saturating_duration_since(first.since),
-            ahead,
-        }
-    }
-}
-
-/// The tree.
-impl LockTable {
-    /// Where a node is in memory; it and its ancestors are put there if they are not.
-    #[inline]
-    fn place(&mut self, node: &Node) -> u32 {
-        let depth = node.depth();
-        match self.find(node, depth) {
-            Some(at) => at,
-            None => self.put(node, depth),
-        }
+            ahead: ahead.len(),
+        })
     }
 
-    /// Put the prefix of a node into memory, and those above it that are not there.
+    /// The earlier live requests that conflict with this one, the earliest first.
+    fn ahead_of(&self, live: &Live) -> Vec<&Live> {
+        let mut found = Vec::new();
+        for (chain, leaf) in live.request.claims().chains().zip(live.leaves.as_slice()) {
+            let (_, mode) = chain.upwards().next().expect("a chain has claims");
+            for at in self.tree.upwards(leaf.at).skip(1) {
+                if self.tree[at].place.has(mode.intention().conflicts()) {
+                    found.extend(self.rooted_at(at));
+                }
+            }
+            let mut below = vec![leaf.at];
+            while let Some(at) = below.pop() {
+                if self.tree[at].place.has(mode.conflicts()) {
+                    found.extend(self.rooted_at(at));
+                    below.extend(self.tree.children(at));
+                }
+            }
+        }
+        found.retain(|other: &&Live| {
+            other.ticket < live.ticket && live.request.conflict(&other.request).is_some()
+        });
+        found.sort_by_key(|other| other.ticket);
+        found.dedup_by_key(|other| other.ticket);
+        found
+    }
+
+    /// The live requests that have a root at a node.
+    fn rooted_at(&self, at: Slot) -> impl Iterator<Item = &Live> {
+        let behind =
+            |link: &RootLink| self.live[link.request].leaves.as_slice()[link.chain as usize].behind;
+        successors(self.tree[at].roots, behind).map(|link| &self.live[link.request])
+    }
+
     #[cold]
-    fn put(&mut self, node: &Node, depth: usize) -> u32 {
-        let found = (0..depth).rev().find_map(|depth| Some((depth, self.find(node, depth)?)));
-        let (above, mut at) = found.expect("the root is always there");
-        for depth in above + 1..=depth {
-            self.nodes[at].children += 1;
-            at = self.nodes.insert(Place::new(node.clone(), depth as u32, at));
-            let nodes = &self.nodes;
-            self.index.insert_unique(node.hash(depth), at, |at| nodes[*at].hash());
+    fn leaf_mut(&mut self, link: RootLink) -> &mut Leaf {
+        &mut self.live[link.request].leaves.as_mut_slice()[link.chain as usize]
+    }
+
+    fn link_roots(&mut self, request: Slot) {
+        for chain in 0..self.live[request].leaves.as_slice().len() {
+            let Leaf { at, behind, .. } = self.live[request].leaves.as_slice()[chain];
+            self.link_root(RootLink { request, chain: chain as u32 }, at, behind);
         }
-        at
+    }
+
+    /// Put a root of a new request in front of those at the same node.
+    #[inline(always)]
+    fn link_root(&mut self, link: RootLink, at: Slot, behind: Option<RootLink>) {
+        self.tree[at].roots = Some(link);
+        if let Some(behind) = behind {
+            self.leaf_mut(behind).before = Some(link);
+        }
     }
 
     #[inline(always)]
-    fn find(&self, node: &Node, depth: usize) -> Option<u32> {
-        if depth == 0 {
-            return Some(ROOT);
+    fn unlink_root(&mut self, leaf: &Leaf) {
+        match leaf.before {
+            None => self.tree[leaf.at].roots = leaf.behind,
+            Some(before) => self.leaf_mut(before).behind = leaf.behind,
         }
-        let same = |at: &u32| {
-            let place = &self.nodes[*at];
-            place.depth as usize == depth && place.node.shares(node, depth)
-        };
-        self.index.find(node.hash(depth), same).copied()
-    }
-
-    /// Keep a node without claims for its next use, and forget the one that has rested longest if these
-    /// are too many.
-    fn rest(&mut self, at: u32) {
-        let node = &mut self.nodes[at];
-        if node.idle || node.has_claims() {
-            return;
-        }
-        if node.node.size() > IDLE_NAME {
-            node.node = node.node.prefix(node.depth as usize);
-            if node.node.size() > IDLE_NAME {
-                return self.forget(at);
-            }
-        }
-        node.idle = true;
-        self.idle.push_back(at);
-        if self.idle.len() > IDLE_NODES {
-            let oldest = self.idle.pop_front().expect("more than none");
-            self.nodes[oldest].idle = false;
-            self.forget(oldest);
-        }
-    }
-
-    /// Remove a node, and those above it that were there for its sake, if nobody needs them.
-    fn forget(&mut self, mut at: u32) {
-        loop {
-            let node = &self.nodes[at];
-            if node.idle || node.has_claims() || node.children > 0 {
-                return;
-            }
-            let Ok(entry) = self.index.find_entry(node.hash(), |other| *other == at) else {
-                return;
-            };
-            entry.remove();
-            at = self.nodes.remove(at).parent;
-            self.nodes[at].children -= 1;
-            self.shrink();
-        }
-    }
-
-    /// Give memory of the index back when most of it is empty. Halving at an eighth leaves as many
-    /// removals before the next time as this one moves entries.
-    fn shrink(&mut self) {
-        if self.index.capacity() > 4 * IDLE_NODES && self.index.len() < self.index.capacity() / 8 {
-            let nodes = &self.nodes;
-            self.index.shrink_to(2 * self.index.len(), |at| nodes[*at].hash());
+        if let Some(behind) = leaf.behind {
+            self.leaf_mut(behind).before = leaf.before;
         }
     }
 }

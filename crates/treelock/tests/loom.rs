@@ -133,14 +133,12 @@ fn release_against_time_out() {
         let holder = lock.try_acquire(&write("a")).unwrap();
         let waiter = {
             let (lock, section) = (lock.clone(), section.clone());
-            thread::spawn(move || {
-                match lock.acquire_timeout(&write("a"), Duration::from_secs(1)) {
-                    Ok(guard) => {
-                        section.alone();
-                        drop(guard);
-                    }
-                    Err(blocked) => assert!((1..=2).contains(&blocked.ahead), "{blocked}"),
+            thread::spawn(move || match lock.acquire_timeout(&write("a"), Duration::from_secs(1)) {
+                Ok(guard) => {
+                    section.alone();
+                    drop(guard);
                 }
+                Err(blocked) => assert!((1..=2).contains(&blocked.ahead), "{blocked}"),
             })
         };
         let behind = {

@@ -3,12 +3,10 @@
 //! without asking the lock.
 
 use std::{
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, AtomicI32, Ordering},
-    },
+    panic::catch_unwind,
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use proptest::{
@@ -22,6 +20,9 @@ use super::model::{Root, Task, conflict, request};
 const THREADS: usize = 4;
 const ROUNDS: usize = 40;
 const OPERATIONS: usize = 400;
+
+/// Nobody holds anything for long here: who waits this long has lost its wake-up.
+const STUCK: Duration = Duration::from_secs(20);
 
 /// The places that are guarded: readers count up, a writer sets -1.
 const PLACES: [[&str; 2]; 6] =
@@ -99,7 +100,7 @@ fn operate(lock: &TreeLock, guarded: &Guarded, runner: &mut TestRunner) {
         drop(guard);
     };
     match random(runner, 5) {
-        0 => use_it(lock.acquire_blocking(&request)),
+        0 => use_it(lock.acquire_timeout(&request, STUCK).expect("a lost wake-up")),
         1 => lock.try_acquire(&request).map_or_else(|_| (), use_it),
         2 => {
             let timeout = Duration::from_micros(u64::from(random(runner, 200)));
@@ -117,22 +118,39 @@ fn operate(lock: &TreeLock, guarded: &Guarded, runner: &mut TestRunner) {
         }
         _ => {
             let mut task = Task::new(lock.acquire(&request));
+            let start = Instant::now();
             let guard = loop {
                 match task.poll() {
                     Some(guard) => break guard,
                     None => thread::yield_now(),
                 }
+                assert!(start.elapsed() < STUCK, "never granted");
             };
             use_it(guard);
         }
     }
 }
 
+/// The workers of one round; rest is when all are done.
+fn round(lock: &TreeLock, guarded: &Guarded, round: usize) {
+    thread::scope(|scope| {
+        for worker in 0..THREADS {
+            scope.spawn(move || {
+                let seed = [(round * THREADS + worker) as u8; 32];
+                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+                let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+                (0..OPERATIONS).for_each(|_| operate(lock, guarded, &mut runner));
+            });
+        }
+    });
+    let left = lock.snapshot();
+    assert!(left.entries.is_empty(), "left behind at rest:\n{left}");
+}
+
 #[test]
 fn many_threads_keep_the_rule_at_every_moment() {
     let lock = TreeLock::new();
     let guarded = Guarded(Default::default());
-    let rest = Barrier::new(THREADS);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -144,24 +162,9 @@ fn many_threads_keep_the_rule_at_every_moment() {
             }
             snapshots
         });
-        let workers = (0..THREADS).map(|i| {
-            let (lock, guarded, rest) = (&lock, &guarded, &rest);
-            scope.spawn(move || {
-                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[i as u8; 32]);
-                let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-                for _ in 0..ROUNDS {
-                    (0..OPERATIONS).for_each(|_| operate(lock, guarded, &mut runner));
-                    if rest.wait().is_leader() {
-                        let left = lock.snapshot();
-                        assert!(left.entries.is_empty(), "left behind at rest:\n{left}");
-                    }
-                    rest.wait();
-                }
-            })
-        });
-        let results: Vec<_> = workers.collect::<Vec<_>>().into_iter().map(|w| w.join()).collect();
+        let rounds = catch_unwind(|| (0..ROUNDS).for_each(|i| round(&lock, &guarded, i)));
         done.store(true, Ordering::SeqCst);
         assert!(watcher.join().expect("the watcher saw the rule broken") > 0);
-        results.into_iter().for_each(|result| result.expect("a worker saw the rule broken"));
+        rounds.expect("a worker saw the rule broken");
     });
 }

@@ -1,0 +1,187 @@
+//! `cargo xtask ci` does everything that CI does; `cargo xtask --help` lists the steps.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Checks and tests of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    step: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum Step {
+    /// All steps below, in this order; stops at the first that fails
+    Ci,
+    /// Formatting
+    Fmt,
+    /// Clippy, with warnings as errors
+    Lint,
+    /// Unit tests, integration tests and documentation examples
+    Test,
+    /// The hand-offs under every interleaving, by the loom model checker
+    Loom,
+    /// Documentation, with warnings as errors
+    Doc,
+    /// Every dependency of the published crates builds with the stated Rust version
+    Msrv,
+    /// Licences, sources and duplicates of all dependencies (installs cargo-deny if it is missing)
+    Deny,
+    /// The examples run; `folders` shows no torn and no lost folder under the lock
+    Examples,
+    /// Instructions per operation stay under their gates (needs valgrind)
+    Gates,
+    /// The crates can be packaged, and the packages build
+    Package,
+}
+
+const ALL: [Step; 10] = [
+    Step::Fmt,
+    Step::Lint,
+    Step::Test,
+    Step::Loom,
+    Step::Doc,
+    Step::Msrv,
+    Step::Deny,
+    Step::Examples,
+    Step::Gates,
+    Step::Package,
+];
+
+/// The crates that are published.
+const PUBLISHED: [&str; 2] = ["treelock", "treelock-object-store"];
+
+/// The version that the configuration in deny.toml is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// What went wrong, in words.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let step = Arguments::parse().step;
+    let steps = if step == Step::Ci { ALL.to_vec() } else { vec![step] };
+    let mut done = Vec::new();
+    for step in steps {
+        let start = Instant::now();
+        eprintln!("\n── {step:?}");
+        if let Err(error) = run(step) {
+            eprintln!("\nxtask: {step:?} failed: {error}");
+            return ExitCode::FAILURE;
+        }
+        done.push((step, start.elapsed().as_secs()));
+    }
+    let lines =
+        done.iter().map(|(step, seconds)| format!("{:<10}{seconds:>5} s", format!("{step:?}")));
+    eprintln!("\nAll is well:\n{}", lines.collect::<Vec<_>>().join("\n"));
+    ExitCode::SUCCESS
+}
+
+fn run(step: Step) -> Outcome {
+    match step {
+        Step::Ci => unreachable!("replaced by its steps"),
+        Step::Fmt => cargo("fmt --all --check"),
+        Step::Lint => {
+            // The core alone too: other crates of the workspace switch its features on.
+            cargo("clippy --workspace --all-targets --all-features -- -D warnings")?;
+            cargo("clippy -p treelock --all-targets -- -D warnings")
+        }
+        Step::Test => {
+            cargo("test --workspace --all-features")?;
+            cargo("test -p treelock")
+        }
+        Step::Loom => {
+            let flags = [("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", "target/loom")];
+            command("cargo test --release -p treelock --test loom", &flags)
+        }
+        Step::Doc => {
+            let flags = [("RUSTDOCFLAGS", "-D warnings")];
+            command("cargo doc --workspace --no-deps --all-features", &flags)
+        }
+        Step::Msrv => msrv(),
+        Step::Deny => deny(),
+        Step::Examples => {
+            cargo("run -p treelock --example tour")?;
+            cargo("run --release -p treelock-object-store --example folders -- --seconds 2")
+        }
+        Step::Gates => cargo("run --release -p treelock-bench --bin ir -- --check"),
+        Step::Package => {
+            let crates: Vec<String> = PUBLISHED.iter().map(|name| format!("-p {name}")).collect();
+            cargo(&format!("package --allow-dirty {}", crates.join(" ")))
+        }
+    }
+}
+
+fn cargo(arguments: &str) -> Outcome {
+    command(&format!("cargo {arguments}"), &[])
+}
+
+/// Run a command line in the root of the repository. Its words are split at spaces.
+fn command(line: &str, environment: &[(&str, &str)]) -> Outcome {
+    eprintln!("$ {line}");
+    let mut words = line.split(' ');
+    let program = words.next().expect("a command line has a program");
+    let status = Command::new(program)
+        .args(words)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()
+        .map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{line}` ended with {status}")) }
+}
+
+fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().expect("xtask lies in the root").to_path_buf()
+}
+
+/// The code is held to the stated version by clippy's `incompatible_msrv`; this holds the dependencies
+/// to it, so that a user with that version gets a build.
+fn msrv() -> Outcome {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--all-features"])
+        .current_dir(root())
+        .output()
+        .map_err(|error| format!("`cargo metadata` cannot be started: {error}"))?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
+    let version = |package: &serde_json::Value| -> Option<Vec<u32>> {
+        let text = package["rust_version"].as_str()?;
+        text.split('.').map(|part| part.parse().ok()).collect()
+    };
+    let own = packages.iter().find(|package| package["name"] == "treelock").and_then(version);
+    let own = own.ok_or("treelock states no rust-version")?;
+    let newer: Vec<String> = packages
+        .iter()
+        .filter(|package| version(package).is_some_and(|needs| needs > own))
+        .map(|package| format!("{} {}", package["name"], package["version"]))
+        .collect();
+    if !newer.is_empty() {
+        return Err(format!("these need a newer Rust than {own:?}: {}", newer.join(", ")));
+    }
+    eprintln!("all {} packages accept Rust {own:?}", packages.len());
+    Ok(())
+}
+
+/// The advisories are left to a scheduled run with network: `cargo deny check advisories`.
+fn deny() -> Outcome {
+    let installed = |program: &Path| {
+        let version = Command::new(program).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    let own = root().join("target/tools/bin/cargo-deny");
+    let program =
+        if installed(Path::new("cargo-deny")) { PathBuf::from("cargo-deny") } else { own };
+    if !installed(&program) {
+        cargo(&format!("install cargo-deny --locked --version {CARGO_DENY} --root target/tools"))?;
+    }
+    command(&format!("{} check bans licenses sources", program.display()), &[])
+}
