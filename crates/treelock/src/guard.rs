@@ -92,7 +92,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut granted = Granted::default();
         let left = self.shared.table(|table| table.leave(self.id, &mut granted));
-        event::released(|| left.clone());
+        event::released(|| left.request.clone());
         if !granted.is_empty() {
             wake_all(granted);
         }

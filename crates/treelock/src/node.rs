@@ -309,8 +309,8 @@ impl Node {
     #[inline]
     fn parse_plain(name: &[u8]) -> Option<Node> {
         let mut draft = Draft::new();
-        let mut start = 0;
-        for at in (0..name.len()).step_by(8) {
+        let (mut at, mut start) = (0, 0);
+        while at < name.len() {
             let mut slashes = slashes(word_at(name, at));
             while slashes != 0 {
                 let end = at + slashes.trailing_zeros() as usize / 8;
@@ -318,6 +318,7 @@ impl Node {
                 draft.push(&name[start..end], end)?;
                 start = end + 1;
             }
+            at += size_of::<u64>();
         }
         draft.push(&name[start..], name.len())?;
         draft.finish(name)

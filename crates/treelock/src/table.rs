@@ -98,6 +98,14 @@ struct Live {
     waiting: Option<Box<Waiting>>,
 }
 
+/// What is left of a request that has left: to be dropped when the mutex is free, since it may hold the
+/// waker of a cancelled future, whose drop is code of an executor's (C9).
+#[must_use]
+pub(crate) struct Left {
+    pub(crate) request: Request,
+    _waiting: Option<Box<Waiting>>,
+}
+
 /// What only a waiting request needs.
 struct Waiting {
     waker: Option<Waker>,
@@ -228,24 +236,23 @@ impl LockTable {
         self.live[id].waiting.as_mut().map(|waiting| &mut waiting.waker)
     }
 
-    /// Take a request out, whether it waits or holds, and grant what becomes free. Returns it, to be
-    /// dropped when the mutex is free.
-    pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Request {
+    /// Take a request out, whether it waits or holds, and grant what becomes free. Returns what is left of
+    /// it.
+    pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
         let Live { request, leaves, waiting, .. } = self.live.remove(id);
-        let waiting = waiting.as_deref();
         match (request.claims(), &leaves) {
             (Claims::One(node, mode), Leaves::One(leaf)) => {
-                self.leave_chain(&Chain::alone(node, mode), leaf, waiting, granted);
+                self.leave_chain(&Chain::alone(node, mode), leaf, waiting.as_deref(), granted);
             }
             (Claims::Many(claims), Leaves::Many(leaves)) => {
                 // Backwards, so that no node is left before those below it.
                 for (chain, leaf) in claims.chains().zip(leaves).rev() {
-                    self.leave_chain(&chain, leaf, waiting, granted);
+                    self.leave_chain(&chain, leaf, waiting.as_deref(), granted);
                 }
             }
             _ => {}
         }
-        request
+        Left { request, _waiting: waiting }
     }
 
     /// Take the claims of a chain back, from the deepest up.

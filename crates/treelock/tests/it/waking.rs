@@ -84,6 +84,28 @@ fn a_waker_may_use_the_lock() {
     assert!(stash.lock().unwrap().is_none());
 }
 
+/// A waker that dies with the future it was for, cancelled in the queue or after an unseen grant.
+#[test]
+fn a_waker_may_use_the_lock_when_its_future_is_cancelled() {
+    for granted in [false, true] {
+        let lock = TreeLock::new();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let guard = lock.try_acquire(&write("a")).unwrap();
+        let mut acquire = lock.acquire(&write("a"));
+        let (inner, count) = (lock.clone(), dropped.clone());
+        let use_it = move || {
+            let _ = inner.try_acquire(&write("a"));
+            count.fetch_add(1, Ordering::SeqCst);
+        };
+        assert!(poll(&mut acquire, &mischief(|| (), use_it)).is_none());
+        if granted {
+            drop(guard);
+        }
+        drop(acquire);
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    }
+}
+
 #[test]
 fn a_waker_may_drop_the_future_it_wakes() {
     let lock = TreeLock::new();
