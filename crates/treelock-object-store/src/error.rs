@@ -1,0 +1,229 @@
+//! What can go wrong with a folder: what happened, to what, and what to do.
+
+use std::error::Error;
+use std::fmt;
+
+use object_store::path::Path;
+
+use crate::dir::{Phase, Verb};
+
+/// Why a folder verb did not do its work: what happened, to what, and what to do.
+///
+/// All variants but [`Incomplete`](DirError::Incomplete) mean that nothing was changed.
+///
+/// # Examples
+///
+/// ```
+/// # use object_store::memory::InMemory;
+/// # use treelock_object_store::{DirError, LockedStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let store = LockedStore::new(InMemory::new());
+/// let error = store.delete_dir("").await.unwrap_err();
+/// assert!(matches!(error, DirError::EmptyPath { .. }));
+/// assert_eq!(
+///     error.to_string(),
+///     "delete_dir refuses the empty path, which is the whole store: is a variable unset? \
+///      name a folder"
+/// );
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DirError {
+    /// The path is empty or `/`, the whole store: most likely an unset variable.
+    EmptyPath {
+        /// The verb that was asked for.
+        verb: Verb,
+    },
+    /// The text is no path: it has `.`, `..`, an empty segment or a control character.
+    InvalidPath {
+        /// The verb that was asked for.
+        verb: Verb,
+        /// Which text, and what is wrong with it.
+        source: object_store::path::Error,
+    },
+    /// The two folders are one, or one lies in the other.
+    Overlap {
+        /// The verb that was asked for.
+        verb: Verb,
+        /// The source folder.
+        from: Path,
+        /// The target folder.
+        to: Path,
+    },
+    /// There is no object below the folder.
+    NotFound {
+        /// The verb that was asked for.
+        verb: Verb,
+        /// The folder that has nothing in it.
+        path: Path,
+        /// Whether an *object* of exactly that name exists, which the folder verbs leave alone.
+        is_object: bool,
+    },
+    /// The target holds an object already, and [`overwrite`](crate::DirJob::overwrite) was not given.
+    AlreadyExists {
+        /// The verb that was asked for.
+        verb: Verb,
+        /// The target folder.
+        to: Path,
+        /// An object that was found there: one below `to`, or `to` itself.
+        found: Path,
+    },
+    /// The folder lies outside what the [`LockedView`](crate::LockedView) has locked.
+    OutsideView {
+        /// The verb that was asked for.
+        verb: Verb,
+        /// What the verb would need, as the lock prints it.
+        needed: String,
+        /// What the view holds, as the lock prints it.
+        held: String,
+    },
+    /// The store failed before anything was changed.
+    Store {
+        /// The verb that was asked for.
+        verb: Verb,
+        /// The folder that could not be looked at.
+        path: Path,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The store failed half-way. Nothing is lost; the value says what is where.
+    Incomplete(Box<Incomplete>),
+}
+
+/// What is where after a folder verb failed half-way, and what the store said.
+///
+/// No object is lost: sources are deleted only after every copy stands.
+///
+/// # Examples
+///
+/// ```
+/// # use treelock_object_store::{DirError, Phase};
+/// fn advice(error: &DirError) -> &'static str {
+///     match error {
+///         DirError::Incomplete(state) if state.phase == Phase::Copy => "the source is whole",
+///         DirError::Incomplete(_) => "the target is whole, the source is partly gone",
+///         _ => "nothing was changed",
+///     }
+/// }
+/// # let _ = advice;
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Incomplete {
+    /// The verb that was asked for.
+    pub verb: Verb,
+    /// What failed: copying (every source stands) or deleting (every copy stands).
+    pub phase: Phase,
+    /// The source folder, or the folder to delete.
+    pub from: Path,
+    /// The target folder; none if the verb was a delete.
+    pub to: Option<Path>,
+    /// The objects for which this phase is done, under their names below `from`.
+    pub done: Vec<Path>,
+    /// The objects for which it is not known to be done, under their names below `from`. A store
+    /// that answers with an error may have done the work all the same.
+    pub remaining: Vec<Path>,
+    /// What the store said first.
+    pub source: object_store::Error,
+}
+
+impl fmt::Display for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirError::EmptyPath { verb } => write!(
+                f,
+                "{verb} refuses the empty path, which is the whole store: is a variable unset? \
+                 name a folder"
+            ),
+            DirError::InvalidPath { verb, source } => write!(
+                f,
+                "{verb}: {source}; give slash-separated names without `.`, `..` or empty segments"
+            ),
+            DirError::Overlap { verb, from, to } if from == to => {
+                write!(f, "{verb} `{from}` onto itself would change nothing; give another target")
+            }
+            DirError::Overlap { verb, from, to } => write!(
+                f,
+                "{verb} `{from}` -> `{to}`: one of the folders lies in the other; give a target \
+                 outside, or go by way of a third folder"
+            ),
+            DirError::NotFound { verb, path, is_object: false } => {
+                write!(f, "{verb}: there is no object below `{path}/`; check the name")
+            }
+            DirError::NotFound { verb, path, is_object: true } => write!(
+                f,
+                "{verb}: there is no object below `{path}/`, but `{path}` is itself an object; \
+                 for one object use `rename`, `copy` or `delete`"
+            ),
+            DirError::AlreadyExists { verb, to, found } => write!(
+                f,
+                "{verb}: the target `{to}` exists (found `{found}`); choose another, delete it \
+                 first, or give `.overwrite(true)` to merge into it"
+            ),
+            DirError::OutsideView { verb, needed, held } => write!(
+                f,
+                "{verb} needs `{needed}`, but the view holds `{held}`; ask for a view that covers it"
+            ),
+            DirError::Store { verb, path, source } => {
+                write!(f, "{verb}: looking at `{path}` failed, nothing was changed: {source}")
+            }
+            DirError::Incomplete(state) => state.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Incomplete { verb, phase, from, to, done, remaining, source } = self;
+        let (done, all) = (done.len(), done.len() + remaining.len());
+        let to = to.as_ref().map_or("", |to| to.as_ref());
+        match (verb, phase) {
+            (_, Phase::Copy) => write!(
+                f,
+                "{verb} `{from}` -> `{to}` failed while copying, with {done} of {all} objects \
+                 copied: every object still stands below `{from}`, and nothing was deleted; give \
+                 `.overwrite(true)` to go on, or delete_dir(\"{to}\") to undo: {source}"
+            ),
+            (Verb::Rename, Phase::Delete) => write!(
+                f,
+                "{verb} `{from}` -> `{to}` failed while deleting the sources, with {done} of {all} \
+                 deleted: `{to}` is whole, and the rest of `{from}` stands twice; \
+                 delete_dir(\"{from}\") finishes the rename: {source}"
+            ),
+            (_, Phase::Delete) => write!(
+                f,
+                "{verb} `{from}` failed with {done} of {all} objects deleted; call it again to \
+                 delete the rest: {source}"
+            ),
+        }
+    }
+}
+
+impl Error for DirError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            DirError::InvalidPath { source, .. } => Some(source),
+            DirError::Store { source, .. } => Some(source),
+            DirError::Incomplete(state) => Some(&state.source),
+            _ => None,
+        }
+    }
+}
+
+/// So that `?` works in a function that speaks [`object_store::Result`]: what is missing or exists
+/// becomes the store's own error, all else [`Generic`](object_store::Error::Generic).
+impl From<DirError> for object_store::Error {
+    fn from(error: DirError) -> object_store::Error {
+        match &error {
+            DirError::NotFound { path, .. } => {
+                object_store::Error::NotFound { path: path.to_string(), source: error.into() }
+            }
+            DirError::AlreadyExists { to, .. } => {
+                object_store::Error::AlreadyExists { path: to.to_string(), source: error.into() }
+            }
+            _ => object_store::Error::Generic { store: crate::store::NAME, source: error.into() },
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The store that locks: every operation of `ObjectStore` under the sub-tree lock it needs.
+//!
+//! No operation acquires twice, so none waits for itself: an operation with two paths asks for both
+//! in one request, and `delete_stream` holds one batch at a time.
+
+use std::fmt;
+use std::iter;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    RenameTargetMode, Result,
+};
+use treelock::{Access, Guard, Node, Request, ToNode, TreeLock};
+
+use crate::hold::{Held, HeldUpload, hold_get};
+
+/// How this crate names itself in errors of the store.
+pub(crate) const NAME: &str = "LockedStore";
+
+/// How many locations `delete_stream` locks and hands on at once: the bulk delete of S3.
+const DELETE_BATCH: usize = 1000;
+
+/// An object store that takes the right sub-tree lock for every operation, and knows folders.
+///
+/// Wraps any [`ObjectStore`] (`Arc<dyn ObjectStore>` too) and is one itself, so that it can stand
+/// wherever the wrapped store stood. A clone is a handle to the same store and the same lock.
+///
+/// | operation | lock |
+/// |---|---|
+/// | `get`, `get_range`, `get_ranges`, `head` | read of the location; a `GetResult` holds it until its payload ends or is dropped |
+/// | `list`, `list_with_offset`, `list_with_delimiter` | read of the prefix (no prefix: of the root); a stream holds it until it ends or is dropped |
+/// | `put` | write of the location |
+/// | `put_multipart` | write of the location, until completed, aborted or dropped |
+/// | `delete`, `delete_stream` | write of each location, up to 1,000 at once |
+/// | `copy` | read of the source and write of the target |
+/// | `rename` | write of both |
+/// | [`copy_dir`](LockedStore::copy_dir) | read of the source folder and write of the target folder |
+/// | [`rename_dir`](LockedStore::rename_dir) | write of both folders |
+/// | [`delete_dir`](LockedStore::delete_dir) | write of the folder |
+/// | [`list_dir`](LockedStore::list_dir) | read of the folder |
+///
+/// Conditions (`PutMode`, `CopyMode`, `if_match`…) are the wrapped store's and pass through. Three
+/// things differ from the wrapped store, for safety:
+///
+/// - The payload of a local file comes as a stream, as an open `File` cannot hold a lock.
+/// - `delete_stream` reads its locations to their end before it deletes the first. So
+///   `store.delete_stream(store.list(..))` does not wait for its own list.
+/// - `rename` of an object onto itself, overwriting, changes nothing; some stores would copy it and
+///   then delete it.
+///
+/// The lock is fair and not re-entrant: see [the one rule](crate#the-one-rule). Its nodes are the
+/// segments of a path, byte for byte. So `a/b` is locked with whatever is below `a/b/`, and on a
+/// file system that ignores case, `A` and `a` are two nodes.
+///
+/// # Cancel safety
+///
+/// Dropping a future or a stream gives its lock, or its place in the queue, back at once. But a
+/// write whose future is dropped after it began may still reach the store, a moment after the lock
+/// is gone: a remote server and a blocking thread do not hear of it. Where that matters, spawn the
+/// write as a task of its own and drop only the handle.
+///
+/// # Examples
+///
+/// ```
+/// use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
+/// use treelock_object_store::LockedStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = LockedStore::new(InMemory::new());
+/// store.put(&Path::from("inbox/a.txt"), "hello".into()).await?;
+///
+/// store.rename_dir("inbox", "done/monday").await?;
+///
+/// let text = store.get(&Path::from("done/monday/a.txt")).await?.bytes().await?;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct LockedStore<S> {
+    pub(crate) inner: Arc<S>,
+    pub(crate) lock: TreeLock,
+}
+
+impl<S> Clone for LockedStore<S> {
+    fn clone(&self) -> LockedStore<S> {
+        LockedStore { inner: Arc::clone(&self.inner), lock: self.lock.clone() }
+    }
+}
+
+impl<S: ObjectStore> LockedStore<S> {
+    /// Wraps a store with a lock of its own; returns the store that locks.
+    ///
+    /// Wrap once and clone: two wrappings of one store know nothing of each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock_object_store::LockedStore;
+    /// use std::sync::Arc;
+    /// use object_store::{ObjectStore, memory::InMemory};
+    ///
+    /// let store = LockedStore::new(InMemory::new());
+    ///
+    /// let any: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    /// let store = LockedStore::new(any);
+    /// ```
+    pub fn new(inner: S) -> LockedStore<S> {
+        LockedStore::with_lock(inner, TreeLock::new())
+    }
+
+    /// Wraps a store with a lock that others use too; returns the store that locks.
+    ///
+    /// For several wrappings of one bucket, or for code that guards the same tree by other means.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use object_store::memory::InMemory;
+    /// # use treelock_object_store::LockedStore;
+    /// use treelock::{Request, TreeLock};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), treelock::NodeError> {
+    /// let lock = TreeLock::new();
+    /// let store = LockedStore::with_lock(InMemory::new(), lock.clone());
+    ///
+    /// let backup = lock.acquire(&Request::new().read("photos")?.label("backup")).await;
+    /// // Until `backup` is dropped, `store` changes nothing below `photos`.
+    /// # drop(backup);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_lock(inner: S, lock: TreeLock) -> LockedStore<S> {
+        LockedStore { inner: Arc::new(inner), lock }
+    }
+
+    /// Returns the lock, to print its [`snapshot`](TreeLock::snapshot) or to share it.
+    ///
+    /// A guard acquired here conflicts with this store's operations as any other holder does: an
+    /// operation on the same folder in the same task waits for ever. Under a guard, work through
+    /// [`inner`](LockedStore::inner); or let [`view`](LockedStore::view) do both.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use object_store::memory::InMemory;
+    /// # use treelock_object_store::LockedStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = LockedStore::new(InMemory::new());
+    /// let folder = store.write_folder("inbox").await?;
+    /// assert_eq!(store.lock().snapshot().entries.len(), 1);
+    /// # drop(folder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lock(&self) -> &TreeLock {
+        &self.lock
+    }
+
+    /// Returns the wrapped store, which takes no locks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use object_store::memory::InMemory;
+    /// # use treelock_object_store::LockedStore;
+    /// let store = LockedStore::new(InMemory::new());
+    /// assert_eq!(store.inner().to_string(), "InMemory");
+    /// assert_eq!(store.to_string(), "LockedStore(InMemory)");
+    /// ```
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Waits for the locks of one operation.
+    async fn acquire(&self, label: &'static str, roots: &[(Access, &Path)]) -> Result<Guard> {
+        let mut request = Request::new();
+        for (access, path) in roots {
+            request = request.with(*access, node(path)?);
+        }
+        Ok(self.lock.acquire(&request.label(label)).await)
+    }
+
+    /// Opens a stream of the wrapped store under a lock that is asked for when it is first polled.
+    fn locked_stream<T: Send + 'static>(
+        &self,
+        request: Result<Request>,
+        open: impl FnOnce(&S) -> BoxStream<'static, Result<T>> + Send + 'static,
+    ) -> BoxStream<'static, Result<T>> {
+        let store = self.clone();
+        stream::once(async move {
+            let guard = store.lock.acquire(&request?).await;
+            Ok::<_, Error>(Held::new(open(&store.inner), guard))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// Deletes one batch under one request, which all its locations join in one step.
+    fn delete_batch(&self, batch: Vec<Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let request = batch
+            .iter()
+            .flatten()
+            .try_fold(Request::new(), |all, path| Ok(all.with(Access::Write, node(path)?)))
+            .map(|all| all.label("delete"));
+        self.locked_stream(request, |inner| inner.delete_stream(stream::iter(batch).boxed()))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: ObjectStore> ObjectStore for LockedStore<S> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        let _guard = self.acquire("put", &[(Access::Write, location)]).await?;
+        self.inner.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let guard = self.acquire("put_multipart", &[(Access::Write, location)]).await?;
+        let upload = self.inner.put_multipart_opts(location, opts).await?;
+        Ok(Box::new(HeldUpload::new(upload, guard)))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let guard = self.acquire("get", &[(Access::Read, location)]).await?;
+        Ok(hold_get(self.inner.get_opts(location, options).await?, guard))
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let _guard = self.acquire("get_ranges", &[(Access::Read, location)]).await?;
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        stream::once(async move {
+            // To the end first: the locations are likely a list stream of this very store, which
+            // holds its lock until then.
+            let mut rest = locations.collect::<Vec<_>>().await.into_iter();
+            let batches = iter::from_fn(move || {
+                let batch: Vec<_> = rest.by_ref().take(DELETE_BATCH).collect();
+                (!batch.is_empty()).then_some(batch)
+            });
+            stream::iter(batches).flat_map(move |batch| store.delete_batch(batch))
+        })
+        .flatten()
+        .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let prefix = prefix.cloned();
+        self.locked_stream(list_request(prefix.as_ref()), move |inner| inner.list(prefix.as_ref()))
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (prefix, offset) = (prefix.cloned(), offset.clone());
+        self.locked_stream(list_request(prefix.as_ref()), move |inner| {
+            inner.list_with_offset(prefix.as_ref(), &offset)
+        })
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let _guard = self.lock.acquire(&list_request(prefix)?).await;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let roots = [(Access::Read, from), (Access::Write, to)];
+        let _guard = self.acquire("copy", &roots).await?;
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let roots = [(Access::Write, from), (Access::Write, to)];
+        let _guard = self.acquire("rename", &roots).await?;
+        rename(&*self.inner, from, to, options).await
+    }
+}
+
+impl<S: fmt::Display> fmt::Display for LockedStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{NAME}({})", self.inner)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for LockedStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(NAME).field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// Renames an object, but not onto itself: the default of the trait is to copy and then delete.
+pub(crate) async fn rename<S: ObjectStore>(
+    store: &S,
+    from: &Path,
+    to: &Path,
+    options: RenameOptions,
+) -> Result<()> {
+    if from == to && options.target_mode == RenameTargetMode::Overwrite {
+        return store.get_opts(from, GetOptions::new().with_head(true)).await.map(drop);
+    }
+    store.rename_opts(from, to, options).await
+}
+
+/// The node of a path. The empty path is the root: the trait says so, and the writing folder verbs
+/// have refused it before.
+pub(crate) fn node(path: &Path) -> Result<Node> {
+    if path.is_root() {
+        return Ok(Node::root());
+    }
+    path.to_node().map_err(|error| Error::Generic { store: NAME, source: error.into() })
+}
+
+fn list_request(prefix: Option<&Path>) -> Result<Request> {
+    let node = prefix.map_or_else(|| Ok(Node::root()), node)?;
+    Ok(Request::new().with(Access::Read, node).label("list"))
+}

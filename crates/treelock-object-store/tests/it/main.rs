@@ -1,0 +1,12 @@
+//! One binary for all integration tests: every operation, every odd case, on memory and real files.
+
+mod cancel;
+mod conformance;
+mod dirs;
+mod errors;
+mod faults;
+mod faulty;
+mod ground;
+mod locks;
+mod streams;
+mod views;
