@@ -101,8 +101,8 @@ impl TreeLock {
     /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
     ///
     /// Does not overtake: an earlier request that conflicts is in the way also while it only waits. A
-    /// failure leaves nothing in the queue. It compares with all live requests to say who is in the
-    /// way, so it takes time for each of them; success does not.
+    /// failure leaves nothing in the queue; to say who is in the way, and how many, it takes time for
+    /// each of them.
     ///
     /// # Errors
     ///
