@@ -109,10 +109,36 @@ pub(crate) struct Left {
 /// What only a waiting request needs.
 struct Waiting {
     waker: Option<Waker>,
-    /// For each claim, its entry in a queue if it is blocked.
-    blocked: Box<[Option<Slot>]>,
-    /// How many are.
-    remaining: usize,
+    blocked: Blocks,
+}
+
+/// The entries of a request's blocked claims in their queues. Mostly there is one; more are kept by the
+/// number of the claim.
+enum Blocks {
+    One { claim: usize, entry: Slot },
+    Many { entries: Box<[Option<Slot>]>, remaining: usize },
+}
+
+impl Blocks {
+    /// The entry of a claim, if it is blocked.
+    fn entry(&self, claim: usize) -> Option<Slot> {
+        match self {
+            Blocks::One { claim: blocked, entry } => (*blocked == claim).then_some(*entry),
+            Blocks::Many { entries, .. } => entries[claim],
+        }
+    }
+
+    /// Note that a claim is no longer blocked. Returns whether it was the last.
+    fn unblocked(&mut self, claim: usize) -> bool {
+        match self {
+            Blocks::One { .. } => true,
+            Blocks::Many { entries, remaining } => {
+                entries[claim] = None;
+                *remaining -= 1;
+                *remaining == 0
+            }
+        }
+    }
 }
 
 /// The deepest node of a chain; those above are its parents. And the neighbours in the list of the
@@ -217,14 +243,19 @@ impl LockTable {
     fn wait(&mut self, id: Slot, blocked: &[(usize, Slot)]) {
         let Live { ticket, request, .. } = &self.live[id];
         let claims = request.claims();
-        let mut entries = vec![None; claims.len()].into_boxed_slice();
-        for &(claim, at) in blocked {
+        let mut queue = |(claim, at): (usize, Slot)| {
             let entry = self.blocked.insert(BlockedClaim::new(*ticket, id, claim));
             self.tree[at].place.push(claims.mode(claim), entry, &mut self.blocked);
-            entries[claim] = Some(entry);
-        }
-        let waiting = Waiting { waker: None, blocked: entries, remaining: blocked.len() };
-        self.live[id].waiting = Some(Box::new(waiting));
+            entry
+        };
+        let blocked = if let &[(claim, at)] = blocked {
+            Blocks::One { claim, entry: queue((claim, at)) }
+        } else {
+            let mut entries = vec![None; claims.len()].into_boxed_slice();
+            blocked.iter().for_each(|&(claim, at)| entries[claim] = Some(queue((claim, at))));
+            Blocks::Many { entries, remaining: blocked.len() }
+        };
+        self.live[id].waiting = Some(Box::new(Waiting { waker: None, blocked }));
     }
 
     pub(crate) fn request(&self, id: Slot) -> &Request {
@@ -269,7 +300,7 @@ impl LockTable {
         for (claim, mode) in chain.upwards() {
             let branch = &mut self.tree[at];
             let parent = branch.parent;
-            match waiting.and_then(|waiting| waiting.blocked[claim]) {
+            match waiting.and_then(|waiting| waiting.blocked.entry(claim)) {
                 None => branch.place.discount(mode),
                 Some(entry) => drop(branch.place.unlink(mode, entry, &mut self.blocked)),
             }
@@ -319,9 +350,7 @@ impl LockTable {
 /// Note that a claim of a waiting request is no longer blocked; grant the request if it was the last.
 fn unblocked(live: &mut Live, claim: usize, clock: fn() -> Instant, granted: &mut Granted) {
     let waiting = live.waiting.as_mut().expect("a blocked claim is a waiting request's");
-    waiting.blocked[claim] = None;
-    waiting.remaining -= 1;
-    if waiting.remaining == 0 {
+    if waiting.blocked.unblocked(claim) {
         // Without a waker its first poll is under way and will see the grant.
         if let Some(waker) = waiting.waker.take() {
             granted.push(waker);
