@@ -336,7 +336,7 @@ impl Node {
 
 /// A node while it is being put together, on the stack: most fit.
 struct Draft {
-    bytes: [u8; 256],
+    bytes: [u8; 192],
     /// How many of the bytes are written.
     length: usize,
     hash: u64,
@@ -347,7 +347,7 @@ impl Draft {
     #[inline(always)]
     fn new() -> Draft {
         let seed = SharedSeed::global_random();
-        Draft { bytes: [0; 256], length: HEAD, hash: 0, seed }
+        Draft { bytes: [0; 192], length: HEAD, hash: 0, seed }
     }
 
     /// Add a component whose text ends at `end`, if it is good and fits.
@@ -388,9 +388,11 @@ fn trim_slashes(mut text: &[u8]) -> &[u8] {
 /// Eight bytes of a text, with zeros behind its end.
 #[inline]
 fn word_at(text: &[u8], at: usize) -> u64 {
-    match text[at..].first_chunk() {
-        Some(word) => u64::from_le_bytes(*word),
-        None => text[at..].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    let rest = &text[at..];
+    match (rest.first_chunk(), text.last_chunk()) {
+        (Some(word), _) => u64::from_le_bytes(*word),
+        (None, Some(last)) => u64::from_le_bytes(*last) >> (u64::BITS as usize - 8 * rest.len()),
+        (None, None) => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 
