@@ -1,6 +1,8 @@
 //! What is claimed at one node: a count per mode of the unblocked claims, a queue per mode of the blocked
 //! ones. The head of `table.rs` says what these words mean and why it is enough.
 
+use std::task::Waker;
+
 use crate::{
     arena::{Arena, Slot},
     mode::{Mode, ModeSet},
@@ -32,13 +34,15 @@ pub(crate) struct BlockedClaim {
     /// The request, and the number of the claim in it.
     pub(crate) request: Slot,
     pub(crate) claim: usize,
+    /// The request's, if this is its only blocked claim.
+    pub(crate) waker: Option<Waker>,
     before: Option<Slot>,
     behind: Option<Slot>,
 }
 
 impl BlockedClaim {
     pub(crate) fn new(ticket: u64, request: Slot, claim: usize) -> BlockedClaim {
-        BlockedClaim { ticket, request, claim, before: None, behind: None }
+        BlockedClaim { ticket, request, claim, waker: None, before: None, behind: None }
     }
 }
 

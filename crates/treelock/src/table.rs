@@ -95,7 +95,7 @@ struct Live {
     since: Instant,
     request: Request,
     leaves: Leaves,
-    waiting: Option<Box<Waiting>>,
+    waits: Waits,
 }
 
 /// What is left of a request that has left: to be dropped when the mutex is free, since it may hold the
@@ -103,40 +103,37 @@ struct Live {
 #[must_use]
 pub(crate) struct Left {
     pub(crate) request: Request,
-    _waiting: Option<Box<Waiting>>,
+    _waits: Waits,
+    _waker: Option<Waker>,
 }
 
-/// What only a waiting request needs.
-struct Waiting {
+/// What a request waits for: the entries of its blocked claims in their queues. Mostly there is one.
+enum Waits {
+    /// For nothing: it is granted.
+    Granted,
+    /// The entry keeps the waker too, so that a hand-off touches few records.
+    One {
+        claim: u32,
+        entry: Slot,
+    },
+    Many(Box<Many>),
+}
+
+struct Many {
     waker: Option<Waker>,
-    blocked: Blocks,
+    /// The entry of each claim that is blocked.
+    entries: Box<[Option<Slot>]>,
+    remaining: usize,
 }
 
-/// The entries of a request's blocked claims in their queues. Mostly there is one; more are kept by the
-/// number of the claim.
-enum Blocks {
-    One { claim: usize, entry: Slot },
-    Many { entries: Box<[Option<Slot>]>, remaining: usize },
-}
-
-impl Blocks {
+impl Waits {
     /// The entry of a claim, if it is blocked.
+    #[inline]
     fn entry(&self, claim: usize) -> Option<Slot> {
         match self {
-            Blocks::One { claim: blocked, entry } => (*blocked == claim).then_some(*entry),
-            Blocks::Many { entries, .. } => entries[claim],
-        }
-    }
-
-    /// Note that a claim is no longer blocked. Returns whether it was the last.
-    fn unblocked(&mut self, claim: usize) -> bool {
-        match self {
-            Blocks::One { .. } => true,
-            Blocks::Many { entries, remaining } => {
-                entries[claim] = None;
-                *remaining -= 1;
-                *remaining == 0
-            }
+            Waits::Granted => None,
+            Waits::One { claim: blocked, entry } => (*blocked as usize == claim).then_some(*entry),
+            Waits::Many(many) => many.entries[claim],
         }
     }
 }
@@ -173,7 +170,10 @@ impl Leaves {
 
 impl Live {
     fn state(&self) -> State {
-        if self.waiting.is_some() { State::Waiting } else { State::Held }
+        match self.waits {
+            Waits::Granted => State::Held,
+            _ => State::Waiting,
+        }
     }
 }
 
@@ -208,7 +208,7 @@ impl LockTable {
             Leaves::One(leaf) => Some((leaf.at, leaf.behind)),
             Leaves::Many(_) => None,
         };
-        let id = self.live.insert(Live { ticket, since, request, leaves, waiting: None });
+        let id = self.live.insert(Live { ticket, since, request, leaves, waits: Waits::Granted });
         match one {
             Some((at, behind)) => self.link_root(RootLink { request: id, chain: 0 }, at, behind),
             None => self.link_roots(id),
@@ -248,14 +248,13 @@ impl LockTable {
             self.tree[at].place.push(claims.mode(claim), entry, &mut self.blocked);
             entry
         };
-        let blocked = if let &[(claim, at)] = blocked {
-            Blocks::One { claim, entry: queue((claim, at)) }
+        self.live[id].waits = if let &[(claim, at)] = blocked {
+            Waits::One { claim: claim as u32, entry: queue((claim, at)) }
         } else {
             let mut entries = vec![None; claims.len()].into_boxed_slice();
             blocked.iter().for_each(|&(claim, at)| entries[claim] = Some(queue((claim, at))));
-            Blocks::Many { entries, remaining: blocked.len() }
+            Waits::Many(Box::new(Many { waker: None, entries, remaining: blocked.len() }))
         };
-        self.live[id].waiting = Some(Box::new(Waiting { waker: None, blocked }));
     }
 
     pub(crate) fn request(&self, id: Slot) -> &Request {
@@ -264,26 +263,31 @@ impl LockTable {
 
     /// The waker to call when the request is granted; `None` if it is granted already.
     pub(crate) fn waker(&mut self, id: Slot) -> Option<&mut Option<Waker>> {
-        self.live[id].waiting.as_mut().map(|waiting| &mut waiting.waker)
+        match &mut self.live[id].waits {
+            Waits::Granted => None,
+            Waits::One { entry, .. } => Some(&mut self.blocked[*entry].waker),
+            Waits::Many(many) => Some(&mut many.waker),
+        }
     }
 
     /// Take a request out, whether it waits or holds, and grant what becomes free. Returns what is left of
     /// it.
     pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
-        let Live { request, leaves, waiting, .. } = self.live.remove(id);
+        let Live { request, leaves, waits, .. } = self.live.remove(id);
+        let mut waker = None;
         match (request.claims(), &leaves) {
             (Claims::One(node, mode), Leaves::One(leaf)) => {
-                self.leave_chain(&Chain::alone(node, mode), leaf, waiting.as_deref(), granted);
+                self.leave_chain(&Chain::alone(node, mode), leaf, &waits, &mut waker, granted);
             }
             (Claims::Many(claims), Leaves::Many(leaves)) => {
                 // Backwards, so that no node is left before those below it.
                 for (chain, leaf) in claims.chains().zip(leaves).rev() {
-                    self.leave_chain(&chain, leaf, waiting.as_deref(), granted);
+                    self.leave_chain(&chain, leaf, &waits, &mut waker, granted);
                 }
             }
             _ => {}
         }
-        Left { request, _waiting: waiting }
+        Left { request, _waits: waits, _waker: waker }
     }
 
     /// Take the claims of a chain back, from the deepest up.
@@ -292,7 +296,8 @@ impl LockTable {
         &mut self,
         chain: &Chain<'_>,
         leaf: &Leaf,
-        waiting: Option<&Waiting>,
+        waits: &Waits,
+        waker: &mut Option<Waker>,
         granted: &mut Granted,
     ) {
         self.unlink_root(leaf);
@@ -300,9 +305,12 @@ impl LockTable {
         for (claim, mode) in chain.upwards() {
             let branch = &mut self.tree[at];
             let parent = branch.parent;
-            match waiting.and_then(|waiting| waiting.blocked.entry(claim)) {
+            match waits.entry(claim) {
                 None => branch.place.discount(mode),
-                Some(entry) => drop(branch.place.unlink(mode, entry, &mut self.blocked)),
+                Some(entry) => {
+                    let claim = branch.place.unlink(mode, entry, &mut self.blocked);
+                    *waker = waker.take().or(claim.waker);
+                }
             }
             if !branch.place.queued().is_empty() || (branch.place.is_vacant() && !branch.idle) {
                 self.left(at, granted);
@@ -329,7 +337,7 @@ impl LockTable {
             while let Some(head) = place.unblockable(mode, &self.blocked) {
                 let claim = place.unlink(mode, head, &mut self.blocked);
                 place.count(mode);
-                unblocked(&mut self.live[claim.request], claim.claim, self.clock, granted);
+                unblocked(&mut self.live[claim.request], claim, self.clock, granted);
             }
         }
     }
@@ -348,16 +356,25 @@ impl LockTable {
 }
 
 /// Note that a claim of a waiting request is no longer blocked; grant the request if it was the last.
-fn unblocked(live: &mut Live, claim: usize, clock: fn() -> Instant, granted: &mut Granted) {
-    let waiting = live.waiting.as_mut().expect("a blocked claim is a waiting request's");
-    if waiting.blocked.unblocked(claim) {
-        // Without a waker its first poll is under way and will see the grant.
-        if let Some(waker) = waiting.waker.take() {
-            granted.push(waker);
+fn unblocked(live: &mut Live, claim: BlockedClaim, clock: fn() -> Instant, granted: &mut Granted) {
+    let waker = match &mut live.waits {
+        Waits::Granted => unreachable!("a blocked claim is a waiting request's"),
+        Waits::One { .. } => claim.waker,
+        Waits::Many(many) => {
+            many.entries[claim.claim] = None;
+            many.remaining -= 1;
+            if many.remaining > 0 {
+                return;
+            }
+            many.waker.take()
         }
-        live.waiting = None;
-        live.since = clock();
+    };
+    // Without a waker its first poll is under way and will see the grant.
+    if let Some(waker) = waker {
+        granted.push(waker);
     }
+    live.waits = Waits::Granted;
+    live.since = clock();
 }
 
 /// Who is in the way.
@@ -365,7 +382,9 @@ impl LockTable {
     /// Say who is in the way of a live request, unless it is granted.
     pub(crate) fn why_waiting(&self, id: Slot) -> Option<Blocked> {
         let live = &self.live[id];
-        live.waiting.as_ref()?;
+        if live.state() == State::Held {
+            return None;
+        }
         let ahead = self.ahead_of(live);
         let first = ahead.first().expect("who waits is waiting for somebody");
         let conflict = live.request.conflict(&first.request).expect("it is in the way");
