@@ -4,8 +4,9 @@ use std::{
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
-    time::Instant,
 };
+
+use coarsetime::Instant;
 
 use crate::{
     arena::Slot,
@@ -23,7 +24,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new() -> Shared {
-        Shared { table: Mutex::new(LockTable::new(Instant::now)) }
+        Shared { table: Mutex::new(LockTable::new(Instant::now_without_cache_update)) }
     }
 
     /// Work on the table. Nothing that a user wrote runs in `work` (C9).

@@ -298,7 +298,9 @@ impl Node {
 
     fn parse(text: &[u8]) -> Result<Node, NodeError> {
         let name = trim_slashes(text);
-        match Node::parse_plain(name) {
+        // A small draft is cheaper to begin.
+        let short = if name.len() <= 64 { Node::parse_plain::<192>(name) } else { None };
+        match short {
             Some(node) => Ok(node),
             None => Node::parse_any(name, text),
         }
@@ -307,8 +309,8 @@ impl Node {
     /// Parse a name that needs no second look: it is good, fits a draft, and has no two slashes on end,
     /// so that its text is the node's.
     #[inline]
-    fn parse_plain(name: &[u8]) -> Option<Node> {
-        let mut draft = Draft::new();
+    fn parse_plain<const SIZE: usize>(name: &[u8]) -> Option<Node> {
+        let mut draft = Draft::<SIZE>::new();
         let (mut at, mut start) = (0, 0);
         while at < name.len() {
             let mut slashes = slashes(word_at(name, at));
@@ -329,25 +331,28 @@ impl Node {
         if text.is_empty() {
             return Err(NodeError::new(text, Wrong::Empty));
         }
+        if let Some(node) = Node::parse_plain::<2048>(name) {
+            return Ok(node);
+        }
         let components = name.split(|byte| *byte == b'/').filter(|component| !component.is_empty());
         Node::from_components(components).map_err(|error| NodeError::new(text, error.wrong))
     }
 }
 
 /// A node while it is being put together, on the stack: most fit.
-struct Draft {
-    bytes: [u8; 192],
+struct Draft<const SIZE: usize> {
+    bytes: [u8; SIZE],
     /// How many of the bytes are written.
     length: usize,
     hash: u64,
     seed: &'static SharedSeed,
 }
 
-impl Draft {
+impl<const SIZE: usize> Draft<SIZE> {
     #[inline(always)]
-    fn new() -> Draft {
+    fn new() -> Draft<SIZE> {
         let seed = SharedSeed::global_random();
-        Draft { bytes: [0; 192], length: HEAD, hash: 0, seed }
+        Draft { bytes: [0; SIZE], length: HEAD, hash: 0, seed }
     }
 
     /// Add a component whose text ends at `end`, if it is good and fits.

@@ -88,7 +88,7 @@ pub struct Entry {
     pub ticket: u64,
     /// Held or waiting.
     pub state: State,
-    /// How long it has been in this state. Serialised as seconds and nanoseconds.
+    /// How long it has been in this state, to a few milliseconds. Serialised as seconds and nanoseconds.
     pub age: Duration,
     /// Who asks, if the request says so.
     pub label: Option<Arc<str>>,
@@ -288,7 +288,8 @@ pub struct Blocked {
     pub ticket: u64,
     /// Whether the blocker holds its lock or waits itself.
     pub state: State,
-    /// How long the blocker has been in this state. Serialised as seconds and nanoseconds.
+    /// How long the blocker has been in this state, to a few milliseconds. Serialised as seconds and
+    /// nanoseconds.
     pub age: Duration,
     /// How many live requests are ahead: earlier and in conflict, the blocker among them.
     pub ahead: usize,

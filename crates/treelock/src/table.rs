@@ -44,7 +44,9 @@
 //! has a root on the way up from one of its roots, or below one. So the search follows the tree, along nodes
 //! with a conflicting claim only, and takes time for those that conflict, not for all that are live.
 
-use std::{iter::successors, slice, task::Waker, time::Instant};
+use std::{iter::successors, slice, task::Waker};
+
+use coarsetime::Instant;
 
 use crate::{
     arena::{Arena, Slot},
@@ -348,7 +350,7 @@ impl LockTable {
         let sight = |live: &Live| Sighting {
             ticket: live.ticket,
             state: live.state(),
-            age: now.saturating_duration_since(live.since),
+            age: now.duration_since(live.since).into(),
             request: live.request.clone(),
         };
         self.live.iter().map(sight).collect()
@@ -394,7 +396,7 @@ impl LockTable {
             label: first.request.get_label().map(Into::into),
             ticket: first.ticket,
             state: first.state(),
-            age: (self.clock)().saturating_duration_since(first.since),
+            age: (self.clock)().duration_since(first.since).into(),
             ahead: ahead.len(),
         })
     }
