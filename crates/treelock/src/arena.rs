@@ -2,9 +2,12 @@
 //!
 //! A value has a [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page without
 //! values gives its memory back, so the memory is bounded by 16 times the number of values (C8), growing
-//! never moves a value, and no single insertion pays for all that came before it.
+//! never moves a value, and no single insertion pays for all that came before it. The lowest page with a
+//! free slot is filled first, so that the high ones become empty and the list of pages can shrink.
 
 use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
     num::NonZeroU32,
     ops::{Index, IndexMut},
 };
@@ -24,6 +27,11 @@ impl Slot {
         Slot(NonZeroU32::new(number).expect("one more than a number"))
     }
 
+    /// How many slots there are up to this one.
+    pub(crate) fn number(self) -> usize {
+        self.0.get() as usize
+    }
+
     #[inline(always)]
     fn page(self) -> usize {
         (self.0.get() - 1) as usize / PAGE
@@ -37,9 +45,8 @@ impl Slot {
 
 pub(crate) struct Arena<T> {
     pages: Vec<Page<T>>,
-    /// Pages with a free slot; the last one is filled first. May hold numbers of pages that were
-    /// given back since.
-    open: Vec<usize>,
+    /// Pages with a free slot, the lowest first. May hold numbers of pages that are gone since.
+    open: BinaryHeap<Reverse<usize>>,
 }
 
 struct Page<T> {
@@ -68,7 +75,7 @@ impl<T> Page<T> {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Arena<T> {
-        Arena { pages: Vec::new(), open: Vec::new() }
+        Arena { pages: Vec::new(), open: BinaryHeap::new() }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Slot {
@@ -83,20 +90,22 @@ impl<T> Arena<T> {
         Slot::new(number, at)
     }
 
-    /// The page to fill, which is the last open one.
+    /// The page to fill, which is the lowest open one.
     fn open_page(&mut self) -> usize {
-        while let Some(number) = self.open.last() {
-            if let Some(page) = self.pages.get_mut(*number) {
-                if page.values.is_none() {
-                    *page = Page::new();
-                }
-                return *number;
+        if let Some(&Reverse(number)) = self.open.peek()
+            && let Some(page) = self.pages.get_mut(number)
+        {
+            if page.values.is_none() {
+                *page = Page::new();
             }
-            self.open.pop();
+            return number;
         }
+        // All that are higher are gone too.
+        self.open.clear();
+        let number = self.pages.len();
         self.pages.push(Page::new());
-        self.open.push(self.pages.len() - 1);
-        self.pages.len() - 1
+        self.open.push(Reverse(number));
+        number
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) -> T {
@@ -105,11 +114,11 @@ impl<T> Arena<T> {
         let value = page.values_mut()[slot.at()].take().expect("a live slot");
         let was_full = page.free == 0;
         page.free |= 1 << slot.at();
+        let lowest = self.open.peek().map(|Reverse(lowest)| *lowest);
         if was_full {
-            let last = self.open.last().copied();
-            self.open.push(number);
-            last.inspect(|last| self.give_back(*last));
-        } else if page.free == u16::MAX && self.open.last() != Some(&number) {
+            self.open.push(Reverse(number));
+            lowest.filter(|lowest| *lowest > number).inspect(|lowest| self.give_back(*lowest));
+        } else if page.free == u16::MAX && lowest != Some(number) {
             self.give_back(number);
         }
         value
@@ -124,6 +133,13 @@ impl<T> Arena<T> {
         }
         while self.pages.last().is_some_and(|page| page.values.is_none()) {
             self.pages.pop();
+        }
+        // The lists of pages follow: at a quarter, so that as many pages have gone since the last time
+        // as are moved now.
+        if self.pages.capacity() > 64 && self.pages.len() < self.pages.capacity() / 4 {
+            self.pages.shrink_to(2 * self.pages.len());
+            self.open.retain(|Reverse(number)| *number < self.pages.len());
+            self.open.shrink_to(2 * self.open.len());
         }
     }
 
@@ -154,24 +170,27 @@ impl<T> IndexMut<Slot> for Arena<T> {
 mod tests {
     use super::*;
 
+    const COUNT: usize = 1024;
+
     /// Slots stay unique and keep their values, and pages are kept only where values are.
     #[test]
     fn slots_are_stable_and_memory_follows_the_values() {
         for step in [1, 7, 63, 65, 511, 1023] {
             let mut arena = Arena::new();
             for round in 0..3 {
-                let slots: Vec<Slot> = (0..1024).map(|i| arena.insert(i)).collect();
-                for i in 0..1024 {
+                let slots: Vec<Slot> = (0..COUNT).map(|i| arena.insert(i)).collect();
+                for i in 0..COUNT {
                     assert_eq!(arena[slots[i]], i, "step {step}, round {round}");
                 }
                 // An odd step visits every slot once, in an order of its own.
-                for i in (0..1024).map(|i| i * step % 1024) {
+                for i in (0..COUNT).map(|i| i * step % COUNT) {
                     assert_eq!(arena.remove(slots[i]), i);
                 }
                 assert_eq!(arena.iter().count(), 0);
                 let kept = arena.pages.iter().filter(|page| page.values.is_some()).count();
                 assert!(kept <= 1, "step {step}, round {round}: {kept} pages kept");
-                assert!(arena.open.len() <= 1024 / PAGE);
+                let lists = arena.pages.capacity().max(arena.open.capacity());
+                assert!(lists <= 2 * COUNT / PAGE, "step {step}, round {round}: {lists} entries");
             }
         }
     }

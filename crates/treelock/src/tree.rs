@@ -151,9 +151,15 @@ impl Tree {
     /// Keep a node without claims for its next use, and forget the one that has been idle longest if there
     /// are too many.
     pub(crate) fn rest(&mut self, at: Slot) {
+        let far_out = self.is_far_out(at);
         let branch = &mut self.nodes[at];
         if branch.idle || !branch.place.is_vacant() {
             return;
+        }
+        if far_out {
+            // Those that were kept while there were more nodes go the same way, one for one.
+            self.forget_oldest();
+            return self.forget(at);
         }
         if branch.node.size() > IDLE_NAME {
             branch.node = branch.node.prefix(branch.depth());
@@ -164,10 +170,22 @@ impl Tree {
         branch.idle = true;
         self.idle.push_back(at);
         if self.idle.len() > IDLE_NODES {
-            let oldest = self.idle.pop_front().expect("more than none");
+            self.forget_oldest();
+        }
+    }
+
+    /// Forget the node that has been idle longest.
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.idle.pop_front() {
             self.nodes[oldest].idle = false;
             self.forget(oldest);
         }
+    }
+
+    /// Whether a node lies among slots of which most are empty by now: it is not kept, so that the arena can
+    /// shrink when many nodes have gone.
+    fn is_far_out(&self, at: Slot) -> bool {
+        at.number() > 16 * (self.index.len() + IDLE_NODES)
     }
 
     /// Remove a node, and those above it that were there for its sake, if nobody needs them.

@@ -64,6 +64,10 @@ fn memory_follows_live_requests() {
         let guards: Vec<Guard> = (0..100_000).map(|i| hold(lock, &format!("a{i}/b/c"))).collect();
         drop(guards);
     });
+    growth("1e6 held at once, sharing their ancestors", |lock| {
+        let guards: Vec<Guard> = (0..1_000_000).map(|i| hold(lock, &format!("a/b/{i}"))).collect();
+        drop(guards);
+    });
     growth("1e5 held at once, released in another order", |lock| {
         let mut guards: Vec<Option<Guard>> =
             (0..100_000).map(|i| Some(hold(lock, &format!("a/b{i}/c")))).collect();
