@@ -1,0 +1,37 @@
+//! Runs the package's other binaries: each measures what this one would disturb.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs the binary `name` and returns the JSON it prints, or a sentence that says why not.
+pub(crate) fn run(name: &str, arguments: &[&str]) -> Result<Value, String> {
+    let output = Command::new(binary(name)?).args(arguments).output();
+    let output = output.map_err(|error| format!("cannot start `{name}`: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("`{name}` said: {error}"))
+}
+
+/// The binary beside this one; under `cargo run`, built first, since cargo builds only one.
+fn binary(name: &str) -> Result<PathBuf, String> {
+    if let Some(cargo) = env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--bin", name]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        if !build.status().is_ok_and(|status| status.success()) {
+            return Err(format!("cannot build the binary `{name}`"));
+        }
+    }
+    let own = env::current_exe().map_err(|error| error.to_string())?;
+    let path = own.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX));
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(format!("no binary `{name}` here; `cargo run --release -p treelock-bench` builds it"))
+}
