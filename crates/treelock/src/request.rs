@@ -404,6 +404,19 @@ impl<'a> Claims<'a> {
         }
     }
 
+    /// The root of a chain, by its number.
+    pub(crate) fn root(self, chain: usize) -> (Access, &'a Node) {
+        let (mode, node) = match self {
+            Claims::None => unreachable!("no roots, no chains"),
+            Claims::One(node, mode) => (mode, node),
+            Claims::Many(expanded) => {
+                let Link { node, depth, first } = &expanded.chains[chain];
+                (expanded.modes[first + node.depth() - depth], node)
+            }
+        };
+        (if mode == Mode::Exclusive { Access::Write } else { Access::Read }, node)
+    }
+
     /// The chains, each after the one it hangs on.
     pub(crate) fn chains(self) -> impl Iterator<Item = Chain<'a>> + use<'a> {
         let (one, many) = match self {

@@ -278,7 +278,7 @@ impl fmt::Display for Age {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Blocked {
-    /// The root that was asked for and is in conflict; of several, the first.
+    /// The root that was asked for and is in conflict; of several, the first in the order of nodes.
     pub wanted: Root,
     /// The blocker's conflicting root.
     pub blocker: Root,

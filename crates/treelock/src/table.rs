@@ -379,6 +379,13 @@ fn unblocked(live: &mut Live, claim: BlockedClaim, clock: fn() -> Instant, grant
     live.since = clock();
 }
 
+/// A request that another one waits for, and the chains of both whose roots conflict.
+struct InTheWay<'a> {
+    live: &'a Live,
+    own: usize,
+    its: usize,
+}
+
 /// Who is in the way.
 impl LockTable {
     /// Say who is in the way of a live request, unless it is granted.
@@ -389,49 +396,56 @@ impl LockTable {
         }
         let ahead = self.ahead_of(live);
         let first = ahead.first().expect("who waits is waiting for somebody");
-        let conflict = live.request.conflict(&first.request).expect("it is in the way");
         Some(Blocked {
-            wanted: Root::new(conflict.own),
-            blocker: Root::new(conflict.other),
-            label: first.request.get_label().map(Into::into),
-            ticket: first.ticket,
-            state: first.state(),
-            age: (self.clock)().duration_since(first.since).into(),
+            wanted: Root::new(live.request.claims().root(first.own)),
+            blocker: Root::new(first.live.request.claims().root(first.its)),
+            label: first.live.request.get_label().map(Into::into),
+            ticket: first.live.ticket,
+            state: first.live.state(),
+            age: (self.clock)().duration_since(first.live.since).into(),
             ahead: ahead.len(),
         })
     }
 
-    /// The earlier live requests that conflict with this one, the earliest first.
-    fn ahead_of(&self, live: &Live) -> Vec<&Live> {
+    /// The earlier live requests that conflict with this one, the earliest first, with a pair of roots that
+    /// conflict.
+    fn ahead_of(&self, live: &Live) -> Vec<InTheWay<'_>> {
         let mut found = Vec::new();
-        for (chain, leaf) in live.request.claims().chains().zip(live.leaves.as_slice()) {
-            let (_, mode) = chain.upwards().next().expect("a chain has claims");
+        let claims = live.request.claims();
+        for (own, leaf) in live.leaves.as_slice().iter().enumerate() {
+            let (access, _) = claims.root(own);
+            let mode = access.mode();
+            let mut look = |at| {
+                found.extend(self.rooted_at(at).filter_map(|link| {
+                    let (other, its) = (&self.live[link.request], link.chain as usize);
+                    let (other_access, _) = other.request.claims().root(its);
+                    let ahead = other.ticket < live.ticket && access.conflicts(other_access);
+                    ahead.then_some(InTheWay { live: other, own, its })
+                }));
+            };
             for at in self.tree.upwards(leaf.at).skip(1) {
                 if self.tree[at].place.has(mode.intention().conflicts()) {
-                    found.extend(self.rooted_at(at));
+                    look(at);
                 }
             }
             let mut below = vec![leaf.at];
             while let Some(at) = below.pop() {
                 if self.tree[at].place.has(mode.conflicts()) {
-                    found.extend(self.rooted_at(at));
+                    look(at);
                     below.extend(self.tree.children(at));
                 }
             }
         }
-        found.retain(|other: &&Live| {
-            other.ticket < live.ticket && live.request.conflict(&other.request).is_some()
-        });
-        found.sort_by_key(|other| other.ticket);
-        found.dedup_by_key(|other| other.ticket);
+        found.sort_by_key(|other| (other.live.ticket, other.own, other.its));
+        found.dedup_by_key(|other| other.live.ticket);
         found
     }
 
-    /// The live requests that have a root at a node.
-    fn rooted_at(&self, at: Slot) -> impl Iterator<Item = &Live> {
+    /// The roots of live requests at a node.
+    fn rooted_at(&self, at: Slot) -> impl Iterator<Item = RootLink> {
         let behind =
             |link: &RootLink| self.live[link.request].leaves.as_slice()[link.chain as usize].behind;
-        successors(self.tree[at].roots, behind).map(|link| &self.live[link.request])
+        successors(self.tree[at].roots, behind)
     }
 
     #[cold]

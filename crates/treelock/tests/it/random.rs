@@ -5,9 +5,9 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use treelock::{Guard, State, TreeLock};
 
-use super::model::{Model, Root, Task, request};
+use super::model::{Model, Root, Task, conflict, request};
 
-/// 4,000 runs of 250 operations are 1e6 operations.
+/// 4,000 runs of 250 operations are 1e6 operations; `PROPTEST_CASES` asks for more.
 const RUNS: u32 = 4_000;
 const OPERATIONS: usize = 250;
 
@@ -103,6 +103,13 @@ impl World {
                 let held = blocked.state == State::Held;
                 let told = (blocked.ticket, held, blocked.ahead);
                 assert_eq!(told, (first.ticket, first.held, ahead), "{blocked}");
+                let of = |roots: &[Root], told: &treelock::Root| -> Root {
+                    let same =
+                        |root: &&Root| request(&[(*root).clone()]).to_string() == told.to_string();
+                    roots.iter().find(same).expect("a root of the request").clone()
+                };
+                let pair = (of(roots, &blocked.wanted), of(&first.roots, &blocked.blocker));
+                assert!(conflict(&[pair.0], &[pair.1]), "{blocked}");
                 self.model.leave(ticket);
             }
         }
@@ -145,11 +152,12 @@ impl World {
 
 #[test]
 fn holders_are_exactly_the_models() {
+    let default = ProptestConfig::default();
     let config = ProptestConfig {
-        cases: RUNS,
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { RUNS },
         failure_persistence: None,
         max_shrink_iters: 200_000,
-        ..ProptestConfig::default()
+        ..default
     };
     proptest!(config, |(operations in vec(operation(), OPERATIONS))| {
         let mut world = World::default();
