@@ -101,8 +101,8 @@ impl TreeLock {
     /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
     ///
     /// Does not overtake: an earlier request that conflicts is in the way also while it only waits. A
-    /// failure leaves nothing in the queue; to say who is in the way, and how many, it takes time for
-    /// each of them.
+    /// failure leaves nothing in the queue; to say who is in the way, and how many, it visits the roots of
+    /// others above and below its own, along nodes where somebody is in the way.
     ///
     /// # Errors
     ///
@@ -123,6 +123,7 @@ impl TreeLock {
     /// ```
     pub fn try_acquire(&self, request: &Request) -> Result<Guard, Blocked> {
         let request = request.clone();
+        request.prepare();
         let (id, failed) = self.shared.table(|table| {
             let (id, _) = table.enqueue(request);
             let blocked = table.why_waiting(id);

@@ -1,9 +1,9 @@
 //! An arena whose memory follows its contents.
 //!
 //! A value has a [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page without
-//! values gives its memory back, so the memory is bounded by 16 times the number of values (C8), growing
-//! never moves a value, and no single insertion pays for all that came before it. The lowest page with a
-//! free slot is filled first, so that the high ones become empty and the list of pages can shrink.
+//! values gives its memory back, so the pages are bounded by 16 times the number of values (C8), and growing
+//! never moves a value. The lowest page with a free slot is filled first, so that the high ones become empty
+//! and the list of pages can shrink: it takes 16 bytes for each 16 slots below the highest one in use.
 
 use std::{
     cmp::Reverse,

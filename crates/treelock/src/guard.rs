@@ -1,6 +1,7 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
 use std::{
+    any::Any,
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
@@ -48,6 +49,7 @@ impl Turn {
     /// Take a place in the order of arrival. Returns it, and whether it is granted at once.
     #[inline]
     pub(crate) fn ask(shared: Arc<Shared>, request: Request) -> (Turn, bool) {
+        request.prepare();
         let (id, granted) = shared.table(|table| table.enqueue(request));
         let turn = Turn { shared, id };
         if !granted {
@@ -93,33 +95,35 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut granted = Granted::default();
         let left = self.shared.table(|table| table.leave(self.id, &mut granted));
+        // First the wake-ups: whatever a listener to events does, they are not lost.
+        let panicked = if granted.is_empty() { None } else { wake_all(granted) };
         event::released(|| left.request.clone());
-        if !granted.is_empty() {
-            wake_all(granted);
+        if let Some(payload) = panicked
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
         }
     }
 }
 
-/// Wake in the order of granting. A waker that panics does not keep the others from being woken; its
-/// panic goes on when all are, unless one is under way already.
-fn wake_all(granted: Granted) {
+/// Wake in the order of granting. A waker that panics does not keep the others from being woken; returns
+/// its panic, to go on with.
+#[cold]
+fn wake_all(granted: Granted) -> Option<Box<dyn Any + Send>> {
     let mut panicked = None;
     for waker in granted.into_wakers() {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             panicked.get_or_insert(payload);
         }
     }
-    if let Some(payload) = panicked
-        && !std::thread::panicking()
-    {
-        resume_unwind(payload);
-    }
+    panicked
 }
 
 /// Holds what a request asked for, until it is dropped.
 ///
-/// Owned: it can be stored, sent to another thread or task, and dropped there. Dropping it never
-/// fails and never blocks; a panic that unwinds through it releases too, and nothing is poisoned.
+/// Owned: it can be stored, sent to another thread or task, and dropped there. Dropping it always
+/// releases and never blocks (should a waker of somebody who waits panic, that panic goes on when all
+/// are woken); a panic that unwinds through it releases too, and nothing is poisoned.
 /// Leaking it, as [`std::mem::forget`] does, keeps the lock for as long as the process lives.
 ///
 /// # Examples

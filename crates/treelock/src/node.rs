@@ -267,6 +267,12 @@ impl Node {
         self.0.len()
     }
 
+    /// Bytes that the first `depth` components would take as a node of their own.
+    pub(crate) fn prefix_size(&self, depth: usize) -> usize {
+        let end = depth.checked_sub(1).map_or(0, |last| end(&self.parts().0[last]));
+        HEAD + depth * size_of::<Record>() + end
+    }
+
     /// The node of this depth and text, whose records `fill` writes.
     #[inline(always)]
     fn fill(depth: usize, text: &[u8], fill: impl FnOnce(&mut [Record])) -> Node {

@@ -252,6 +252,14 @@ impl Request {
         })
     }
 
+    /// Expand the roots now, so that it is not done under the mutex.
+    #[inline]
+    pub(crate) fn prepare(&self) {
+        if let Roots::Many(many) = &self.0 {
+            many.claims.get_or_init(|| expand(&many.roots));
+        }
+    }
+
     pub(crate) fn claims(&self) -> Claims<'_> {
         match &self.0 {
             Roots::None => Claims::None,

@@ -1,7 +1,9 @@
 //! What the lock shows of itself: [`Snapshot`], all live requests at one moment, and [`Blocked`], the
 //! answer to somebody who did not get the lock. Both are plain values that outlive the moment.
 
-use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use hashbrown::HashTable;
 
 use crate::{
     mode::Mode,
@@ -181,26 +183,47 @@ impl Snapshot {
 /// The first ticket of each mode at each node, of the requests entered so far. Finds the earliest
 /// conflicting request at the cost of the claims, where comparing all pairs would be quadratic.
 #[derive(Default)]
-struct Earliest(HashMap<Node, [Option<u64>; Mode::COUNT]>);
+struct Earliest(HashTable<First>);
+
+/// At the first `depth` components of a node.
+struct First {
+    node: Node,
+    depth: usize,
+    tickets: [Option<u64>; Mode::COUNT],
+}
+
+impl First {
+    fn hash(&self) -> u64 {
+        hash(&self.node, self.depth)
+    }
+}
+
+fn hash(node: &Node, depth: usize) -> u64 {
+    if depth == 0 { 0 } else { node.hash(depth) }
+}
 
 impl Earliest {
     /// Enter a request; returns the ticket of the earliest one that conflicts with it.
     fn enter(&mut self, ticket: u64, request: &Request) -> Option<u64> {
         let mut found: Option<u64> = None;
-        let mut visit = |node: Node, mode: Mode| {
-            let first = self.0.entry(node).or_default();
-            let conflicting = mode.conflicts().iter().filter_map(|other| first[other as usize]);
-            found = found.into_iter().chain(conflicting).min();
-            first[mode as usize].get_or_insert(ticket);
-        };
         for chain in request.claims().chains() {
-            let mut depth = chain.node.depth();
+            let (node, mut depth) = (chain.node, chain.node.depth());
             for (_, mode) in chain.upwards() {
-                visit(chain.node.prefix(depth), mode);
+                let tickets = self.at(node, depth);
+                let rivals = mode.conflicts().iter().filter_map(|rival| tickets[rival as usize]);
+                found = found.into_iter().chain(rivals).min();
+                tickets[mode as usize].get_or_insert(ticket);
                 depth = depth.saturating_sub(1);
             }
         }
         found
+    }
+
+    fn at(&mut self, node: &Node, depth: usize) -> &mut [Option<u64>; Mode::COUNT] {
+        let same = |first: &First| first.depth == depth && first.node.shares(node, depth);
+        let new = || First { node: node.clone(), depth, tickets: Default::default() };
+        let entry = self.0.entry(hash(node, depth), same, First::hash);
+        &mut entry.or_insert_with(new).into_mut().tickets
     }
 }
 
@@ -278,7 +301,7 @@ impl fmt::Display for Age {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Blocked {
-    /// The root that was asked for and is in conflict; of several, the first in the order of nodes.
+    /// The root that was asked for and is in conflict; of several, the first.
     pub wanted: Root,
     /// The blocker's conflicting root.
     pub blocker: Root,

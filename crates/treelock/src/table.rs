@@ -42,7 +42,8 @@
 //!
 //! For [`Blocked`] each node also lists the requests that have a root there. Who is in the way of a request
 //! has a root on the way up from one of its roots, or below one. So the search follows the tree, along nodes
-//! with a conflicting claim only, and takes time for those that conflict, not for all that are live.
+//! with a conflicting claim only: it takes time for the roots at these nodes and for their children, not for
+//! all that is live.
 
 use std::{iter::successors, slice, task::Waker};
 
@@ -50,8 +51,10 @@ use coarsetime::Instant;
 
 use crate::{
     arena::{Arena, Slot},
+    mode::Mode,
+    node::Node,
     place::BlockedClaim,
-    request::{Chain, Claims, Request},
+    request::{Access, Chain, Claims, Request},
     snapshot::{Blocked, Root, Sighting, State},
     tree::{RootLink, Tree},
 };
@@ -379,13 +382,6 @@ fn unblocked(live: &mut Live, claim: BlockedClaim, clock: fn() -> Instant, grant
     live.since = clock();
 }
 
-/// A request that another one waits for, and the chains of both whose roots conflict.
-struct InTheWay<'a> {
-    live: &'a Live,
-    own: usize,
-    its: usize,
-}
-
 /// Who is in the way.
 impl LockTable {
     /// Say who is in the way of a live request, unless it is granted.
@@ -395,50 +391,66 @@ impl LockTable {
             return None;
         }
         let ahead = self.ahead_of(live);
-        let first = ahead.first().expect("who waits is waiting for somebody");
+        let (first, root) = ahead.first().expect("who waits is waiting for somebody");
+        let blocker = first.request.claims().root(*root);
+        let in_its_way = |(access, node): &(Access, &Node)| {
+            let meet = node.contains(blocker.1) || blocker.1.contains(node);
+            meet && access.conflicts(blocker.0)
+        };
+        let wanted = live.request.roots().find(in_its_way).expect("a root for which it waits");
         Some(Blocked {
-            wanted: Root::new(live.request.claims().root(first.own)),
-            blocker: Root::new(first.live.request.claims().root(first.its)),
-            label: first.live.request.get_label().map(Into::into),
-            ticket: first.live.ticket,
-            state: first.live.state(),
-            age: (self.clock)().duration_since(first.live.since).into(),
+            wanted: Root::new(wanted),
+            blocker: Root::new(blocker),
+            label: first.request.get_label().map(Into::into),
+            ticket: first.ticket,
+            state: first.state(),
+            age: (self.clock)().duration_since(first.since).into(),
             ahead: ahead.len(),
         })
     }
 
-    /// The earlier live requests that conflict with this one, the earliest first, with a pair of roots that
-    /// conflict.
-    fn ahead_of(&self, live: &Live) -> Vec<InTheWay<'_>> {
+    /// The earlier live requests that conflict with this one, the earliest first, each with the number of
+    /// a chain whose root is in the way.
+    fn ahead_of(&self, live: &Live) -> Vec<(&Live, usize)> {
         let mut found = Vec::new();
         let claims = live.request.claims();
-        for (own, leaf) in live.leaves.as_slice().iter().enumerate() {
-            let (access, _) = claims.root(own);
-            let mode = access.mode();
-            let mut look = |at| {
-                found.extend(self.rooted_at(at).filter_map(|link| {
-                    let (other, its) = (&self.live[link.request], link.chain as usize);
-                    let (other_access, _) = other.request.claims().root(its);
-                    let ahead = other.ticket < live.ticket && access.conflicts(other_access);
-                    ahead.then_some(InTheWay { live: other, own, its })
-                }));
-            };
-            for at in self.tree.upwards(leaf.at).skip(1) {
-                if self.tree[at].place.has(mode.intention().conflicts()) {
-                    look(at);
-                }
+        for (own, (chain, leaf)) in claims.chains().zip(live.leaves.as_slice()).enumerate() {
+            // The chains have each node once, so each is looked at once.
+            for (at, (_, mode)) in self.tree.upwards(leaf.at).zip(chain.upwards()) {
+                self.rooted_in_the_way(at, mode, live.ticket, &mut found);
             }
-            let mut below = vec![leaf.at];
+            let mode = claims.root(own).0.mode();
+            let mut below: Vec<Slot> = self.tree.children(leaf.at).collect();
             while let Some(at) = below.pop() {
-                if self.tree[at].place.has(mode.conflicts()) {
-                    look(at);
+                if self.rooted_in_the_way(at, mode, live.ticket, &mut found) {
                     below.extend(self.tree.children(at));
                 }
             }
         }
-        found.sort_by_key(|other| (other.live.ticket, other.own, other.its));
-        found.dedup_by_key(|other| other.live.ticket);
+        found.sort_by_key(|(other, root)| (other.ticket, *root));
+        found.dedup_by_key(|(other, _)| other.ticket);
         found
+    }
+
+    /// Find the roots at a node that conflict with a mode, of requests earlier than a ticket. Returns
+    /// whether there are conflicting claims at all, and so perhaps more below.
+    fn rooted_in_the_way<'a>(
+        &'a self,
+        at: Slot,
+        mode: Mode,
+        ticket: u64,
+        found: &mut Vec<(&'a Live, usize)>,
+    ) -> bool {
+        let conflicting = self.tree[at].place.has(mode.conflicts());
+        if conflicting {
+            found.extend(self.rooted_at(at).filter_map(|link| {
+                let (other, root) = (&self.live[link.request], link.chain as usize);
+                let its_mode = other.request.claims().root(root).0.mode();
+                let ahead = other.ticket < ticket && mode.conflicts().contains(its_mode);
+                ahead.then_some((other, root))
+            }));
+        }
+        conflicting
     }
 
     /// The roots of live requests at a node.

@@ -126,7 +126,7 @@ impl Tree {
         let (above, mut at) = found.expect("the root is always there");
         for depth in above + 1..=depth {
             let parent = at;
-            at = self.nodes.insert(Branch::new(node.clone(), depth, parent));
+            at = self.nodes.insert(Branch::new(short_name(node, depth), depth, parent));
             if let Some(sibling) = self.nodes[parent].first_child.replace(at) {
                 self.nodes[sibling].before = Some(at);
                 self.nodes[at].behind = Some(sibling);
@@ -157,16 +157,15 @@ impl Tree {
             return;
         }
         if far_out {
-            // Those that were kept while there were more nodes go the same way, one for one.
-            self.forget_oldest();
+            // Those that were kept while there were more nodes go the same way, one for one; and later than
+            // this one, which may go with the oldest, its child.
+            self.forget(at);
+            return self.forget_oldest();
+        }
+        if branch.node.prefix_size(branch.depth()) > IDLE_NAME {
             return self.forget(at);
         }
-        if branch.node.size() > IDLE_NAME {
-            branch.node = branch.node.prefix(branch.depth());
-            if branch.node.size() > IDLE_NAME {
-                return self.forget(at);
-            }
-        }
+        branch.node = short_name(&branch.node, branch.depth());
         branch.idle = true;
         self.idle.push_back(at);
         if self.idle.len() > IDLE_NODES {
@@ -215,6 +214,12 @@ impl Tree {
             self.index.shrink_to(2 * self.index.len(), |at| nodes[*at].hash());
         }
     }
+}
+
+/// A node to keep for its prefix: a long name is not kept for the sake of a short one.
+fn short_name(node: &Node, depth: usize) -> Node {
+    let is_wasteful = node.size() > IDLE_NAME && node.prefix_size(depth) <= IDLE_NAME;
+    if is_wasteful { node.prefix(depth) } else { node.clone() }
 }
 
 impl Index<Slot> for Tree {

@@ -7,8 +7,11 @@
 use std::{
     fmt::Debug,
     pin::pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use tracing::{
@@ -21,6 +24,17 @@ use treelock::{Request, TreeLock};
 struct Recorder {
     lock: TreeLock,
     events: Arc<Mutex<Vec<String>>>,
+    wakes: Arc<Wakes>,
+}
+
+/// A waker that counts.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 struct Line(String);
@@ -43,7 +57,10 @@ impl Subscriber for Recorder {
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
-        let _ = self.lock.snapshot();
+        // Whoever was granted by a release is woken before anybody hears of it.
+        let snapshot = self.lock.snapshot();
+        let woken = usize::from(snapshot.held().any(|entry| entry.ticket == 2));
+        assert!(self.wakes.0.load(Ordering::SeqCst) >= woken, "granted and not woken\n{snapshot}");
         let mut line = Line(String::new());
         event.record(&mut line);
         self.events.lock().unwrap().push(line.0.trim_end().into());
@@ -54,12 +71,14 @@ impl Subscriber for Recorder {
 fn wait_grant_and_release() {
     let lock = TreeLock::new();
     let events: Arc<Mutex<Vec<String>>> = Arc::default();
-    let recorder = Recorder { lock: lock.clone(), events: events.clone() };
+    let wakes: Arc<Wakes> = Arc::default();
+    let recorder = Recorder { lock: lock.clone(), events: events.clone(), wakes: wakes.clone() };
     tracing::subscriber::set_global_default(recorder).expect("nobody else is in this process");
 
     let guard = lock.try_acquire(&Request::new().write("a").unwrap().label("x")).unwrap();
     let mut waiting = pin!(lock.acquire(&Request::new().read("a/b").unwrap()));
-    let mut context = Context::from_waker(Waker::noop());
+    let waker = Waker::from(wakes);
+    let mut context = Context::from_waker(&waker);
     assert!(waiting.as_mut().poll(&mut context).is_pending());
     drop(guard);
     match waiting.as_mut().poll(&mut context) {

@@ -192,3 +192,18 @@ fn a_request_with_no_roots_is_granted_at_once() {
     assert_eq!(lock.snapshot().held().count(), 3);
     drop((nothing, labelled, waiting));
 }
+
+/// After a spike, nodes in far-out slots are not kept when they rest. One of them may have gone already
+/// with its last child, when that was the node that had rested longest.
+#[test]
+fn the_last_of_a_spike_leaves_after_its_child_was_forgotten() {
+    let lock = TreeLock::new();
+    let spike: Vec<Guard> = (0..40_000).map(|i| hold(&lock, &read(&format!("s{i}")))).collect();
+    let last = hold(&lock, &read("p"));
+    drop(spike);
+    drop(hold(&lock, &read("p/c")));
+    (0..1_023).for_each(|i| drop(hold(&lock, &read(&format!("q{i}")))));
+    drop(last);
+    assert_empty(&lock);
+    drop(hold(&lock, &write("/")));
+}

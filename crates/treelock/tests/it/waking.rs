@@ -1,5 +1,5 @@
 //! Wakers that misbehave (C9): they lock again, drop a guard, ask for a snapshot or panic, from inside
-//! `wake`, `clone` and `drop`. None of it may run under the mutex, or these tests hang.
+//! `wake` and `drop`. None of it may run under the mutex, or these tests hang.
 
 use std::{
     future::Future,
