@@ -1,7 +1,6 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
 use std::{
-    any::Any,
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
@@ -95,28 +94,31 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut granted = Granted::default();
         let left = self.shared.table(|table| table.leave(self.id, &mut granted));
-        // First the wake-ups: whatever a listener to events does, they are not lost.
-        let panicked = if granted.is_empty() { None } else { wake_all(granted) };
-        event::released(|| left.request.clone());
-        if let Some(payload) = panicked
-            && !std::thread::panicking()
-        {
-            resume_unwind(payload);
+        let released = || event::released(|| left.request.clone());
+        if granted.is_empty() {
+            released();
+        } else {
+            wake_all(granted, released);
         }
     }
 }
 
-/// Wake in the order of granting. A waker that panics does not keep the others from being woken; returns
-/// its panic, to go on with.
+/// Wake in the order of granting, then tell of the release: whatever a listener to events does, no wake-up
+/// is lost. Nor by a waker that panics: its panic goes on when all is done, unless one is under way already.
 #[cold]
-fn wake_all(granted: Granted) -> Option<Box<dyn Any + Send>> {
+fn wake_all(granted: Granted, released: impl FnOnce()) {
     let mut panicked = None;
     for waker in granted.into_wakers() {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             panicked.get_or_insert(payload);
         }
     }
-    panicked
+    released();
+    if let Some(payload) = panicked
+        && !std::thread::panicking()
+    {
+        resume_unwind(payload);
+    }
 }
 
 /// Holds what a request asked for, until it is dropped.
