@@ -327,11 +327,43 @@ impl Future for Acquire {
 }
 
 impl Acquire {
+    /// Returns who is in the way at this moment, or `None` if nobody is: it has not asked yet, or it is
+    /// granted and the next poll is ready.
+    ///
+    /// For the message when an async time-out is over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{pin::pin, task::{Context, Waker}};
+    /// use treelock::{Request, TreeLock};
+    ///
+    /// let lock = TreeLock::new();
+    /// let clean = Request::new().write("target")?.label("clean");
+    /// let _guard = lock.try_acquire(&clean)?;
+    /// let mut acquire = lock.acquire(&clean);
+    /// // With tokio: if timeout(Duration::from_secs(5), &mut acquire).await.is_err() { … }
+    /// # assert!(pin!(&mut acquire).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    /// if let Some(blocked) = acquire.blocked() {
+    ///     println!("gave up: {blocked}");
+    /// }
+    /// # assert_eq!(acquire.blocked().unwrap().label.as_deref(), Some("clean"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn blocked(&self) -> Option<Blocked> {
+        match &self.state {
+            Progress::Queued(turn) => turn.blocked(),
+            Progress::Unasked { .. } | Progress::Done => None,
+        }
+    }
+
     /// Stop waiting and say who was in the way, unless the lock was granted meanwhile.
     fn give_up(self) -> Result<Guard, Blocked> {
-        match self.state {
-            Progress::Queued(turn) => turn.give_up().map(Guard::new),
-            _ => unreachable!("only who waits can give up"),
+        match (self.blocked(), self.state) {
+            (Some(blocked), _) => Err(blocked),
+            (None, Progress::Queued(turn)) => Ok(Guard::new(turn)),
+            (None, _) => unreachable!("only who waits can give up"),
         }
     }
 }

@@ -81,12 +81,9 @@ impl Turn {
         })
     }
 
-    /// Give up waiting and say who was in the way; keep the turn if it is granted by now.
-    pub(crate) fn give_up(self) -> Result<Turn, Blocked> {
-        match self.shared.table(|table| table.why_waiting(self.id)) {
-            None => Ok(self),
-            Some(blocked) => Err(blocked),
-        }
+    /// Who is in the way; `None` if it is granted by now.
+    pub(crate) fn blocked(&self) -> Option<Blocked> {
+        self.shared.table(|table| table.why_waiting(self.id))
     }
 }
 

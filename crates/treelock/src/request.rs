@@ -7,6 +7,9 @@
 //! Claims are kept as *chains*, one per root: the run of nodes from the first one that no earlier
 //! chain has, down to the root itself. The first chain begins at the tree's root, and a chain comes
 //! after the one it hangs on.
+//!
+//! If a root has its ancestors given, the request is *flat*: each of its claims is a chain of its own,
+//! since the names of the nodes do not say which is above which.
 
 use std::{
     fmt,
@@ -103,6 +106,8 @@ enum Roots {
 #[derive(Clone, Default)]
 struct Many {
     roots: SmallVec<[(Access, Node); 2]>,
+    /// The ancestors of the roots that have them given, by the number of the root.
+    given: Vec<(usize, Arc<[Node]>)>,
     label: Option<Arc<str>>,
     claims: OnceLock<Expanded>,
 }
@@ -175,6 +180,40 @@ impl Request {
         }
     }
 
+    /// Adds a root whose place in the tree is not in its name; returns the request with it.
+    ///
+    /// Above it lie `ancestors`, in any order, and nothing else: not the nodes that its name would put
+    /// there, nor [`Node::root`] unless it is one of them. For trees whose nodes are named by a number or
+    /// another key of their own, as inodes are. It is the caller's part that all requests agree on the
+    /// tree; the lock takes each request's word for the ancestors of its own roots.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Access, Node, Request, TreeLock};
+    ///
+    /// // Inode 7 lies in 3, which lies in 2.
+    /// let inode = |number: u64| Node::from_components([number.to_be_bytes()]);
+    /// let (two, three, seven) = (inode(2)?, inode(3)?, inode(7)?);
+    /// let file = Request::new().with_ancestors(Access::Write, seven, [two.clone(), three]);
+    /// let folder = Request::new().with_ancestors(Access::Read, two, []);
+    /// assert!(file.conflict(&folder).is_some());
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use = "a request asks for nothing until a lock acquires it"]
+    pub fn with_ancestors(
+        self,
+        access: Access,
+        root: Node,
+        ancestors: impl IntoIterator<Item = Node>,
+    ) -> Request {
+        let ancestors = ancestors.into_iter().collect();
+        self.edit(|many| {
+            many.given.push((many.roots.len(), ancestors));
+            many.roots.push((access, root));
+        })
+    }
+
     /// Names who asks, for [`Blocked`](crate::Blocked) and [`Snapshot`](crate::Snapshot); returns the
     /// request with it.
     ///
@@ -243,12 +282,36 @@ impl Request {
     /// ```
     #[must_use]
     pub fn conflict<'a>(&'a self, other: &'a Request) -> Option<Conflict<'a>> {
-        self.roots().find_map(|(access, node)| {
-            other.roots().find_map(|(its_access, its_node)| {
-                let meet = node.contains(its_node) || its_node.contains(node);
-                (meet && access.conflicts(its_access))
-                    .then_some(Conflict { own: (access, node), other: (its_access, its_node) })
-            })
+        self.placed().find_map(|own| {
+            let its = other.placed().find(|its| own.conflicts(its))?;
+            Some(Conflict { own: (own.access, own.node), other: (its.access, its.node) })
+        })
+    }
+
+    /// The roots with what is above them.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        let mut given = match &self.0 {
+            Roots::Many(many) => &many.given[..],
+            _ => &[],
+        };
+        self.roots().enumerate().map(move |(number, (access, node))| {
+            let above = given.split_first().filter(|((root, _), _)| *root == number);
+            let above = above.map(|((_, above), rest)| {
+                given = rest;
+                &above[..]
+            });
+            Placed { access, node, above }
+        })
+    }
+
+    /// A root of `other` that conflicts with one of this request, given a node where their claims do.
+    pub(crate) fn conflicting_at<'a>(&self, other: &'a Request, at: &Node) -> Option<Placed<'a>> {
+        let strongest = |roots: &mut dyn Iterator<Item = Placed<'_>>| roots.map(|r| r.access).max();
+        let own_here = strongest(&mut self.placed().filter(|root| root.node == at));
+        let own_below = strongest(&mut self.placed().filter(|root| root.is_within(at)));
+        let conflicts = |own: Option<Access>, its| own.is_some_and(|own| own.conflicts(its));
+        other.placed().filter(|its| its.is_within(at)).find(|its| {
+            conflicts(own_here, its.access) || its.node == at && conflicts(own_below, its.access)
         })
     }
 
@@ -256,7 +319,7 @@ impl Request {
     #[inline]
     pub(crate) fn prepare(&self) {
         if let Roots::Many(many) = &self.0 {
-            many.claims.get_or_init(|| expand(&many.roots));
+            many.expanded();
         }
     }
 
@@ -264,7 +327,7 @@ impl Request {
         match &self.0 {
             Roots::None => Claims::None,
             Roots::One(node, access) => Claims::One(node, access.mode()),
-            Roots::Many(many) => Claims::Many(many.claims.get_or_init(|| expand(&many.roots))),
+            Roots::Many(many) => Claims::Many(many.expanded()),
         }
     }
 
@@ -280,6 +343,43 @@ impl Request {
         change(edited);
         edited.claims = OnceLock::new();
         Request(Roots::Many(many))
+    }
+}
+
+impl Many {
+    fn expanded(&self) -> &Expanded {
+        self.claims.get_or_init(|| match self.given.is_empty() {
+            true => expand(&self.roots),
+            false => expand_flat(&self.roots, &self.given),
+        })
+    }
+}
+
+/// A root with its place in the tree.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed<'a> {
+    pub(crate) access: Access,
+    pub(crate) node: &'a Node,
+    /// The ancestors, if they are not those that the name of the node says.
+    above: Option<&'a [Node]>,
+}
+
+impl<'a> Placed<'a> {
+    pub(crate) fn by_name((access, node): (Access, &'a Node)) -> Placed<'a> {
+        Placed { access, node, above: None }
+    }
+
+    /// Whether it is this node or lies below it.
+    pub(crate) fn is_within(&self, node: &Node) -> bool {
+        match self.above {
+            None => node.contains(self.node),
+            Some(above) => self.node == node || above.contains(node),
+        }
+    }
+
+    pub(crate) fn conflicts(&self, other: &Placed<'_>) -> bool {
+        let meet = self.is_within(other.node) || other.is_within(self.node);
+        meet && self.access.conflicts(other.access)
     }
 }
 
@@ -412,17 +512,27 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// The root of a chain, by its number.
+    /// The root of a chain, by its number; if the request is not flat.
     pub(crate) fn root(self, chain: usize) -> (Access, &'a Node) {
-        let (mode, node) = match self {
+        let (mode, node) = self.leaf(chain);
+        (if mode == Mode::Exclusive { Access::Write } else { Access::Read }, node)
+    }
+
+    /// The mode and the node of the last claim of a chain, by its number.
+    pub(crate) fn leaf(self, chain: usize) -> (Mode, &'a Node) {
+        match self {
             Claims::None => unreachable!("no roots, no chains"),
             Claims::One(node, mode) => (mode, node),
             Claims::Many(expanded) => {
                 let Link { node, depth, first } = &expanded.chains[chain];
                 (expanded.modes[first + node.depth() - depth], node)
             }
-        };
-        (if mode == Mode::Exclusive { Access::Write } else { Access::Read }, node)
+        }
+    }
+
+    /// Whether each claim is a chain of its own.
+    pub(crate) fn is_flat(self) -> bool {
+        matches!(self, Claims::Many(Expanded { is_flat: true, .. }))
     }
 
     /// The chains, each after the one it hangs on.
@@ -441,6 +551,7 @@ impl<'a> Claims<'a> {
 pub(crate) struct Expanded {
     modes: SmallVec<[Mode; 24]>,
     chains: SmallVec<[Link; 2]>,
+    is_flat: bool,
 }
 
 impl Expanded {
@@ -484,7 +595,36 @@ fn expand(roots: &[(Access, Node)]) -> Expanded {
         let own = path[node.depth()];
         modes[own] = modes[own].join(access.mode());
     }
-    Expanded { modes, chains }
+    Expanded { modes, chains, is_flat: false }
+}
+
+/// Expand roots of which some have their ancestors given.
+fn expand_flat(roots: &[(Access, Node)], given: &[(usize, Arc<[Node]>)]) -> Expanded {
+    let mut claims: Vec<(Node, Mode)> = Vec::new();
+    let mut given = given.iter().peekable();
+    for (number, (access, node)) in roots.iter().enumerate() {
+        let intention = access.mode().intention();
+        claims.push((node.clone(), access.mode()));
+        match given.next_if(|(root, _)| *root == number) {
+            Some((_, above)) => claims.extend(above.iter().map(|node| (node.clone(), intention))),
+            None => claims.extend(node.ancestors().map(|node| (node, intention))),
+        }
+    }
+    claims.sort_by(|(a, _), (b, _)| a.cmp(b));
+    claims.dedup_by(|(node, mode), (kept, joined)| {
+        let same = node == kept;
+        if same {
+            *joined = joined.join(*mode);
+        }
+        same
+    });
+    let link = |(first, (node, _)): (usize, &(Node, Mode))| Link {
+        node: node.clone(),
+        depth: node.depth(),
+        first,
+    };
+    let chains = claims.iter().enumerate().map(link).collect();
+    Expanded { modes: claims.iter().map(|(_, mode)| *mode).collect(), chains, is_flat: true }
 }
 
 /// The roots that no other root covers, sorted, each node once.

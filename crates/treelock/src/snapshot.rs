@@ -65,7 +65,26 @@ impl Root {
 
 impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.access, self.node)
+        self.write(f, &Node::fmt)
+    }
+}
+
+/// How nodes are printed.
+type Print<'a> = &'a dyn Fn(&Node, &mut fmt::Formatter<'_>) -> fmt::Result;
+
+impl Root {
+    fn write(&self, f: &mut fmt::Formatter<'_>, print: Print<'_>) -> fmt::Result {
+        write!(f, "{} ", self.access)?;
+        print(&self.node, f)
+    }
+}
+
+/// A value printed by a closure.
+struct Printed<F>(F);
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Printed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0(f)
     }
 }
 
@@ -168,6 +187,28 @@ impl Snapshot {
         self.entries.iter().filter(|entry| entry.state == State::Held)
     }
 
+    /// Returns a value that prints as the snapshot does, with nodes as `print` prints them: for a program
+    /// whose nodes stand for something else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock};
+    ///
+    /// let lock = TreeLock::new();
+    /// let _guard = lock.try_acquire(&Request::new().write("7")?)?;
+    /// let table = lock.snapshot();
+    /// let table = table.display_with(|node, f| write!(f, "inode {}", &node.to_string()[1..]));
+    /// assert!(table.to_string().ends_with("write inode 7"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn display_with<F>(&self, print: F) -> impl fmt::Display
+    where
+        F: Fn(&Node, &mut fmt::Formatter<'_>) -> fmt::Result,
+    {
+        Printed(move |f: &mut fmt::Formatter<'_>| self.write(f, &print))
+    }
+
     /// Returns the requests in line, the earliest first.
     ///
     /// # Examples
@@ -229,23 +270,34 @@ impl Earliest {
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, &Node::fmt)
+    }
+}
+
+impl Snapshot {
+    fn write(&self, f: &mut fmt::Formatter<'_>, print: Print<'_>) -> fmt::Result {
         let label = |entry: &Entry| entry.label.as_deref().map(printable).unwrap_or_default();
         let width = self.entries.iter().map(|entry| label(entry).chars().count()).max();
         let width = width.unwrap_or(0).max("label".len());
         write!(f, "ticket  state         age  waits for  {:width$}  roots", "label")?;
         for entry in &self.entries {
             let waits_for = entry.waits_for.map(|ticket| format!("#{ticket}")).unwrap_or_default();
-            let roots: Vec<_> = entry.roots.iter().map(Root::to_string).collect();
             write!(
                 f,
-                "\n{:>6}  {:7}  {:>8}  {:>9}  {:width$}  {}",
+                "\n{:>6}  {:7}  {:>8}  {:>9}  {:width$}  ",
                 entry.ticket,
                 entry.state,
                 Age(entry.age).to_string(),
                 waits_for,
                 label(entry),
-                if roots.is_empty() { "nothing".into() } else { roots.join(", ") },
             )?;
+            for (number, root) in entry.roots.iter().enumerate() {
+                f.write_str(if number == 0 { "" } else { ", " })?;
+                root.write(f, print)?;
+            }
+            if entry.roots.is_empty() {
+                f.write_str("nothing")?;
+            }
         }
         Ok(())
     }
@@ -320,13 +372,44 @@ pub struct Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is blocked by ", self.wanted)?;
+        self.write(f, &Node::fmt)
+    }
+}
+
+impl Blocked {
+    /// Returns a value that prints the same sentence, with nodes as `print` prints them: for a program
+    /// whose nodes stand for something else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock};
+    ///
+    /// let lock = TreeLock::new();
+    /// let inode = Request::new().write("7")?;
+    /// let _guard = lock.try_acquire(&inode)?;
+    /// let blocked = lock.try_acquire(&inode).unwrap_err();
+    /// let sentence = blocked.display_with(|node, f| write!(f, "inode {}", &node.to_string()[1..]));
+    /// assert!(sentence.to_string().starts_with("write inode 7 is blocked by request #1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn display_with<F>(&self, print: F) -> impl fmt::Display
+    where
+        F: Fn(&Node, &mut fmt::Formatter<'_>) -> fmt::Result,
+    {
+        Printed(move |f: &mut fmt::Formatter<'_>| self.write(f, &print))
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, print: Print<'_>) -> fmt::Result {
+        self.wanted.write(f, print)?;
+        f.write_str(" is blocked by ")?;
         match &self.label {
             Some(label) => write!(f, "{label:?}")?,
             None => write!(f, "request #{}", self.ticket)?,
         }
-        let (blocker, state, age, ahead) = (&self.blocker, self.state, Age(self.age), self.ahead);
-        write!(f, ": {blocker}, {state} for {age}; {ahead} ahead")
+        f.write_str(": ")?;
+        self.blocker.write(f, print)?;
+        write!(f, ", {} for {}; {} ahead", self.state, Age(self.age), self.ahead)
     }
 }
 

@@ -43,7 +43,7 @@
 //! For [`Blocked`] each node also lists the requests that have a root there. Who is in the way of a request
 //! has a root on the way up from one of its roots, or below one. So the search follows the tree, along nodes
 //! with a conflicting claim only: it takes time for the roots at these nodes and for their children, not for
-//! all that is live.
+//! all that is live. A flat request, whose ancestors are given, is listed at each node that it claims.
 
 use std::{iter::successors, slice, task::Waker};
 
@@ -52,9 +52,8 @@ use coarsetime::Instant;
 use crate::{
     arena::{Arena, Slot},
     mode::Mode,
-    node::Node,
     place::BlockedClaim,
-    request::{Access, Chain, Claims, Request},
+    request::{Chain, Claims, Placed, Request},
     snapshot::{Blocked, Root, Sighting, State},
     tree::{RootLink, Tree},
 };
@@ -391,16 +390,19 @@ impl LockTable {
             return None;
         }
         let ahead = self.ahead_of(live);
-        let (first, root) = ahead.first().expect("who waits is waiting for somebody");
-        let blocker = first.request.claims().root(*root);
-        let in_its_way = |(access, node): &(Access, &Node)| {
-            let meet = node.contains(blocker.1) || blocker.1.contains(node);
-            meet && access.conflicts(blocker.0)
+        let (first, chain) = ahead.first().expect("who waits is waiting for somebody");
+        let (_, at) = first.request.claims().leaf(*chain);
+        let blocker = if first.request.claims().is_flat() {
+            live.request.conflicting_at(&first.request, at)
+        } else {
+            Some(Placed::by_name(first.request.claims().root(*chain)))
         };
-        let wanted = live.request.roots().find(in_its_way).expect("a root for which it waits");
+        let blocker = blocker.expect("a root that is in the way");
+        let wanted = live.request.placed().find(|wanted| wanted.conflicts(&blocker));
+        let wanted = wanted.expect("a root for which it waits");
         Some(Blocked {
-            wanted: Root::new(wanted),
-            blocker: Root::new(blocker),
+            wanted: Root::new((wanted.access, wanted.node)),
+            blocker: Root::new((blocker.access, blocker.node)),
             label: first.request.get_label().map(Into::into),
             ticket: first.ticket,
             state: first.state(),
@@ -417,12 +419,19 @@ impl LockTable {
         for (own, (chain, leaf)) in claims.chains().zip(live.leaves.as_slice()).enumerate() {
             // The chains have each node once, so each is looked at once.
             for (at, (_, mode)) in self.tree.upwards(leaf.at).zip(chain.upwards()) {
-                self.rooted_in_the_way(at, mode, live.ticket, &mut found);
+                found.extend(self.linked_in_the_way(at, mode, live.ticket));
+            }
+            let (mode, _) = claims.leaf(own);
+            if mode == mode.intention() {
+                continue;
             }
             let mode = claims.root(own).0.mode();
             let mut below: Vec<Slot> = self.tree.children(leaf.at).collect();
             while let Some(at) = below.pop() {
-                if self.rooted_in_the_way(at, mode, live.ticket, &mut found) {
+                if self.tree[at].place.has(mode.conflicts()) {
+                    // What is flat and has this node above it was found there.
+                    let by_name = |(other, _): &(&Live, usize)| !other.request.claims().is_flat();
+                    found.extend(self.linked_in_the_way(at, mode, live.ticket).filter(by_name));
                     below.extend(self.tree.children(at));
                 }
             }
@@ -432,28 +441,27 @@ impl LockTable {
         found
     }
 
-    /// Find the roots at a node that conflict with a mode, of requests earlier than a ticket. Returns
-    /// whether there are conflicting claims at all, and so perhaps more below.
-    fn rooted_in_the_way<'a>(
-        &'a self,
+    /// The chains linked at a node that conflict there with a mode, of requests earlier than a ticket.
+    fn linked_in_the_way(
+        &self,
         at: Slot,
         mode: Mode,
         ticket: u64,
-        found: &mut Vec<(&'a Live, usize)>,
-    ) -> bool {
-        let conflicting = self.tree[at].place.has(mode.conflicts());
-        if conflicting {
-            found.extend(self.rooted_at(at).filter_map(|link| {
-                let (other, root) = (&self.live[link.request], link.chain as usize);
-                let its_mode = other.request.claims().root(root).0.mode();
-                let ahead = other.ticket < ticket && mode.conflicts().contains(its_mode);
-                ahead.then_some((other, root))
-            }));
-        }
-        conflicting
+    ) -> impl Iterator<Item = (&Live, usize)> {
+        let rivals = mode.conflicts();
+        let linked = self.tree[at].place.has(rivals).then(|| self.rooted_at(at));
+        linked.into_iter().flatten().filter_map(move |link| {
+            let (other, chain) = (&self.live[link.request], link.chain as usize);
+            let claims = other.request.claims();
+            let its_mode = match claims.is_flat() {
+                true => claims.leaf(chain).0,
+                false => claims.root(chain).0.mode(),
+            };
+            (other.ticket < ticket && rivals.contains(its_mode)).then_some((other, chain))
+        })
     }
 
-    /// The roots of live requests at a node.
+    /// The chains of live requests that end at a node.
     fn rooted_at(&self, at: Slot) -> impl Iterator<Item = RootLink> {
         let behind =
             |link: &RootLink| self.live[link.request].leaves.as_slice()[link.chain as usize].behind;

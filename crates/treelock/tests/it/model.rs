@@ -18,6 +18,8 @@ use treelock::{Access, Acquire, Guard, Node, Request};
 pub(crate) struct Root {
     pub(crate) write: bool,
     pub(crate) path: Vec<&'static str>,
+    /// Whether the request is given the ancestors, instead of taking them from the name.
+    pub(crate) given: bool,
 }
 
 /// Two requests conflict iff some root of one is an ancestor of, or equal to, some root of the other and
@@ -32,11 +34,19 @@ pub(crate) fn conflict(a: &[Root], b: &[Root]) -> bool {
 }
 
 pub(crate) fn request(roots: &[Root]) -> Request {
-    let root = |root: &Root| {
+    roots.iter().fold(Request::new(), |request, root| {
         let access = if root.write { Access::Write } else { Access::Read };
-        (access, Node::from_components(&root.path).expect("the model's components are good"))
-    };
-    roots.iter().map(root).collect()
+        let node = Node::from_components(&root.path).expect("the model's components are good");
+        match root.given {
+            false => request.with(access, node),
+            true => {
+                // In an order that is neither from the top nor from the bottom.
+                let (even, odd): (Vec<_>, Vec<_>) =
+                    node.ancestors().partition(|ancestor| ancestor.depth() % 2 == 0);
+                request.with_ancestors(access, node, even.into_iter().chain(odd))
+            }
+        }
+    })
 }
 
 #[derive(Debug)]

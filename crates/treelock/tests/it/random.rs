@@ -29,7 +29,8 @@ enum Operation {
 
 fn root() -> impl Strategy<Value = Root> {
     let path = vec(select(&["a", "b", "c"][..]), 0..=3);
-    (prop::bool::weighted(0.4), path).prop_map(|(write, path)| Root { write, path })
+    let (write, given) = (prop::bool::weighted(0.4), prop::bool::weighted(0.15));
+    (write, path, given).prop_map(|(write, path, given)| Root { write, path, given })
 }
 
 fn roots() -> impl Strategy<Value = Vec<Root>> {

@@ -67,6 +67,7 @@ fn check(snapshot: &Snapshot) {
         let root = |root: &treelock::Root| Root {
             write: root.access == treelock::Access::Write,
             path: path(&root.node),
+            given: false,
         };
         entry.roots.iter().map(root).collect()
     };
@@ -81,7 +82,8 @@ fn random_roots(runner: &mut TestRunner) -> Vec<Root> {
     use proptest::{collection::vec, sample::select};
     let path = (0..=2usize, select(&["a", "b", "c"][..]), select(&["x", "y"][..]))
         .prop_map(|(depth, top, leaf)| [top, leaf][..depth].to_vec());
-    let root = (proptest::bool::weighted(0.4), path).prop_map(|(write, path)| Root { write, path });
+    let (write, given) = (proptest::bool::weighted(0.4), proptest::bool::weighted(0.15));
+    let root = (write, path, given).prop_map(|(write, path, given)| Root { write, path, given });
     vec(root, 1..=3).new_tree(runner).expect("nothing is filtered").current()
 }
 

@@ -129,3 +129,70 @@ fn snapshots_and_errors_serialise() {
     });
     assert_eq!(serde_json::to_value(&blocked).unwrap(), expected);
 }
+
+/// A tree of numbers: what lies above a number is not in its name.
+fn numbered(access: Access, root: u8, above: &[u8]) -> Request {
+    let node = |number: u8| Node::from_components([[number]]).expect("a good component");
+    Request::new().with_ancestors(access, node(root), above.iter().map(|number| node(*number)))
+}
+
+#[test]
+fn given_ancestors_are_taken_as_they_are() {
+    let lock = TreeLock::new();
+    let guard = lock.try_acquire(&numbered(Access::Write, 7, &[2, 3])).expect("a new lock is free");
+    assert!(lock.try_acquire(&numbered(Access::Read, 4, &[2, 3])).is_ok(), "a neighbour");
+    assert!(lock.try_acquire(&numbered(Access::Write, 4, &[3])).is_ok(), "elsewhere");
+    assert!(
+        lock.try_acquire(&Request::new().with(Access::Write, Node::root())).is_ok(),
+        "no names"
+    );
+    for (root, above) in [(2, &[][..]), (3, &[2]), (7, &[2, 3]), (9, &[7, 3, 2])] {
+        let blocked = lock.try_acquire(&numbered(Access::Read, root, above)).expect_err("in line");
+        assert_eq!(blocked.ahead, 1);
+        assert_eq!(
+            blocked.wanted.node,
+            *numbered(Access::Read, root, above).roots().next().unwrap().1
+        );
+        assert_eq!(blocked.blocker.access, Access::Write);
+    }
+    drop(guard);
+    assert!(lock.try_acquire(&numbered(Access::Write, 2, &[])).is_ok());
+}
+
+#[test]
+fn roots_by_name_and_with_given_ancestors_meet() {
+    let node = |text: &str| text.parse::<Node>().expect("a good name");
+    let lock = TreeLock::new();
+    // `x` is below `a/b` because its request says so; `a/b` is below `a` by its name, but not here.
+    let given = Request::new().with_ancestors(Access::Write, node("x"), [node("a/b")]);
+    let guard = lock.try_acquire(&given).expect("a new lock is free");
+    let blocked = lock.try_acquire(&Request::new().with(Access::Read, node("a/b"))).unwrap_err();
+    assert_eq!(
+        blocked.to_string().split(',').next(),
+        Some("read /a/b is blocked by request #1: write /x")
+    );
+    assert!(lock.try_acquire(&Request::new().with(Access::Write, node("a"))).is_ok());
+    assert!(lock.try_acquire(&Request::new().with(Access::Write, node("a/b/c"))).is_ok());
+    drop(guard);
+    // Nor does the search for blockers take it for one that is below.
+    let _reader = lock.try_acquire(&given).expect("free again");
+    let _writer =
+        lock.try_acquire(&Request::new().with(Access::Write, node("a/c"))).expect("beside");
+    let blocked = lock.try_acquire(&Request::new().with(Access::Write, node("a"))).unwrap_err();
+    assert_eq!((blocked.ahead, blocked.blocker.node), (1, node("a/c")));
+}
+
+#[test]
+fn a_pending_future_says_who_is_in_the_way() {
+    let lock = TreeLock::new();
+    let request = Request::new().with(Access::Write, Node::root()).label("first");
+    let guard = lock.try_acquire(&request).expect("a new lock is free");
+    let mut acquire = Box::pin(lock.acquire(&request));
+    assert_eq!(acquire.blocked(), None, "not asked yet");
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(acquire.as_mut().poll(&mut context).is_pending());
+    assert_eq!(acquire.blocked().and_then(|blocked| blocked.label).as_deref(), Some("first"));
+    drop(guard);
+    assert_eq!(acquire.blocked(), None, "granted");
+    assert!(acquire.as_mut().poll(&mut context).is_ready());
+}
