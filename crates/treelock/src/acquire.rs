@@ -234,6 +234,35 @@ impl TreeLock {
         Snapshot::new(self.shared.table(|table| table.sightings()))
     }
 
+    /// Returns how many requests hold at this moment, in constant time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock};
+    ///
+    /// let lock = TreeLock::new();
+    /// let _guard = lock.try_acquire(&Request::new().write("photos")?)?;
+    /// assert_eq!((lock.held(), lock.waiting()), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.shared.table(|table| table.counts().0)
+    }
+
+    /// Returns how many requests wait at this moment, in constant time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(treelock::TreeLock::new().waiting(), 0);
+    /// ```
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.table(|table| table.counts().1)
+    }
+
     fn block(&self, request: &Request, deadline: Option<Instant>) -> Result<Guard, Blocked> {
         let turn = match Turn::ask(self.shared.clone(), request.clone()) {
             (turn, true) => return Ok(Guard::new(turn)),
@@ -267,11 +296,8 @@ impl Default for TreeLock {
 /// How many hold and wait; [`TreeLock::snapshot`] says who.
 impl fmt::Debug for TreeLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snapshot = self.snapshot();
-        f.debug_struct("TreeLock")
-            .field("held", &snapshot.held().count())
-            .field("waiting", &snapshot.waiting().count())
-            .finish()
+        let (held, waiting) = self.shared.table(|table| table.counts());
+        f.debug_struct("TreeLock").field("held", &held).field("waiting", &waiting).finish()
     }
 }
 

@@ -89,6 +89,9 @@ pub(crate) struct LockTable {
     tree: Tree,
     live: Arena<Live>,
     blocked: Arena<BlockedClaim>,
+    /// How many of the live requests are granted, and how many wait.
+    held: usize,
+    waiting: usize,
     tickets: u64,
     clock: fn() -> Instant,
 }
@@ -187,6 +190,8 @@ impl LockTable {
             tree: Tree::new(),
             live: Arena::new(),
             blocked: Arena::new(),
+            held: 0,
+            waiting: 0,
             tickets: 0,
             clock,
         }
@@ -218,7 +223,10 @@ impl LockTable {
             None => self.link_roots(id),
         }
         let granted = blocked.is_empty();
-        if !granted {
+        if granted {
+            self.held += 1;
+        } else {
+            self.waiting += 1;
             self.wait(id, &blocked);
         }
         (id, granted)
@@ -279,6 +287,10 @@ impl LockTable {
     pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
         let Live { request, leaves, waits, .. } = self.live.remove(id);
         let mut waker = None;
+        match waits {
+            Waits::Granted => self.held -= 1,
+            _ => self.waiting -= 1,
+        }
         match (request.claims(), &leaves) {
             (Claims::One(node, mode), Leaves::One(leaf)) => {
                 self.leave_chain(&Chain::alone(node, mode), leaf, &waits, &mut waker, granted);
@@ -341,9 +353,17 @@ impl LockTable {
             while let Some(head) = place.unblockable(mode, &self.blocked) {
                 let claim = place.unlink(mode, head, &mut self.blocked);
                 place.count(mode);
-                unblocked(&mut self.live[claim.request], claim, self.clock, granted);
+                if unblocked(&mut self.live[claim.request], claim, self.clock, granted) {
+                    self.waiting -= 1;
+                    self.held += 1;
+                }
             }
         }
+    }
+
+    /// How many live requests are granted, and how many wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.held, self.waiting)
     }
 
     /// All live requests, in no particular order. Takes time for each of them.
@@ -360,7 +380,13 @@ impl LockTable {
 }
 
 /// Note that a claim of a waiting request is no longer blocked; grant the request if it was the last.
-fn unblocked(live: &mut Live, claim: BlockedClaim, clock: fn() -> Instant, granted: &mut Granted) {
+/// Returns whether it is granted.
+fn unblocked(
+    live: &mut Live,
+    claim: BlockedClaim,
+    clock: fn() -> Instant,
+    granted: &mut Granted,
+) -> bool {
     let waker = match &mut live.waits {
         Waits::Granted => unreachable!("a blocked claim is a waiting request's"),
         Waits::One { .. } => claim.waker,
@@ -368,7 +394,7 @@ fn unblocked(live: &mut Live, claim: BlockedClaim, clock: fn() -> Instant, grant
             many.entries[claim.claim] = None;
             many.remaining -= 1;
             if many.remaining > 0 {
-                return;
+                return false;
             }
             many.waker.take()
         }
@@ -379,6 +405,7 @@ fn unblocked(live: &mut Live, claim: BlockedClaim, clock: fn() -> Instant, grant
     }
     live.waits = Waits::Granted;
     live.since = clock();
+    true
 }
 
 /// Who is in the way.

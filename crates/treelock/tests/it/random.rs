@@ -138,6 +138,8 @@ impl World {
             snapshot.entries.iter().map(|e| (e.ticket, e.state == State::Held)).collect();
         let model: Vec<_> = self.model.live.iter().map(|live| (live.ticket, live.held)).collect();
         assert_eq!(lock, model, "the holders are not the model's\n{snapshot}");
+        let counted = (self.lock.held(), self.lock.waiting());
+        assert_eq!(counted, (snapshot.held().count(), snapshot.waiting().count()));
         for entry in &snapshot.entries {
             let (first, _) = self.model.blockers(entry.ticket);
             assert_eq!(entry.waits_for, first.map(|live| live.ticket), "waits for\n{snapshot}");
