@@ -1,5 +1,7 @@
 //! `cargo xtask ci` does everything that CI does; `cargo xtask --help` lists the steps.
 
+mod python;
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -41,9 +43,11 @@ enum Step {
     Gates,
     /// The crates can be packaged, and the packages build
     Package,
+    /// The Python package: built, installed and tested with each CPython of this machine
+    Python,
 }
 
-const ALL: [Step; 10] = [
+const ALL: [Step; 11] = [
     Step::Fmt,
     Step::Lint,
     Step::Test,
@@ -54,6 +58,7 @@ const ALL: [Step; 10] = [
     Step::Examples,
     Step::Gates,
     Step::Package,
+    Step::Python,
 ];
 
 /// The crates that are published.
@@ -116,6 +121,7 @@ fn run(step: Step) -> Outcome {
             let crates: Vec<String> = PUBLISHED.iter().map(|name| format!("-p {name}")).collect();
             cargo(&format!("package --allow-dirty {}", crates.join(" ")))
         }
+        Step::Python => python::test(),
     }
 }
 
@@ -125,15 +131,21 @@ fn cargo(arguments: &str) -> Outcome {
 
 /// Run a command line in the root of the repository. Its words are split at spaces.
 fn command(line: &str, environment: &[(&str, &str)]) -> Outcome {
-    eprintln!("$ {line}");
     let mut words = line.split(' ');
     let program = words.next().expect("a command line has a program");
-    let status = Command::new(program)
-        .args(words)
-        .envs(environment.iter().copied())
-        .current_dir(root())
-        .status()
-        .map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    execute(Command::new(program).args(words).envs(environment.iter().copied()))
+}
+
+/// Run a command, in the root of the repository unless it names another folder.
+fn execute(command: &mut Command) -> Outcome {
+    if command.get_current_dir().is_none() {
+        command.current_dir(root());
+    }
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    eprintln!("$ {line}");
+    let status =
+        command.status().map_err(|error| format!("`{line}` cannot be started: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{line}` ended with {status}")) }
 }
 

@@ -1,0 +1,141 @@
+"""The native heart of the package."""
+
+from collections.abc import Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Protocol
+
+from treelock._values import Snapshot
+
+__version__: str
+
+class Node(Protocol):
+    """What can be locked: a place in a tree that knows its ancestors.
+
+    ``pathlib.PurePosixPath`` and every other pure path is one, and so is any object that can be
+    hashed and compared and has ``parents``.
+    """
+
+    @property
+    def parents(self) -> Iterable[Any]:
+        """The ancestors of the node, in any order, without the node itself."""
+    def __hash__(self) -> int: ...
+
+class TreeLock:
+    """A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.
+
+    A request waits exactly for the earlier live requests that conflict with it, and is granted as
+    soon as there are none. Two requests conflict iff some root of one is, or lies above or below,
+    some root of the other, and at least one of these two is a write. So the lock is fair, never
+    waits for what is not in its way, and requests cannot deadlock one another.
+
+    Not re-entrant: whoever holds and asks for more that conflicts waits for itself. Ask for
+    everything in one request.
+
+    One lock serves any number of tasks, event loops and threads at the same time. With
+    ``strings=True`` its nodes are strings, split at ``/``, where ``'/a/b'``, ``'a/b'`` and
+    ``'a//b/'`` are one node and ``'/'`` is the root of all.
+
+    >>> lock = TreeLock()
+    >>> lock
+    <treelock.TreeLock object at 0x... [unlocked]>
+    """
+
+    def __init__(self, *, strings: bool = False) -> None: ...
+    def __call__(
+        self,
+        read: Iterable[Node | str] = (),
+        write: Iterable[Node | str] = (),
+        *,
+        timeout: float | None = None,
+        label: str | None = None,
+    ) -> TreeLockContextManager:
+        """Returns a context manager for ``async with`` and ``with``.
+
+        Reads (shares) the sub-trees below the nodes in ``read``, and writes (has alone) those below
+        the nodes in ``write``; each node's own place is part of its sub-tree.
+
+        Nothing is looked at and nothing is acquired before the context manager is entered; what is
+        wrong with the arguments is raised there. ``timeout`` is in seconds: with 0 the lock is
+        granted at once or not at all, without one it is waited for. ``label`` names who asks, for
+        messages and snapshots.
+
+        >>> lock = TreeLock()
+        >>> copy = lock(read=[PurePosixPath('/a')], write=[PurePosixPath('/b')], timeout=5)
+        """
+    def locked(self) -> bool:
+        """Returns whether anything is held.
+
+        >>> TreeLock().locked()
+        False
+        """
+    def snapshot(self) -> Snapshot:
+        """Returns all live requests at one moment: who holds, and who waits for whom.
+
+        >>> lock = TreeLock()
+        >>> with lock(write=[PurePosixPath('/photos')], label='import-7'):
+        ...     print(lock.snapshot())
+        ticket  state         age  waits for  label     roots
+             1  held         0.0s             import-7  write /photos
+        """
+
+class TreeLockContextManager:
+    """What a ``TreeLock`` returns when it is called: one request, to be entered once or often.
+
+    ``async with`` waits in the event loop, ``with`` blocks the thread (and, in a thread whose event
+    loop runs, gets the lock at once or raises ``RuntimeError``). Several tasks and threads may use
+    one context manager at the same time. The roots are read again each time, except those that came
+    from an iterator, which can be read only once.
+
+    Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
+    ``AttributeError`` for what is no node, ``ValueError`` for a string or a timeout that means
+    nothing, and whatever the code of a node raises; then nothing is locked.
+
+    A task may be cancelled at any point: what it had is given back. An exception in the body
+    releases the lock. One that is collected while it holds releases too, with a ``ResourceWarning``.
+    """
+
+    def __aenter__(self) -> Coroutine[Any, Any, None]:
+        """Returns an awaitable that acquires the lock. Nothing happens before its first step."""
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, Any, None]:
+        """Releases the lock, at once; there is nothing to wait for. Silent if it is not held."""
+    def __enter__(self) -> None:
+        """Acquires the lock, blocking the thread. Ctrl-C gets through."""
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Releases the lock. Silent if it is not held."""
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Acquires the lock, blocking the thread. Returns whether it was granted.
+
+        As ``threading.Lock.acquire``: with ``blocking=False`` it does not wait, and ``timeout`` is
+        in seconds. With -1 the ``timeout`` of the context manager counts.
+
+        >>> photos = TreeLock()(write=[PurePosixPath('/photos')])
+        >>> photos.acquire(), photos.acquire(blocking=False)
+        (True, False)
+        >>> photos.release()
+        """
+    def release(self) -> None:
+        """Releases the lock. Raises ``RuntimeError`` if this context manager does not hold it.
+
+        >>> TreeLock()().release()
+        Traceback (most recent call last):
+        ...
+        RuntimeError: release of a lock that is not held
+        """
+    def locked(self) -> bool:
+        """Returns whether this context manager holds its lock.
+
+        >>> TreeLock()().locked()
+        False
+        """

@@ -1,0 +1,144 @@
+"""What the lock shows of itself: plain values that outlive the moment."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Up to Python 3.10 asyncio has a class of its own; whoever catches either catches ours.
+if sys.version_info >= (3, 11):
+    _TimeoutError = TimeoutError
+else:
+
+    class _TimeoutError(TimeoutError, asyncio.TimeoutError): ...
+
+
+Access = Literal["read", "write"]
+State = Literal["held", "waiting"]
+
+
+class Root(NamedTuple):
+    """One root of a request: which sub-tree, and what is done with it."""
+
+    access: Access
+    """``'read'`` (shared) or ``'write'`` (exclusive)."""
+    node: Any
+    """A node equal to the one that was given."""
+
+
+class Entry(NamedTuple):
+    """A live request in a :class:`Snapshot`."""
+
+    ticket: int
+    """The place in the order of arrival; lower is earlier. Never used twice by one lock."""
+    state: State
+    """``'held'`` or ``'waiting'``."""
+    age: float
+    """How long it has been in this state, in seconds, to a few milliseconds."""
+    label: str | None
+    """Who asks, if ``label=`` was given."""
+    roots: tuple[Root, ...]
+    """The roots as they were given."""
+    waits_for: int | None
+    """The ticket of the earliest request that this one waits for; ``None`` iff it is held."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All live requests of a lock at one moment, the earliest first.
+
+    ``str()`` prints a table, one row per request::
+
+        ticket  state         age  waits for  label     roots
+             1  held         3.2s             agent-7   write /photos/2025
+             4  waiting      1.1s         #1  agent-9   write /photos
+
+    Iterating gives the entries, and ``len()`` says how many there are.
+    """
+
+    entries: tuple[Entry, ...]
+    """The live requests, held and waiting."""
+    _table: str
+
+    @property
+    def held(self) -> tuple[Entry, ...]:
+        """The requests that have their lock."""
+        return tuple(entry for entry in self.entries if entry.state == "held")
+
+    @property
+    def waiting(self) -> tuple[Entry, ...]:
+        """The requests in line, the earliest first."""
+        return tuple(entry for entry in self.entries if entry.state == "waiting")
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __str__(self) -> str:
+        return self._table
+
+    def __repr__(self) -> str:
+        return f"Snapshot({list(self.entries)!r})"
+
+
+class Blocked(NamedTuple):
+    """Who is in the way of a request that was not granted.
+
+    The blocker named is the earliest live request that conflicts, so the one whose release has to
+    come first.
+    """
+
+    wanted: Root
+    """The root that was asked for and is in conflict; of several, the first."""
+    blocker: Root
+    """The blocker's conflicting root."""
+    label: str | None
+    """The blocker's label."""
+    ticket: int
+    """The blocker's ticket, as :class:`Snapshot` shows it."""
+    state: State
+    """Whether the blocker holds its lock or waits itself."""
+    age: float
+    """How long the blocker has been in this state, in seconds, to a few milliseconds."""
+    ahead: int
+    """How many live requests are ahead: earlier and in conflict, the blocker among them."""
+
+
+class LockTimeout(_TimeoutError):
+    """The lock was not granted in time. The message says who is in the way.
+
+    Nothing of the failed request is left in the lock.
+
+    >>> from pathlib import PurePosixPath
+    >>> lock = TreeLock()
+    >>> with lock(write=[PurePosixPath('/photos/2025')], label='import-7'):
+    ...     with lock(read=[PurePosixPath('/photos')], timeout=0):
+    ...         pass
+    Traceback (most recent call last):
+    ...
+    treelock.LockTimeout: read /photos is blocked by "import-7": write /photos/2025, held for 0.0s; 1 ahead
+    """
+
+    blocked: Blocked
+    """Who was in the way when the time was over."""
+
+    def __init__(self, message: str, blocked: Blocked) -> None:
+        super().__init__(message)
+        self.blocked = blocked
+
+    def __reduce__(self) -> tuple[type[LockTimeout], tuple[str, Blocked]]:
+        return type(self), (self.args[0], self.blocked)
+
+
+class NodeTypeError(TypeError, AttributeError):
+    """What was given is no node: a string, say, whose characters are not meant as nodes.
+
+    An ``AttributeError`` too, since that is what the package ``treelock`` raises here.
+    """

@@ -1,0 +1,444 @@
+//! One request, to be entered once or often: what `async with` and `with` work on.
+
+use std::{
+    ffi::CString,
+    mem,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use pyo3::{
+    Borrowed, PyTraverseError, PyVisit,
+    exceptions::{PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError},
+    intern,
+    prelude::*,
+    types::{PyBool, PyBytes, PyList, PyString, PyTuple},
+};
+use smallvec::SmallVec;
+use treelock::{Access, Guard};
+
+use crate::{
+    enter::{Enter, Nothing},
+    intern::Names,
+    lock::{TreeLock, repr_with, wrong_type},
+    nodes::{Plan, not_roots},
+    python::{caller, in_destructor, is_finalizing, report},
+    show,
+    wait::{self, Limit},
+};
+
+/// What a ``TreeLock`` returns when it is called: one request, to be entered once or often.
+///
+/// ``async with`` waits in the event loop, ``with`` blocks the thread (and, in a thread whose event
+/// loop runs, gets the lock at once or raises ``RuntimeError``). Several tasks and threads may use
+/// one context manager at the same time. The roots are read again each time, except those that came
+/// from an iterator, which can be read only once.
+///
+/// Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
+/// ``AttributeError`` for what is no node, ``ValueError`` for a string or a timeout that means
+/// nothing, and whatever the code of a node raises; then nothing is locked.
+///
+/// A task may be cancelled at any point: what it had is given back. An exception in the body
+/// releases the lock. One that is collected while it holds releases too, with a ``ResourceWarning``.
+#[pyclass(name = "TreeLockContextManager", module = "treelock", frozen, weakref)]
+pub(crate) struct ContextManager {
+    lock: Py<TreeLock>,
+    read: Roots,
+    write: Roots,
+    timeout: Option<Py<PyAny>>,
+    label: Option<Py<PyAny>>,
+    holds: Mutex<SmallVec<[Hold; 1]>>,
+}
+
+/// A lock that is held: one for each time the context manager was entered and not yet left.
+pub(crate) struct Hold {
+    _guard: Guard,
+    _names: Names,
+    /// Who entered, if somebody else was inside. Then each must leave with its own hold, since the roots
+    /// may have been others.
+    owner: Option<usize>,
+}
+
+impl ContextManager {
+    pub(crate) fn new(
+        lock: Py<TreeLock>,
+        read: Roots,
+        write: Roots,
+        timeout: Option<Py<PyAny>>,
+        label: Option<Py<PyAny>>,
+    ) -> ContextManager {
+        ContextManager { lock, read, write, timeout, label, holds: Mutex::default() }
+    }
+
+    pub(crate) fn lock(&self) -> &TreeLock {
+        self.lock.get()
+    }
+
+    fn holds<R>(&self, work: impl FnOnce(&mut SmallVec<[Hold; 1]>) -> R) -> R {
+        work(&mut self.holds.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Read the roots, anew each time.
+    pub(crate) fn plan<'py>(&self, py: Python<'py>) -> PyResult<Plan<'_, 'py>> {
+        self.lock().settle();
+        let mut plan = Plan::new(self.lock());
+        self.read.for_each(py, "read", |root| plan.add(Access::Read, root))?;
+        self.write.for_each(py, "write", |root| plan.add(Access::Write, root))?;
+        plan.label = self.label.as_ref().map(|label| label_text(label.bind(py))).transpose()?;
+        Ok(plan)
+    }
+
+    /// How long the request may wait, by its own `timeout`.
+    pub(crate) fn limit(&self, py: Python<'_>) -> PyResult<Limit> {
+        let Some(timeout) = &self.timeout else { return Ok(Limit::Never) };
+        let timeout = timeout.bind(py);
+        let seconds = seconds(timeout)?;
+        if seconds < 0.0 || seconds.is_nan() {
+            let repr = timeout.repr()?;
+            return Err(PyValueError::new_err(format!(
+                "timeout must be a number of seconds from 0 on, not {repr}"
+            )));
+        }
+        Ok(Limit::seconds(seconds))
+    }
+
+    /// Keep a lock that is granted.
+    pub(crate) fn hold(&self, py: Python<'_>, guard: Guard, names: Names) -> PyResult<()> {
+        let mut hold = Hold { _guard: guard, _names: names, owner: None };
+        if self.holds(|holds| !holds.is_empty()) {
+            hold.owner = Some(caller(py)?);
+        }
+        self.holds(|holds| holds.push(hold));
+        Ok(())
+    }
+
+    /// Take the hold that the caller is to give back, which is its own if it has one. Dropping it
+    /// releases.
+    fn leave(&self, py: Python<'_>) -> PyResult<Option<Hold>> {
+        let (count, last) = self.holds(|holds| match holds.len() {
+            0 | 1 => (holds.len(), holds.pop()),
+            count => (count, None),
+        });
+        if count <= 1 {
+            return Ok(last);
+        }
+        let caller = caller(py).ok();
+        Ok(self.holds(|holds| {
+            let own = holds.iter().rposition(|hold| hold.owner == caller);
+            let nobodys = || holds.iter().rposition(|hold| hold.owner.is_none());
+            let at = own.or_else(nobodys).or(holds.len().checked_sub(1))?;
+            Some(holds.remove(at))
+        }))
+    }
+
+    /// What `repr` and warnings say of the roots.
+    fn describe(&self, py: Python<'_>) -> PyResult<String> {
+        let repr = |roots: &Roots| -> PyResult<String> {
+            match &roots.given {
+                None => Ok("()".into()),
+                Some(given) => Ok(given.bind(py).repr()?.to_string_lossy().into_owned()),
+            }
+        };
+        Ok(format!("read={}, write={}", repr(&self.read)?, repr(&self.write)?))
+    }
+
+    /// Release what nobody can release any more.
+    fn abandon(&self) {
+        let holds = self.holds(mem::take);
+        if holds.is_empty() {
+            return;
+        }
+        Python::try_attach(|py| {
+            in_destructor(py, |py| {
+                // While the interpreter goes, everything is abandoned and nobody is to blame; and a thread
+                // that was woken then could not go on.
+                if is_finalizing(py) {
+                    return mem::forget(holds);
+                }
+                if let Err(error) = self.warn(py) {
+                    report(py, error);
+                }
+                drop(holds);
+            });
+        });
+    }
+
+    fn warn(&self, py: Python<'_>) -> PyResult<()> {
+        let roots = self.describe(py).unwrap_or_else(|_| "roots that cannot be printed".into());
+        let message = format!("released a lock whose context manager was never left: {roots}");
+        let message = CString::new(message.replace('\0', "\\0")).expect("no zeros are left");
+        PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
+    }
+}
+
+impl Drop for ContextManager {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+#[pymethods]
+impl ContextManager {
+    /// Returns an awaitable that acquires the lock. Nothing happens before its first step.
+    fn __aenter__(slf: Py<Self>) -> Enter {
+        Enter::new(slf)
+    }
+
+    /// Releases the lock, at once; there is nothing to wait for. Silent if it is not held.
+    #[pyo3(signature = (_exc_type, _exc_value, _traceback, /))]
+    fn __aexit__(
+        &self,
+        py: Python<'_>,
+        _exc_type: &Bound<'_, PyAny>,
+        _exc_value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<Nothing>> {
+        drop(self.leave(py)?);
+        Nothing::get(py)
+    }
+
+    /// Acquires the lock, blocking the thread. Ctrl-C gets through.
+    fn __enter__(&self, py: Python<'_>) -> PyResult<()> {
+        let limit = self.limit(py)?;
+        let refuse = |blocked: &_| show::lock_timeout(py, self.lock(), blocked);
+        wait::acquire_blocking(py, self, limit, refuse)?.map_or(Ok(()), Err)
+    }
+
+    /// Releases the lock. Silent if it is not held.
+    #[pyo3(signature = (_exc_type, _exc_value, _traceback, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exc_type: &Bound<'_, PyAny>,
+        _exc_value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        drop(self.leave(py)?);
+        Ok(())
+    }
+
+    /// Acquires the lock, blocking the thread. Returns whether it was granted.
+    ///
+    /// As ``threading.Lock.acquire``: with ``blocking=False`` it does not wait, and ``timeout`` is
+    /// in seconds. With -1 the ``timeout`` of the context manager counts.
+    ///
+    /// >>> photos = TreeLock()(write=[PurePosixPath('/photos')])
+    /// >>> photos.acquire(), photos.acquire(blocking=False)
+    /// (True, False)
+    /// >>> photos.release()
+    #[pyo3(signature = (blocking = Argument(None), timeout = Argument(None)))]
+    #[pyo3(text_signature = "($self, blocking=True, timeout=-1)")]
+    fn acquire(&self, py: Python<'_>, blocking: Argument, timeout: Argument) -> PyResult<bool> {
+        let blocking = blocking.0.map_or(Ok(true), |blocking| blocking.bind(py).is_truthy())?;
+        let given = timeout.0.map(|timeout| seconds(timeout.bind(py))).transpose()?;
+        let own = self.limit(py)?;
+        let limit = match (blocking, given.filter(|seconds| *seconds != -1.0)) {
+            (false, None) => Limit::Try,
+            (false, Some(_)) => {
+                return Err(PyValueError::new_err(
+                    "can't specify a timeout for a non-blocking call",
+                ));
+            }
+            (true, None) => own,
+            (true, Some(seconds)) if seconds >= 0.0 => Limit::seconds(seconds),
+            (true, Some(_)) => {
+                return Err(PyValueError::new_err("timeout value must be a non-negative number"));
+            }
+        };
+        Ok(wait::acquire_blocking(py, self, limit, |_| ())?.is_none())
+    }
+
+    /// Releases the lock. Raises ``RuntimeError`` if this context manager does not hold it.
+    ///
+    /// >>> TreeLock()().release()
+    /// Traceback (most recent call last):
+    /// ...
+    /// RuntimeError: release of a lock that is not held
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        match self.leave(py)? {
+            Some(hold) => {
+                drop(hold);
+                Ok(())
+            }
+            None => Err(PyRuntimeError::new_err("release of a lock that is not held")),
+        }
+    }
+
+    /// Returns whether this context manager holds its lock.
+    ///
+    /// >>> TreeLock()().locked()
+    /// False
+    fn locked(&self) -> bool {
+        self.holds(|holds| !holds.is_empty())
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let state = if slf.get().locked() { "locked" } else { "unlocked" };
+        repr_with(slf.as_any(), &format!("[{state}] {}", slf.get().describe(slf.py())?))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.lock)?;
+        for roots in [&self.read, &self.write] {
+            visit.call(&roots.given)?;
+            if let Ok(reading) = roots.reading.try_lock()
+                && let Reading::Done(items) = &*reading
+            {
+                visit.call(items)?;
+            }
+        }
+        visit.call(&self.timeout)?;
+        visit.call(&self.label)
+    }
+
+    fn __clear__(&self) {
+        self.abandon();
+    }
+}
+
+/// An argument, if it was given, be it Python's `None`.
+struct Argument(Option<Py<PyAny>>);
+
+impl<'py> FromPyObject<'_, 'py> for Argument {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Argument> {
+        Ok(Argument(Some(given.to_owned().unbind())))
+    }
+}
+
+/// The argument `read` or `write`, not looked at before it is needed.
+pub(crate) struct Roots {
+    given: Option<Py<PyAny>>,
+    reading: Mutex<Reading>,
+}
+
+/// What was read from an iterator, which can be read only once. Anything else is read anew each time.
+#[derive(Default)]
+enum Reading {
+    #[default]
+    Not,
+    UnderWay,
+    Done(Py<PyTuple>),
+    Failed,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Roots {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Roots> {
+        Ok(Roots { given: Some(given.to_owned().unbind()), reading: Mutex::default() })
+    }
+}
+
+impl Roots {
+    pub(crate) fn none() -> Roots {
+        Roots { given: None, reading: Mutex::default() }
+    }
+
+    fn for_each<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        mut each: impl FnMut(&Bound<'py, PyAny>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let Some(given) = &self.given else { return Ok(()) };
+        let given = given.bind(py);
+        if let Ok(list) = given.cast_exact::<PyList>() {
+            let mut next = 0; // code of nodes may change the list meanwhile
+            while next < list.len() {
+                each(&list.get_item(next)?)?;
+                next += 1;
+            }
+            return Ok(());
+        }
+        if let Ok(tuple) = given.cast_exact::<PyTuple>() {
+            return tuple.iter().try_for_each(|root| each(&root));
+        }
+        if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() {
+            return Err(not_roots(name, given));
+        }
+        let items = given.try_iter().map_err(|error| {
+            let plain = error.is_instance_of::<PyTypeError>(py) && !has_iter(given);
+            if plain { wrong_type(name, "an iterable of nodes", given) } else { error }
+        })?;
+        if !items.is(given) {
+            return items.into_iter().try_for_each(|root| each(&root?));
+        }
+        self.read_once(given, name)?.bind(py).iter().try_for_each(|root| each(&root))
+    }
+
+    /// The items of an iterator, read now or before.
+    fn read_once(&self, given: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
+        let py = given.py();
+        let set = |reading| {
+            let mut state = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            mem::replace(&mut *state, reading)
+        };
+        let refuse = |why: &str| {
+            PyRuntimeError::new_err(format!(
+                "the iterator given as {name} {why}, so its roots are not all known; give a list"
+            ))
+        };
+        match set(Reading::UnderWay) {
+            Reading::Not => {}
+            Reading::Done(items) => {
+                set(Reading::Done(items.clone_ref(py)));
+                return Ok(items);
+            }
+            Reading::UnderWay => return Err(refuse("is being read already")),
+            Reading::Failed => {
+                set(Reading::Failed);
+                return Err(refuse("failed when it was read first"));
+            }
+        }
+        match read_all(given, name) {
+            Ok(items) => {
+                set(Reading::Done(items.clone_ref(py)));
+                Ok(items)
+            }
+            Err(error) => {
+                set(Reading::Failed);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn has_iter(given: &Bound<'_, PyAny>) -> bool {
+    let class = given.get_type();
+    ["__iter__", "__getitem__"].iter().any(|name| class.hasattr(*name).unwrap_or(true))
+}
+
+fn read_all(iterator: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
+    let py = iterator.py();
+    // A generator that is over had roots once; to lock nothing cannot be what is meant.
+    if iterator.getattr_opt(intern!(py, "gi_frame"))?.is_some_and(|frame| frame.is_none()) {
+        return Err(PyValueError::new_err(format!(
+            "the generator given as {name} is exhausted, so it would lock nothing; give a list"
+        )));
+    }
+    let items: Vec<Bound<'_, PyAny>> = iterator.try_iter()?.collect::<PyResult<_>>()?;
+    Ok(PyTuple::new(py, items)?.unbind())
+}
+
+fn label_text(label: &Bound<'_, PyAny>) -> PyResult<String> {
+    match label.cast::<PyString>() {
+        Ok(text) => Ok(text.to_string_lossy().into_owned()),
+        Err(_) => Err(wrong_type("label", "a str", label)),
+    }
+}
+
+/// A number of seconds, as `timeout` arguments are.
+fn seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match timeout.extract::<f64>() {
+        Ok(seconds) if !timeout.is_instance_of::<PyBool>() => Ok(seconds),
+        _ => Err(wrong_type("timeout", "a number of seconds", timeout)),
+    }
+}
+
+/// A time that can be waited for; `None` if it is longer than anybody lives.
+pub(crate) fn duration(seconds: f64) -> Option<Duration> {
+    const CENTURY: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
+    (seconds < CENTURY).then(|| Duration::from_secs_f64(seconds))
+}

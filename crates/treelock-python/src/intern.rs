@@ -1,0 +1,232 @@
+//! Generic nodes: Python objects that say by `__hash__` and `__eq__` which node they are, and of which
+//! nothing else is known. Each one in use has a number, by which the core knows it.
+//!
+//! The code of a node runs outside of the mutex. So a lookup takes the objects of the same hash, lets the
+//! mutex go, compares, and looks again whether they are still all. Nodes are given back by number, so that
+//! a release runs no code of theirs and cannot fail.
+//!
+//! # Paths among them
+//!
+//! A path is known by its text alone, and is not in here. But an object of another type may be equal to
+//! one, and then both are one node. So from the first object on that could be, the lock is *mixed*: paths
+//! are looked up too, at the price of their `__hash__` and `parents`. Those that are live by then are
+//! entered at once ([`Interner::mix`]), and requests that are being made are made again: from the moment
+//! when a request was made under the right answer until it is in the queue, no code of Python's runs, so
+//! no other thread either. When nobody holds or waits, the lock is as new.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use hashbrown::HashTable;
+use pyo3::{PyTraverseError, PyVisit, prelude::*};
+use smallvec::SmallVec;
+use treelock::Node;
+
+use crate::{
+    lock::TreeLock,
+    nodes::{path, path_text},
+};
+
+/// The generic nodes that requests of one lock use.
+#[derive(Default)]
+pub(crate) struct Interner {
+    table: Mutex<Table>,
+    mixed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashTable<Entry>,
+    last: u64,
+    /// The paths of requests that were live when the lock became mixed; `None` while it is not.
+    live_paths: Option<Names>,
+}
+
+struct Entry {
+    hash: u64,
+    number: u64,
+    node: Node,
+    object: Py<PyAny>,
+    uses: usize,
+}
+
+/// What an object is known by while it is in use.
+#[derive(Clone, Copy)]
+struct Name {
+    hash: u64,
+    number: u64,
+}
+
+type Candidates = SmallVec<[(u64, Py<PyAny>); 2]>;
+
+impl Interner {
+    fn table<R>(&self, work: impl FnOnce(&mut Table) -> R) -> R {
+        work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether paths have to be looked up too. A request that was made under the other answer is not good.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.mixed.load(Ordering::Relaxed)
+    }
+
+    /// Look paths up too, from now on, beginning with those that are live.
+    pub(crate) fn mix(self: &Arc<Self>, py: Python<'_>, lock: &TreeLock) -> PyResult<()> {
+        if self.table(|table| table.live_paths.is_some()) {
+            return Ok(());
+        }
+        self.mixed.store(true, Ordering::Relaxed);
+        let mut live_paths = Names::default();
+        for entry in lock.core().snapshot().entries {
+            for node in
+                entry.roots.iter().flat_map(|root| root.node.ancestors().chain([root.node.clone()]))
+            {
+                if let Some(text) = path_text(&node) {
+                    live_paths.node(self, &path(py, &text)?, Some(node))?;
+                }
+            }
+        }
+        drop(self.table(|table| table.live_paths.replace(live_paths)));
+        Ok(())
+    }
+
+    /// Take paths by their text again, as nobody holds or waits.
+    pub(crate) fn unmix(&self) {
+        self.mixed.store(false, Ordering::Relaxed);
+        drop(self.table(|table| table.live_paths.take()));
+    }
+
+    /// The entry that an object is equal to, or else a new one; used once more. A new one is known to the
+    /// core by `node`, if that is given, or by its number.
+    fn take(&self, object: &Bound<'_, PyAny>, node: Option<Node>) -> PyResult<(Name, Node)> {
+        let py = object.py();
+        let hash = object.hash()? as u64;
+        let mut known = Candidates::new();
+        loop {
+            let seen = self.table(|table| {
+                let same = |entry: &Entry| entry.object.is(object);
+                if let Some(entry) = table.entries.find_mut(hash, |entry| same(entry)) {
+                    return Ok(entry.reuse());
+                }
+                let candidates = table.candidates(py, hash);
+                let unseen = |(number, _): &(u64, _)| known.iter().all(|(seen, _)| seen != number);
+                match candidates.iter().any(unseen) {
+                    true => Err(candidates),
+                    false => Ok(table.insert(hash, object.clone().unbind(), node.clone())),
+                }
+            });
+            let candidates = match seen {
+                Ok(taken) => return Ok(taken),
+                Err(candidates) => candidates,
+            };
+            for (number, candidate) in &candidates {
+                if candidate.bind(py).eq(object)? {
+                    let reuse = |entry: &mut Entry| entry.reuse();
+                    let name = Name { hash, number: *number };
+                    // It may be gone by now; then the next round finds out.
+                    if let Some(taken) = self.table(|table| table.find(name).map(reuse)) {
+                        return Ok(taken);
+                    }
+                }
+            }
+            known = candidates;
+        }
+    }
+
+    /// The nodes in use and their objects.
+    pub(crate) fn objects(&self, py: Python<'_>) -> HashMap<Node, Py<PyAny>> {
+        self.table(|table| {
+            let pair = |entry: &Entry| (entry.node.clone(), entry.object.clone_ref(py));
+            table.entries.iter().map(pair).collect()
+        })
+    }
+
+    pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.table.try_lock() {
+            Ok(table) => table.entries.iter().try_for_each(|entry| visit.call(&entry.object)),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Table {
+    fn candidates(&self, py: Python<'_>, hash: u64) -> Candidates {
+        let same_hash = self.entries.iter_hash(hash).filter(|entry| entry.hash == hash);
+        same_hash.map(|entry| (entry.number, entry.object.clone_ref(py))).collect()
+    }
+
+    fn find(&mut self, name: Name) -> Option<&mut Entry> {
+        self.entries.find_mut(name.hash, |entry| entry.number == name.number)
+    }
+
+    fn insert(&mut self, hash: u64, object: Py<PyAny>, node: Option<Node>) -> (Name, Node) {
+        self.last += 1;
+        let number = self.last;
+        let numbered = || Node::from_components([format!("#{number}")]).expect("a good component");
+        let node = node.unwrap_or_else(numbered);
+        let entry = Entry { hash, number, node: node.clone(), object, uses: 1 };
+        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+        (Name { hash, number }, node)
+    }
+
+    /// Returns the object to drop if this was the last use.
+    fn give_back(&mut self, name: Name) -> Option<Py<PyAny>> {
+        let found = self.entries.find_entry(name.hash, |entry| entry.number == name.number);
+        let mut found = found.ok().expect("a node in use is in the table");
+        found.get_mut().uses -= 1;
+        if found.get().uses > 0 {
+            return None;
+        }
+        let (entry, _) = found.remove();
+        if self.entries.len() < self.entries.capacity() / 8 {
+            self.entries.shrink_to(2 * self.entries.len(), |entry| entry.hash);
+        }
+        Some(entry.object)
+    }
+}
+
+impl Entry {
+    fn reuse(&mut self) -> (Name, Node) {
+        self.uses += 1;
+        (Name { hash: self.hash, number: self.number }, self.node.clone())
+    }
+}
+
+/// The generic nodes of one request, in use until this is dropped. Most requests have none.
+#[derive(Default)]
+pub(crate) struct Names(Option<Box<InUse>>);
+
+struct InUse {
+    interner: Arc<Interner>,
+    names: Vec<Name>,
+}
+
+impl Names {
+    /// The node of an object, in use from now on; a new one is known to the core by `node`, if given.
+    pub(crate) fn node(
+        &mut self,
+        interner: &Arc<Interner>,
+        object: &Bound<'_, PyAny>,
+        node: Option<Node>,
+    ) -> PyResult<Node> {
+        let (name, node) = interner.take(object, node)?;
+        let new = || Box::new(InUse { interner: interner.clone(), names: Vec::new() });
+        self.0.get_or_insert_with(new).names.push(name);
+        Ok(node)
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let names = mem::take(&mut self.names);
+        let unused = self.interner.table(|table| {
+            names.iter().filter_map(|name| table.give_back(*name)).collect::<SmallVec<[_; 8]>>()
+        });
+        drop(unused); // with the mutex free: a destructor may be code of a user's
+    }
+}

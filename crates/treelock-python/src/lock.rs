@@ -1,0 +1,163 @@
+//! The lock as Python sees it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use pyo3::{
+    PyTraverseError, PyVisit,
+    exceptions::PyTypeError,
+    intern,
+    prelude::*,
+    types::{PyDict, PyTuple, PyType},
+};
+
+use crate::{
+    context::{ContextManager, Roots},
+    intern::Interner,
+    show,
+    wait::Waits,
+};
+
+/// A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.
+///
+/// A request waits exactly for the earlier live requests that conflict with it, and is granted as
+/// soon as there are none. Two requests conflict iff some root of one is, or lies above or below,
+/// some root of the other, and at least one of these two is a write. So the lock is fair, never
+/// waits for what is not in its way, and requests cannot deadlock one another.
+///
+/// Not re-entrant: whoever holds and asks for more that conflicts waits for itself. Ask for
+/// everything in one request.
+///
+/// One lock serves any number of tasks, event loops and threads at the same time. With
+/// ``strings=True`` its nodes are strings, split at ``/``, where ``'/a/b'``, ``'a/b'`` and
+/// ``'a//b/'`` are one node and ``'/'`` is the root of all.
+///
+/// >>> lock = TreeLock()
+/// >>> lock
+/// <treelock.TreeLock object at 0x... [unlocked]>
+#[pyclass(module = "treelock", frozen, subclass, dict, weakref)]
+#[derive(Default)]
+pub(crate) struct TreeLock {
+    core: treelock::TreeLock,
+    interner: Arc<Interner>,
+    waits: Arc<Waits>,
+    strings: AtomicBool,
+}
+
+impl TreeLock {
+    pub(crate) fn core(&self) -> &treelock::TreeLock {
+        &self.core
+    }
+
+    pub(crate) fn interner(&self) -> &Arc<Interner> {
+        &self.interner
+    }
+
+    pub(crate) fn waits(&self) -> &Arc<Waits> {
+        &self.waits
+    }
+
+    /// Forget, while nobody holds or waits, what was known of those who did.
+    pub(crate) fn settle(&self) {
+        if self.interner.is_mixed() && self.core.held() == 0 && self.core.waiting() == 0 {
+            self.interner.unmix();
+        }
+    }
+
+    /// Whether its nodes are strings.
+    pub(crate) fn takes_strings(&self) -> bool {
+        self.strings.load(Ordering::Relaxed)
+    }
+}
+
+#[pymethods]
+impl TreeLock {
+    /// Takes whatever the `__init__` of a subclass takes.
+    #[new]
+    #[pyo3(signature = (*_arguments, **_keywords))]
+    fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> TreeLock {
+        TreeLock::default()
+    }
+
+    #[pyo3(signature = (*, strings = false))]
+    fn __init__(&self, strings: bool) {
+        self.strings.store(strings, Ordering::Relaxed);
+    }
+
+    /// Returns a context manager for ``async with`` and ``with``.
+    ///
+    /// Reads (shares) the sub-trees below the nodes in ``read``, and writes (has alone) those below
+    /// the nodes in ``write``; each node's own place is part of its sub-tree.
+    ///
+    /// Nothing is looked at and nothing is acquired before the context manager is entered; what is
+    /// wrong with the arguments is raised there. ``timeout`` is in seconds: with 0 the lock is
+    /// granted at once or not at all, without one it is waited for. ``label`` names who asks, for
+    /// messages and snapshots.
+    ///
+    /// >>> lock = TreeLock()
+    /// >>> copy = lock(read=[PurePosixPath('/a')], write=[PurePosixPath('/b')], timeout=5)
+    #[pyo3(signature = (read = Roots::none(), write = Roots::none(), *, timeout = None, label = None))]
+    fn __call__(
+        slf: Py<Self>,
+        read: Roots,
+        write: Roots,
+        timeout: Option<Py<PyAny>>,
+        label: Option<Py<PyAny>>,
+    ) -> ContextManager {
+        ContextManager::new(slf, read, write, timeout, label)
+    }
+
+    /// Returns whether anything is held.
+    ///
+    /// >>> TreeLock().locked()
+    /// False
+    fn locked(&self) -> bool {
+        self.core.held() > 0
+    }
+
+    /// Returns all live requests at one moment: who holds, and who waits for whom.
+    ///
+    /// >>> lock = TreeLock()
+    /// >>> with lock(write=[PurePosixPath('/photos')], label='import-7'):
+    /// ...     print(lock.snapshot())
+    /// ticket  state         age  waits for  label     roots
+    ///      1  held         0.0s             import-7  write /photos
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        show::snapshot(py, self)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let lock = &slf.get().core;
+        let state = if lock.held() > 0 { "locked" } else { "unlocked" };
+        let waiters = match lock.waiting() {
+            0 => String::new(),
+            waiting => format!(", waiters:{waiting}"),
+        };
+        repr_with(slf.as_any(), &format!("[{state}{waiters}]"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.interner.traverse(visit)?;
+        self.waits.traverse(visit)
+    }
+}
+
+/// The `repr` that every object has, and something more.
+pub(crate) fn repr_with(object: &Bound<'_, PyAny>, more: &str) -> PyResult<String> {
+    let plain = PyType::new::<PyAny>(object.py())
+        .call_method1(intern!(object.py(), "__repr__"), (object,))?;
+    let plain: String = plain.extract()?;
+    Ok(format!("{} {more}>", plain.trim_end_matches('>')))
+}
+
+/// The argument has a wrong type: which argument, what is wanted, what was given.
+pub(crate) fn wrong_type(name: &str, wanted: &str, given: &Bound<'_, PyAny>) -> PyErr {
+    match given.repr().and_then(|repr| Ok((repr, given.get_type().name()?))) {
+        Ok((repr, class)) => {
+            PyTypeError::new_err(format!("{name} must be {wanted}, not {class}: {repr}"))
+        }
+        Err(error) => error,
+    }
+}

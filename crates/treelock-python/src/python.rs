@@ -1,0 +1,133 @@
+//! What we use of Python: functions and types looked up once, and small steps over its C interface.
+
+use pyo3::{
+    exceptions::{PyKeyboardInterrupt, PyRuntimeError},
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyCFunction, PyType},
+};
+
+/// Objects of other modules, and our own exceptions and values.
+pub(crate) struct Imports {
+    pub(crate) running_loop: Py<PyAny>,
+    pub(crate) current_task: Py<PyAny>,
+    pub(crate) allocate_lock: Py<PyAny>,
+    pub(crate) thread_ident: Py<PyAny>,
+    pub(crate) main_thread: Py<PyAny>,
+    pub(crate) posix_path: Py<PyType>,
+    /// `pathlib.PosixPath`, which has the same identity; on Windows it can only be subclassed.
+    pub(crate) concrete_path: Py<PyType>,
+    /// `pathlib.PurePath.__str__`.
+    pub(crate) path_text: Py<PyAny>,
+    /// Sets the result of a future, unless it is done.
+    pub(crate) set_result: Py<PyAny>,
+    pub(crate) root: Py<PyAny>,
+    pub(crate) entry: Py<PyAny>,
+    pub(crate) snapshot: Py<PyAny>,
+    pub(crate) blocked: Py<PyAny>,
+    pub(crate) lock_timeout: Py<PyAny>,
+    pub(crate) node_type_error: Py<PyAny>,
+}
+
+/// Returns the objects that are looked up at first use.
+pub(crate) fn imports(py: Python<'_>) -> PyResult<&Imports> {
+    static IMPORTS: PyOnceLock<Imports> = PyOnceLock::new();
+    IMPORTS.get_or_try_init(py, || {
+        let asyncio = py.import("asyncio")?;
+        let thread = py.import("_thread")?;
+        let pathlib = py.import("pathlib")?;
+        let values = py.import("treelock._values")?;
+        let path_type = |name| -> PyResult<Py<PyType>> {
+            Ok(pathlib.getattr(name)?.cast_into::<PyType>()?.unbind())
+        };
+        let value = |name| -> PyResult<Py<PyAny>> { Ok(values.getattr(name)?.unbind()) };
+        let set_result = |arguments: &Bound<'_, pyo3::types::PyTuple>, _: Option<&Bound<'_, _>>| {
+            set_result(&arguments.get_item(0)?)
+        };
+        Ok(Imports {
+            running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
+            current_task: asyncio.getattr("current_task")?.unbind(),
+            allocate_lock: thread.getattr("allocate_lock")?.unbind(),
+            thread_ident: thread.getattr("get_ident")?.unbind(),
+            main_thread: py.import("threading")?.getattr("main_thread")?.unbind(),
+            posix_path: path_type("PurePosixPath")?,
+            concrete_path: path_type("PosixPath")?,
+            path_text: pathlib.getattr("PurePath")?.getattr("__str__")?.unbind(),
+            set_result: PyCFunction::new_closure(py, Some(c"set_result"), None, set_result)?
+                .into_any()
+                .unbind(),
+            root: value("Root")?,
+            entry: value("Entry")?,
+            snapshot: value("Snapshot")?,
+            blocked: value("Blocked")?,
+            lock_timeout: value("LockTimeout")?,
+            node_type_error: value("NodeTypeError")?,
+        })
+    })
+}
+
+/// Returns the event loop that runs in this thread.
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let event_loop = imports(py)?.running_loop.bind(py).call0()?;
+    Ok((!event_loop.is_none()).then_some(event_loop))
+}
+
+/// Returns something that tells one task from another, or one thread where no task runs.
+pub(crate) fn caller(py: Python<'_>) -> PyResult<usize> {
+    let imports = imports(py)?;
+    if let Some(event_loop) = running_loop(py)? {
+        let task = imports.current_task.bind(py).call1((event_loop,))?;
+        if !task.is_none() {
+            return Ok(task.as_ptr() as usize);
+        }
+    }
+    imports.thread_ident.bind(py).call0()?.extract()
+}
+
+/// Whether this is the thread in which signals are handled.
+pub(crate) fn in_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let imports = imports(py)?;
+    let main = imports.main_thread.bind(py).call0()?.getattr(intern!(py, "ident"))?;
+    main.eq(imports.thread_ident.bind(py).call0()?)
+}
+
+/// Set the result of a future, unless it is done.
+pub(crate) fn set_result(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    }
+    Ok(())
+}
+
+/// An error where nobody can be told. A Ctrl-C is delivered again, to whoever runs next.
+pub(crate) fn report(py: Python<'_>, error: PyErr) {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        let again = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"));
+        if again.is_ok() {
+            return;
+        }
+    }
+    error.write_unraisable(py, None);
+}
+
+/// Whether the interpreter is going.
+pub(crate) fn is_finalizing(py: Python<'_>) -> bool {
+    let finalizing = py.import("sys").and_then(|sys| sys.call_method0("is_finalizing"));
+    finalizing.and_then(|finalizing| finalizing.is_truthy()).unwrap_or(true)
+}
+
+/// Run code of a destructor's, which must leave the exception alone that may be under way.
+pub(crate) fn in_destructor(py: Python<'_>, work: impl FnOnce(Python<'_>)) {
+    let under_way = PyErr::take(py);
+    work(py);
+    if let Some(error) = under_way {
+        error.restore(py);
+    }
+}
+
+/// What the interpreter raises where an awaitable is stepped while it is being stepped.
+pub(crate) fn already_running() -> PyErr {
+    PyRuntimeError::new_err("the awaitable is being stepped already")
+}
