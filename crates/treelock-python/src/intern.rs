@@ -28,10 +28,7 @@ use pyo3::{PyTraverseError, PyVisit, prelude::*};
 use smallvec::SmallVec;
 use treelock::Node;
 
-use crate::{
-    lock::TreeLock,
-    nodes::{path, path_text},
-};
+use crate::{lock::TreeLock, paths::path};
 
 /// The generic nodes that requests of one lock use.
 #[derive(Default)]
@@ -86,8 +83,8 @@ impl Interner {
             for node in
                 entry.roots.iter().flat_map(|root| root.node.ancestors().chain([root.node.clone()]))
             {
-                if let Some(text) = path_text(&node) {
-                    live_paths.node(self, &path(py, &text)?, Some(node))?;
+                if let Some(path) = path(py, &node)? {
+                    live_paths.node(self, &path, Some(node))?;
                 }
             }
         }

@@ -15,8 +15,10 @@
 mod context;
 mod enter;
 mod intern;
+mod kinds;
 mod lock;
 mod nodes;
+mod paths;
 mod python;
 mod show;
 mod wait;

@@ -18,6 +18,9 @@ pub(crate) struct Imports {
     pub(crate) posix_path: Py<PyType>,
     /// `pathlib.PosixPath`, which has the same identity; on Windows it can only be subclassed.
     pub(crate) concrete_path: Py<PyType>,
+    pub(crate) windows_path: Py<PyType>,
+    /// Whether Windows paths are compared part by part, as up to Python 3.11, and not as a whole.
+    pub(crate) compares_parts: bool,
     /// `pathlib.PurePath.__str__`.
     pub(crate) path_text: Py<PyAny>,
     /// Sets the result of a future, unless it is done.
@@ -53,6 +56,8 @@ pub(crate) fn imports(py: Python<'_>) -> PyResult<&Imports> {
             main_thread: py.import("threading")?.getattr("main_thread")?.unbind(),
             posix_path: path_type("PurePosixPath")?,
             concrete_path: path_type("PosixPath")?,
+            windows_path: path_type("PureWindowsPath")?,
+            compares_parts: pathlib.getattr("PureWindowsPath")?.hasattr("_cparts")?,
             path_text: pathlib.getattr("PurePath")?.getattr("__str__")?.unbind(),
             set_result: PyCFunction::new_closure(py, Some(c"set_result"), None, set_result)?
                 .into_any()

@@ -5,11 +5,7 @@ use std::collections::HashMap;
 use pyo3::{intern, prelude::*, types::PyTuple};
 use treelock::{Blocked, Node, State};
 
-use crate::{
-    lock::TreeLock,
-    nodes::{path, path_text},
-    python::imports,
-};
+use crate::{lock::TreeLock, paths::path, python::imports};
 
 /// Nodes as they are shown: the Python object, and how it is printed.
 struct Shown<'py>(HashMap<Node, (Bound<'py, PyAny>, String)>);
@@ -25,15 +21,14 @@ impl<'py> Shown<'py> {
         let mut shown = HashMap::new();
         for node in nodes {
             if !shown.contains_key(node) {
-                let pair = match (lock.takes_strings(), path_text(node), generic.get(node)) {
-                    (true, ..) => string(py, node),
-                    (_, Some(text), _) => {
-                        let path = path(py, &text)?;
+                let path = if lock.takes_strings() { None } else { path(py, node)? };
+                let pair = match (path, generic.get(node)) {
+                    (Some(path), _) => {
                         let text = one_line(path.str()?.as_any())?;
                         (path, text)
                     }
-                    (.., Some(object)) => printed(object.bind(py).clone()),
-                    (.., None) => string(py, node),
+                    (None, Some(object)) => printed(object.bind(py).clone()),
+                    (None, None) => string(py, node),
                 };
                 shown.insert(node.clone(), pair);
             }

@@ -1,0 +1,118 @@
+//! What the type of an object says of it, kept per type.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Mutex, PoisonError},
+};
+
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyString, PyType, PyWeakrefMethods, PyWeakrefReference},
+};
+
+use crate::python::{Imports, imports};
+
+/// Whose text tells: the two kinds of paths that pathlib has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    Posix,
+    Windows,
+}
+
+/// What a type says of its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A `PurePosixPath` or `PureWindowsPath` in all that matters.
+    Path(Flavour),
+    /// One but for its `parents`.
+    OwnParents(Flavour),
+    /// Something else, which may or may not be equal to a path.
+    Generic { may_equal_path: bool },
+}
+
+pub(crate) fn kind(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
+    let class = object.get_type_ptr();
+    let imports = imports(object.py())?;
+    let is = |known: &Py<PyType>| class == known.as_ptr().cast();
+    if is(&imports.posix_path) || is(&imports.concrete_path) {
+        return Ok(Kind::Path(Flavour::Posix));
+    }
+    if is(&imports.windows_path) {
+        return Ok(Kind::Path(Flavour::Windows));
+    }
+    kind_of_type(&object.get_type(), imports)
+}
+
+/// Kinds of types seen, by the address of the type. The weak reference tells whether the type at the
+/// address is still the same one.
+type Kinds = HashMap<usize, (Py<PyWeakrefReference>, Kind)>;
+
+/// More than a program has types of nodes; then those of dead types are forgotten.
+const MOST_KINDS: usize = 256;
+
+fn kind_of_type(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
+    static KINDS: Mutex<Option<Kinds>> = Mutex::new(None);
+    let py = class.py();
+    let address = class.as_ptr() as usize;
+    let kinds = || KINDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = kinds().as_ref().and_then(|kinds| {
+        let (known, kind) = kinds.get(&address)?;
+        Some((known.clone_ref(py), *kind))
+    });
+    if let Some((known, kind)) = known
+        && known.bind(py).upgrade().is_some_and(|known| known.is(class))
+    {
+        return Ok(kind);
+    }
+    let kind = classify(class, imports)?;
+    let entry = (PyWeakrefReference::new(class)?.unbind(), kind);
+    let old = {
+        let mut kinds = kinds();
+        let kinds = kinds.get_or_insert_default();
+        let all = if kinds.len() < MOST_KINDS { Kinds::default() } else { mem::take(kinds) };
+        (kinds.insert(address, entry), all)
+    };
+    drop(old); // with the mutex free
+    Ok(kind)
+}
+
+fn classify(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
+    let py = class.py();
+    let flavours =
+        [(Flavour::Posix, &imports.posix_path), (Flavour::Windows, &imports.windows_path)];
+    let mut compares_as_path = false;
+    for (flavour, path) in flavours {
+        let path = path.bind(py);
+        compares_as_path |= same(class, path, "__eq__")? && !class.is_subclass(path)?;
+        // Up to Python 3.12 the flavour, and from 3.13 on the parser, take part in the comparison; from 3.12
+        // on what the path prints as.
+        let printed = (!imports.compares_parts).then_some(&"__str__");
+        let mut identity = ["__eq__", "__hash__", "_flavour", "parser"].iter().chain(printed);
+        if identity.try_fold(true, |all, name| same(class, path, name).map(|same| all && same))? {
+            let parents = same(class, path, "parents")?;
+            return Ok(if parents { Kind::Path(flavour) } else { Kind::OwnParents(flavour) });
+        }
+    }
+    // As paths of pathlib compare, one of another flavour is equal to none of these two.
+    let may_equal_path = !(compares_as_path || has_builtin_equality(class)?);
+    Ok(Kind::Generic { may_equal_path })
+}
+
+/// Whether a type has an attribute from the other type, or both have it not.
+fn same(class: &Bound<'_, PyType>, other: &Bound<'_, PyType>, name: &str) -> PyResult<bool> {
+    let name = PyString::intern(class.py(), name);
+    match (class.getattr_opt(&name)?, other.getattr_opt(&name)?) {
+        (Some(own), Some(others)) => Ok(own.is(&others)),
+        (own, others) => Ok(own.is_none() && others.is_none()),
+    }
+}
+
+/// Whether a type compares as one of Python's own types does; none of those is equal to a path.
+fn has_builtin_equality(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    let py = class.py();
+    let equality = class.getattr(intern!(py, "__eq__"))?;
+    let Some(origin) = equality.getattr_opt(intern!(py, "__objclass__"))? else { return Ok(false) };
+    origin.getattr(intern!(py, "__module__"))?.eq("builtins")
+}
