@@ -1,9 +1,9 @@
 //! Generic nodes: Python objects that say by `__hash__` and `__eq__` which node they are, and of which
-//! nothing else is known. Each one in use has a number, by which the core knows it.
+//! nothing else is known. While one is in use, a node is lent to it, by which the core knows it.
 //!
 //! The code of a node runs outside of the mutex. So a lookup takes the objects of the same hash, lets the
-//! mutex go, compares, and looks again whether they are still all. Nodes are given back by number, so that
-//! a release runs no code of theirs and cannot fail.
+//! mutex go, compares, and looks again whether they are still all. Each use has a number, and nodes are
+//! given back by number, so that a release runs no code of theirs and cannot fail.
 //!
 //! # Paths among them
 //!
@@ -41,17 +41,26 @@ pub(crate) struct Interner {
 struct Table {
     entries: HashTable<Entry>,
     last: u64,
+    /// Nodes to be used again, so that the core finds them among those that it kept.
+    spare: Vec<Node>,
+    named: u64,
     /// The paths of requests that were live when the lock became mixed; `None` while it is not.
     live_paths: Option<Names>,
 }
 
 struct Entry {
     hash: u64,
+    /// Never used twice.
     number: u64,
     node: Node,
+    /// Whether the node is the object's for as long as it is in use, and not that of a path.
+    is_lent: bool,
     object: Py<PyAny>,
     uses: usize,
 }
+
+/// How many nodes are kept for the next objects.
+const SPARE_NODES: usize = 256;
 
 /// What an object is known by while it is in use.
 #[derive(Clone, Copy)]
@@ -99,7 +108,7 @@ impl Interner {
     }
 
     /// The entry that an object is equal to, or else a new one; used once more. A new one is known to the
-    /// core by `node`, if that is given, or by its number.
+    /// core by `node`, if that is given, or else by a node of no meaning.
     fn take(&self, object: &Bound<'_, PyAny>, node: Option<Node>) -> PyResult<(Name, Node)> {
         let py = object.py();
         let hash = object.hash()? as u64;
@@ -164,9 +173,12 @@ impl Table {
     fn insert(&mut self, hash: u64, object: Py<PyAny>, node: Option<Node>) -> (Name, Node) {
         self.last += 1;
         let number = self.last;
-        let numbered = || Node::from_components([format!("#{number}")]).expect("a good component");
-        let node = node.unwrap_or_else(numbered);
-        let entry = Entry { hash, number, node: node.clone(), object, uses: 1 };
+        let is_lent = node.is_none();
+        let node = node.or_else(|| self.spare.pop()).unwrap_or_else(|| {
+            self.named += 1;
+            Node::from_components([format!("#{}", self.named)]).expect("a good component")
+        });
+        let entry = Entry { hash, number, node: node.clone(), is_lent, object, uses: 1 };
         self.entries.insert_unique(hash, entry, |entry| entry.hash);
         (Name { hash, number }, node)
     }
@@ -180,6 +192,9 @@ impl Table {
             return None;
         }
         let (entry, _) = found.remove();
+        if entry.is_lent && self.spare.len() < SPARE_NODES {
+            self.spare.push(entry.node);
+        }
         if self.entries.len() < self.entries.capacity() / 8 {
             self.entries.shrink_to(2 * self.entries.len(), |entry| entry.hash);
         }
