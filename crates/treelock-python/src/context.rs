@@ -20,7 +20,7 @@ use treelock::{Access, Guard};
 use crate::{
     enter::{Enter, Nothing},
     intern::Names,
-    lock::{TreeLock, repr_with, wrong_type},
+    lock::{TreeLock, not_copied, repr_with, wrong_type},
     nodes::{Plan, not_roots},
     python::{caller, in_destructor, is_finalizing, report},
     show,
@@ -275,6 +275,10 @@ impl ContextManager {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let state = if slf.get().locked() { "locked" } else { "unlocked" };
         repr_with(slf.as_any(), &format!("[{state}] {}", slf.get().describe(slf.py())?))
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(not_copied("TreeLockContextManager"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -166,7 +166,7 @@ impl Enter {
                 Some(event_loop.call_method1(intern!(py, "call_later"), arguments)?.unbind())
             }
         };
-        wait.sleep_on(event_loop.unbind(), future.clone().unbind());
+        wait.sleep_on(&event_loop, &future)?;
         let sleep = Sleep { wait: wait.clone(), future: future.unbind(), timer };
         // Another thread may have released while the future was made.
         match wait.poll() {

@@ -17,7 +17,6 @@ use crate::{
     context::{ContextManager, Roots},
     intern::Interner,
     show,
-    wait::Waits,
 };
 
 /// A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.
@@ -42,7 +41,6 @@ use crate::{
 pub(crate) struct TreeLock {
     core: treelock::TreeLock,
     interner: Arc<Interner>,
-    waits: Arc<Waits>,
     strings: AtomicBool,
 }
 
@@ -53,10 +51,6 @@ impl TreeLock {
 
     pub(crate) fn interner(&self) -> &Arc<Interner> {
         &self.interner
-    }
-
-    pub(crate) fn waits(&self) -> &Arc<Waits> {
-        &self.waits
     }
 
     /// Forget, while nobody holds or waits, what was known of those who did.
@@ -138,10 +132,18 @@ impl TreeLock {
         repr_with(slf.as_any(), &format!("[{state}{waiters}]"))
     }
 
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.interner.traverse(visit)?;
-        self.waits.traverse(visit)
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(not_copied("TreeLock"))
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.interner.traverse(visit)
+    }
+}
+
+/// A copy would be another lock, which keeps nobody out of what this one guards.
+pub(crate) fn not_copied(class: &str) -> PyErr {
+    PyTypeError::new_err(format!("cannot copy or pickle a {class}: a copy would guard nothing"))
 }
 
 /// The `repr` that every object has, and something more.

@@ -7,8 +7,9 @@
 //! If the waiter's loop runs in that very thread, the future's result is set there and then, so that the
 //! waiter runs in the loop's next turn; else the loop is told from outside.
 //!
-//! As with asyncio's own locks, a task that waits is kept alive by the lock, if by nobody else. So the
-//! lock shows the garbage collector whom its waiters will wake: [`Waits`].
+//! As with asyncio's own locks, a task that waits is kept alive, if by nobody else: here by its event loop,
+//! which shows the garbage collector whom it is to wake ([`Sleepers`]). When nobody refers to a loop any
+//! more, those who slept there go with it, and leave the queue.
 //!
 //! If the loop cannot be told, since it is closed, nobody will ever take what was granted. So the grant is
 //! given back and those behind it go on. That wakes others, whose loop may be closed too: instead of
@@ -31,7 +32,6 @@ use treelock::{Acquire, Blocked, Guard};
 use crate::{
     context::{ContextManager, duration},
     intern::Names,
-    lock::TreeLock,
     python::{imports, in_main_thread, report, running_loop, set_result},
     show,
 };
@@ -57,12 +57,38 @@ impl Limit {
     }
 }
 
-/// The requests of one lock that wait, by address.
+/// Of an event loop: the requests that wait there, by address. An attribute of the loop.
+#[pyclass(module = "treelock", frozen)]
 #[derive(Default)]
-pub(crate) struct Waits(Mutex<HashMap<usize, Weak<Wait>>>);
+pub(crate) struct Sleepers(Arc<Registry>);
 
-impl Waits {
-    pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+type Registry = Mutex<HashMap<usize, Weak<Wait>>>;
+
+fn edit<R>(registry: &Registry, edit: impl FnOnce(&mut HashMap<usize, Weak<Wait>>) -> R) -> R {
+    edit(&mut registry.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Sleepers {
+    /// The registry of an event loop.
+    fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Registry>> {
+        let py = event_loop.py();
+        let name = intern!(py, "_treelock_sleepers");
+        if let Ok(known) = event_loop.getattr(name)
+            && let Ok(sleepers) = known.cast_into::<Sleepers>()
+        {
+            return Ok(sleepers.get().0.clone());
+        }
+        let sleepers = Bound::new(py, Sleepers::default())?;
+        let registry = sleepers.get().0.clone();
+        // A loop that takes no attributes never forgets a task.
+        let _ = event_loop.setattr(name, sleepers);
+        Ok(registry)
+    }
+}
+
+#[pymethods]
+impl Sleepers {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.0.try_lock() {
             Ok(waits) => {
                 waits.values().filter_map(Weak::upgrade).try_for_each(|wait| wait.traverse(visit))
@@ -70,23 +96,18 @@ impl Waits {
             Err(_) => Ok(()),
         }
     }
-
-    fn edit<R>(&self, edit: impl FnOnce(&mut HashMap<usize, Weak<Wait>>) -> R) -> R {
-        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// A request that waits.
-pub(crate) struct Wait {
-    state: Mutex<State>,
-    waits: Arc<Waits>,
-}
+pub(crate) struct Wait(Mutex<State>);
 
 struct State {
     /// `None` once it was given back, or while it is polled.
     acquire: Option<Acquire>,
     names: Names,
     sleeper: Sleeper,
+    /// Of the loop that it sleeps in.
+    registry: Option<Arc<Registry>>,
 }
 
 /// Whom to wake.
@@ -100,7 +121,9 @@ enum Sleeper {
 impl Drop for Wait {
     fn drop(&mut self) {
         let address = &raw const *self as usize;
-        self.waits.edit(|waits| {
+        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(registry) = state.registry.take() else { return };
+        edit(&registry, |waits| {
             waits.remove(&address);
             if waits.len() < waits.capacity() / 8 {
                 waits.shrink_to(2 * waits.len());
@@ -110,21 +133,28 @@ impl Drop for Wait {
 }
 
 impl Wait {
-    fn new(lock: &TreeLock, acquire: Acquire, names: Names) -> Arc<Wait> {
-        let state = State { acquire: Some(acquire), names, sleeper: Sleeper::Nobody };
-        let wait = Arc::new(Wait { state: Mutex::new(state), waits: lock.waits().clone() });
-        let address = Arc::as_ptr(&wait) as usize;
-        wait.waits.edit(|waits| waits.insert(address, Arc::downgrade(&wait)));
-        wait
+    fn new(acquire: Acquire, names: Names) -> Arc<Wait> {
+        let (acquire, sleeper) = (Some(acquire), Sleeper::Nobody);
+        Arc::new(Wait(Mutex::new(State { acquire, names, sleeper, registry: None })))
     }
 
     fn state<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Have a future's result set when the request is granted.
-    pub(crate) fn sleep_on(&self, event_loop: Py<PyAny>, future: Py<PyAny>) {
+    pub(crate) fn sleep_on(
+        self: &Arc<Wait>,
+        event_loop: &Bound<'_, PyAny>,
+        future: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let registry = Sleepers::of(event_loop)?;
+        let address = Arc::as_ptr(self) as usize;
+        edit(&registry, |waits| waits.insert(address, Arc::downgrade(self)));
+        self.state(|state| state.registry = Some(registry));
+        let (event_loop, future) = (event_loop.clone().unbind(), future.clone().unbind());
         self.sleeps(Sleeper::Task { event_loop, future });
+        Ok(())
     }
 
     fn sleeps(&self, sleeper: Sleeper) {
@@ -167,12 +197,11 @@ impl Wait {
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.state.try_lock().as_deref() {
+        match self.0.try_lock().as_deref() {
             Ok(State { sleeper: Sleeper::Task { event_loop, future }, .. }) => {
                 visit.call(event_loop)?;
                 visit.call(future)
             }
-            Ok(State { sleeper: Sleeper::MainThread(lock), .. }) => visit.call(lock),
             _ => Ok(()),
         }
     }
@@ -271,7 +300,7 @@ pub(crate) fn ask(py: Python<'_>, context: &ContextManager) -> PyResult<Asked> {
     let mut acquire = context.lock().core().acquire(&request);
     match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(guard) => Ok(Asked::Granted(guard, names)),
-        Poll::Pending => Ok(Asked::Waiting(Wait::new(context.lock(), acquire, names))),
+        Poll::Pending => Ok(Asked::Waiting(Wait::new(acquire, names))),
     }
 }
 

@@ -122,7 +122,7 @@ def in_thread(function: Callable[[], Any]) -> Any:
     def body() -> None:
         try:
             result.append(function())
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001
             error.append(raised)
 
     thread = threading.Thread(target=body, daemon=True)
@@ -132,6 +132,21 @@ def in_thread(function: Callable[[], Any]) -> Any:
     if error:
         raise error[0]
     return result[0]
+
+
+async def enter(manager: Any) -> None:
+    """Enters, in a coroutine of Python's own around the awaitable."""
+    await manager.__aenter__()
+
+
+async def exit_in(manager: Any) -> None:
+    """Leaves, in the task that runs this."""
+    await manager.__aexit__(None, None, None)
+
+
+async def through_wait_for(entering: Any) -> None:
+    """Awaits an enter or an exit by way of a time limit, in a task of its own."""
+    await asyncio.wait_for(entering, 20)
 
 
 # ------------------------------------------------------------- stepping awaitables by hand
@@ -159,6 +174,18 @@ def enter_now(manager: Any) -> None:
 def exit_now(manager: Any) -> None:
     """Leaves a context manager by hand."""
     assert finishes_at_once(manager.__aexit__(None, None, None)), "an exit waits for nothing"
+
+
+# ------------------------------------------------------------------------ what tests are given
+
+
+class Broken(Exception):
+    """What nobody but these tests raises."""
+
+
+def given(lock: Any, arguments: dict[str, Any]) -> Any:
+    """Calls a lock with arguments that are chosen by name."""
+    return lock(**arguments)
 
 
 # ------------------------------------------------------------------------------ what is held

@@ -10,7 +10,22 @@ import pytest
 from treelock import TreeLock
 
 PARTS = {
-    PurePosixPath: ["a", "A", "b", ".", "..", "/", "//", "///", "\\", "c:", "\udc80", "\n", "é", ""],
+    PurePosixPath: [
+        "a",
+        "A",
+        "b",
+        ".",
+        "..",
+        "/",
+        "//",
+        "///",
+        "\\",
+        "c:",
+        "\udc80",
+        "\n",
+        "é",
+        "",
+    ],
     PureWindowsPath: [
         *["a", "A", "b", ".", "..", "/", "\\", "c:", "C:", "d:", "//host/share", "\\\\?\\c:\\"],
         *["ß", "SS", "Σ", "ς", "σ", "İ", "i", "\udc80", "a b", "//", "a:b", ""],

@@ -1,0 +1,62 @@
+"""Nodes that several files of tests lock: some paths, and classes in pure Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+ROOT = PurePosixPath("/")
+A = PurePosixPath("/a")
+A_B = PurePosixPath("/a/b")
+B = PurePosixPath("/b")
+C = PurePosixPath("/c")
+
+
+class Name:
+    """A node in pure Python, equal by its parts; its ancestors are plain tuples."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+        self.readings = 0
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        return self.parts == (other.parts if isinstance(other, Name) else other)
+
+    @property
+    def parents(self) -> Iterator[tuple[str, ...]]:
+        self.readings += 1
+        return (self.parts[:length] for length in range(len(self.parts)))
+
+
+class Place:
+    """An ancestor: it has a hash and an equality, and no ancestors of its own to ask for."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and self.parts == other.parts
+
+
+class Node(Place):
+    """A root: its ancestors are places, without ancestors themselves."""
+
+    def above(self) -> list[Place]:
+        """Returns new objects each time, so that only their equality can tell."""
+        return [Place(*self.parts[:length]) for length in range(len(self.parts))]
+
+    @property
+    def parents(self) -> Any:
+        return tuple(self.above())
+
+
+def overlap(one: Any, other: Any) -> bool:
+    """The rule itself: nodes are what they are to a set or dict, by ``hash`` and ``==``."""
+    return one in {other, *other.parents} or other in {one, *one.parents}
