@@ -103,7 +103,7 @@ fn distribute(home: &Path, python: &Path) -> Result<PathBuf, String> {
     let out = dist.to_string_lossy();
     pip(python, &["install", "maturin>=1.9.4,<2"])?;
     let mut maturin = Command::new(python);
-    maturin.args(["-m", "maturin", "sdist", "--quiet", "--manifest-path"]);
+    maturin.args(["-m", "maturin", "sdist", "--manifest-path"]);
     execute(maturin.arg(format!("{PACKAGE}/Cargo.toml")).args(["--out", &out]))?;
     let sdist = only_file(&dist, "gz")?;
     let sdist = sdist.to_string_lossy();
