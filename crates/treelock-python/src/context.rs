@@ -1,6 +1,7 @@
 //! One request, to be entered once or often: what `async with` and `with` work on.
 
 use std::{
+    collections::HashMap,
     ffi::CString,
     mem,
     sync::{Mutex, PoisonError},
@@ -14,7 +15,6 @@ use pyo3::{
     prelude::*,
     types::{PyBool, PyBytes, PyList, PyString, PyTuple},
 };
-use smallvec::SmallVec;
 use treelock::{Access, Guard};
 
 use crate::{
@@ -31,8 +31,9 @@ use crate::{
 ///
 /// ``async with`` waits in the event loop, ``with`` blocks the thread (and, in a thread whose event
 /// loop runs, gets the lock at once or raises ``RuntimeError``). Several tasks and threads may use
-/// one context manager at the same time. The roots are read again each time, except those that came
-/// from an iterator, which can be read only once.
+/// one context manager at the same time; if they change its lists meanwhile, each should leave in the
+/// task that entered. The roots are read again each time, except those that came from an iterator,
+/// which can be read only once, and by one thread: give a list where several begin at once.
 ///
 /// Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
 /// ``AttributeError`` for what is no node, ``ValueError`` for a string or a timeout that means
@@ -47,16 +48,53 @@ pub(crate) struct ContextManager {
     write: Roots,
     timeout: Option<Py<PyAny>>,
     label: Option<Py<PyAny>>,
-    holds: Mutex<SmallVec<[Hold; 1]>>,
+    holds: Mutex<Holds>,
 }
 
-/// A lock that is held: one for each time the context manager was entered and not yet left.
+/// The locks that are held: one for each time the context manager was entered and not yet left.
+#[derive(Default)]
+struct Holds {
+    /// Of somebody who entered when nobody was inside. Who that was is not known, since to ask for the
+    /// running task would take longer than all the rest.
+    first: Option<Hold>,
+    /// Of all others, by who entered, the last one last. Each must leave with its own, since the roots may
+    /// have been others.
+    others: HashMap<usize, Vec<Hold>>,
+}
+
+impl Holds {
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.others.is_empty()
+    }
+
+    /// Take the hold of somebody who leaves; any, if it is not known whose.
+    fn take(&mut self, caller: Option<usize>) -> Option<Hold> {
+        let known = caller.filter(|caller| self.others.contains_key(caller));
+        let owner = match known {
+            None if self.first.is_some() => return self.first.take(),
+            None => *self.others.keys().next()?,
+            Some(caller) => caller,
+        };
+        let own = self.others.get_mut(&owner)?;
+        let hold = own.pop();
+        if own.is_empty() {
+            self.others.remove(&owner);
+            if self.others.is_empty() {
+                self.others = HashMap::new(); // with its memory
+            }
+        }
+        hold
+    }
+
+    fn into_guards(self) -> impl Iterator<Item = Hold> {
+        self.first.into_iter().chain(self.others.into_values().flatten())
+    }
+}
+
+/// A lock that is held. The guard goes first, since its nodes are in use until then.
 pub(crate) struct Hold {
-    _guard: Guard,
+    guard: Guard,
     _names: Names,
-    /// Who entered, if somebody else was inside. Then each must leave with its own hold, since the roots
-    /// may have been others.
-    owner: Option<usize>,
 }
 
 impl ContextManager {
@@ -74,13 +112,13 @@ impl ContextManager {
         self.lock.get()
     }
 
-    fn holds<R>(&self, work: impl FnOnce(&mut SmallVec<[Hold; 1]>) -> R) -> R {
+    fn holds<R>(&self, work: impl FnOnce(&mut Holds) -> R) -> R {
         work(&mut self.holds.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Read the roots, anew each time.
     pub(crate) fn plan<'py>(&self, py: Python<'py>) -> PyResult<Plan<'_, 'py>> {
-        self.lock().settle();
+        self.lock().interner().settle(self.lock());
         let mut plan = Plan::new(self.lock());
         self.read.for_each(py, "read", |root| plan.add(Access::Read, root))?;
         self.write.for_each(py, "write", |root| plan.add(Access::Write, root))?;
@@ -104,34 +142,35 @@ impl ContextManager {
 
     /// Keep a lock that is granted.
     pub(crate) fn hold(&self, py: Python<'_>, guard: Guard, names: Names) -> PyResult<()> {
-        let mut hold = Hold { _guard: guard, _names: names, owner: None };
-        if self.holds(|holds| !holds.is_empty()) {
-            hold.owner = Some(caller(py)?);
+        let hold = Hold { guard, _names: names };
+        let hold = self.holds(|holds| match holds.is_empty() {
+            true => {
+                holds.first = Some(hold);
+                None
+            }
+            false => Some(hold),
+        });
+        if let Some(hold) = hold {
+            let caller = caller(py)?;
+            self.holds(|holds| holds.others.entry(caller).or_default().push(hold));
         }
-        self.holds(|holds| holds.push(hold));
         Ok(())
     }
 
-    /// Take the hold that the caller is to give back, which is its own if it has one. Dropping it
-    /// releases.
-    fn leave(&self, py: Python<'_>) -> PyResult<Option<Hold>> {
-        let (count, last) = self.holds(|holds| match holds.len() {
-            0 | 1 => (holds.len(), holds.pop()),
-            count => (count, None),
-        });
-        if count <= 1 {
-            return Ok(last);
-        }
-        let caller = caller(py).ok();
-        Ok(self.holds(|holds| {
-            let own = holds.iter().rposition(|hold| hold.owner == caller);
-            let nobodys = || holds.iter().rposition(|hold| hold.owner.is_none());
-            let at = own.or_else(nobodys).or(holds.len().checked_sub(1))?;
-            Some(holds.remove(at))
-        }))
+    /// Release the hold of whoever calls. Returns whether there was one.
+    fn leave(&self, py: Python<'_>) -> bool {
+        let (alone, caller) = match self.holds(|holds| holds.others.is_empty()) {
+            true => (true, None),
+            false => (false, caller(py).map_err(|error| report(py, error)).ok()),
+        };
+        let hold = self.holds(|holds| if alone { holds.first.take() } else { holds.take(caller) });
+        let is_held = hold.is_some();
+        drop(hold);
+        self.lock().interner().settle(self.lock());
+        is_held
     }
 
-    /// What `repr` and warnings say of the roots.
+    /// What `repr` says of the roots.
     fn describe(&self, py: Python<'_>) -> PyResult<String> {
         let repr = |roots: &Roots| -> PyResult<String> {
             match &roots.given {
@@ -148,26 +187,28 @@ impl ContextManager {
         if holds.is_empty() {
             return;
         }
-        Python::try_attach(|py| {
-            in_destructor(py, |py| {
-                // While the interpreter goes, everything is abandoned and nobody is to blame; and a thread
-                // that was woken then could not go on.
-                if is_finalizing(py) {
-                    return mem::forget(holds);
-                }
-                if let Err(error) = self.warn(py) {
-                    report(py, error);
-                }
-                drop(holds);
-            });
-        });
+        Python::try_attach(|py| in_destructor(py, |py| self.release_with_warning(py, holds)));
     }
 
-    fn warn(&self, py: Python<'_>) -> PyResult<()> {
-        let roots = self.describe(py).unwrap_or_else(|_| "roots that cannot be printed".into());
-        let message = format!("released a lock whose context manager was never left: {roots}");
-        let message = CString::new(message.replace('\0', "\\0")).expect("no zeros are left");
-        PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
+    fn release_with_warning(&self, py: Python<'_>, holds: Holds) {
+        // While the interpreter goes, everything is abandoned and nobody is to blame; and a thread that was
+        // woken then could not go on.
+        if is_finalizing(py) {
+            return mem::forget(holds);
+        }
+        let roots = |hold: &Hold| show::roots(py, self.lock(), &hold.guard.request());
+        let (roots, holds): (Vec<_>, Vec<_>) =
+            holds.into_guards().map(|hold| (roots(&hold), hold)).unzip();
+        // First released, then warned: whoever hears of it may want the lock.
+        drop(holds);
+        for roots in roots {
+            let message = format!("released a lock whose context manager was never left: {roots}");
+            let message = CString::new(message.replace('\0', "\\0")).expect("no zeros are left");
+            if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1) {
+                report(py, error);
+            }
+        }
+        self.lock().interner().settle(self.lock());
     }
 }
 
@@ -185,15 +226,16 @@ impl ContextManager {
     }
 
     /// Releases the lock, at once; there is nothing to wait for. Silent if it is not held.
-    #[pyo3(signature = (_exc_type, _exc_value, _traceback, /))]
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
     fn __aexit__(
         &self,
         py: Python<'_>,
-        _exc_type: &Bound<'_, PyAny>,
-        _exc_value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
     ) -> PyResult<Py<Nothing>> {
-        drop(self.leave(py)?);
+        let _ = (exc_type, exc_value, traceback); // whatever happened, it is released
+        self.leave(py);
         Nothing::get(py)
     }
 
@@ -205,16 +247,16 @@ impl ContextManager {
     }
 
     /// Releases the lock. Silent if it is not held.
-    #[pyo3(signature = (_exc_type, _exc_value, _traceback, /))]
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
     fn __exit__(
         &self,
         py: Python<'_>,
-        _exc_type: &Bound<'_, PyAny>,
-        _exc_value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        drop(self.leave(py)?);
-        Ok(())
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) {
+        let _ = (exc_type, exc_value, traceback);
+        self.leave(py);
     }
 
     /// Acquires the lock, blocking the thread. Returns whether it was granted.
@@ -255,12 +297,9 @@ impl ContextManager {
     /// ...
     /// RuntimeError: release of a lock that is not held
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        match self.leave(py)? {
-            Some(hold) => {
-                drop(hold);
-                Ok(())
-            }
-            None => Err(PyRuntimeError::new_err("release of a lock that is not held")),
+        match self.leave(py) {
+            true => Ok(()),
+            false => Err(PyRuntimeError::new_err("release of a lock that is not held")),
         }
     }
 
@@ -297,6 +336,9 @@ impl ContextManager {
 
     fn __clear__(&self) {
         self.abandon();
+        // Nobody enters it any more.
+        self.read.forget();
+        self.write.forget();
     }
 }
 
@@ -372,37 +414,43 @@ impl Roots {
         self.read_once(given, name)?.bind(py).iter().try_for_each(|root| each(&root))
     }
 
+    /// Drop what was read.
+    fn forget(&self) {
+        drop(self.set(Reading::Failed));
+    }
+
+    fn set(&self, reading: Reading) -> Reading {
+        let mut state = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::replace(&mut *state, reading)
+    }
+
     /// The items of an iterator, read now or before.
     fn read_once(&self, given: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
         let py = given.py();
-        let set = |reading| {
-            let mut state = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-            mem::replace(&mut *state, reading)
-        };
         let refuse = |why: &str| {
             PyRuntimeError::new_err(format!(
                 "the iterator given as {name} {why}, so its roots are not all known; give a list"
             ))
         };
-        match set(Reading::UnderWay) {
+        match self.set(Reading::UnderWay) {
             Reading::Not => {}
             Reading::Done(items) => {
-                set(Reading::Done(items.clone_ref(py)));
+                self.set(Reading::Done(items.clone_ref(py)));
                 return Ok(items);
             }
             Reading::UnderWay => return Err(refuse("is being read already")),
             Reading::Failed => {
-                set(Reading::Failed);
+                self.set(Reading::Failed);
                 return Err(refuse("failed when it was read first"));
             }
         }
         match read_all(given, name) {
             Ok(items) => {
-                set(Reading::Done(items.clone_ref(py)));
+                self.set(Reading::Done(items.clone_ref(py)));
                 Ok(items)
             }
             Err(error) => {
-                set(Reading::Failed);
+                self.set(Reading::Failed);
                 Err(error)
             }
         }
@@ -428,17 +476,23 @@ fn read_all(iterator: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
 
 fn label_text(label: &Bound<'_, PyAny>) -> PyResult<String> {
     match label.cast::<PyString>() {
-        Ok(text) => Ok(text.to_string_lossy().into_owned()),
+        // Lone surrogates are no text to Rust.
+        Ok(text) => show::escaped(text),
         Err(_) => Err(wrong_type("label", "a str", label)),
     }
 }
 
 /// A number of seconds, as `timeout` arguments are.
 fn seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
-    match timeout.extract::<f64>() {
-        Ok(seconds) if !timeout.is_instance_of::<PyBool>() => Ok(seconds),
-        _ => Err(wrong_type("timeout", "a number of seconds", timeout)),
+    let wrong = || wrong_type("timeout", "a number of seconds", timeout);
+    if timeout.is_instance_of::<PyBool>() {
+        return Err(wrong());
     }
+    timeout.extract::<f64>().map_err(|error| {
+        // Exactly: what code of the object's own raises is its own affair.
+        let is_no_number = error.get_type(timeout.py()).is(timeout.py().get_type::<PyTypeError>());
+        if is_no_number { wrong() } else { error }
+    })
 }
 
 /// A time that can be waited for; `None` if it is longer than anybody lives.

@@ -67,6 +67,10 @@ impl Enter {
         Enter { context, state: Mutex::new(State::Unasked) }
     }
 
+    fn is(&self, test: impl FnOnce(&State) -> bool) -> bool {
+        test(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn replace(&self, state: State) -> State {
         mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
     }
@@ -77,9 +81,7 @@ impl Enter {
             State::Unasked => self.ask(py),
             State::Waiting(sleep) => self.look(py, sleep),
             State::Running => return Err(already_running()),
-            State::Done => {
-                Err(PyRuntimeError::new_err("cannot reuse an awaitable that was awaited already"))
-            }
+            State::Done => Err(used_already()),
         };
         match next {
             Ok(Some(sleep)) => {
@@ -189,7 +191,7 @@ impl Enter {
             }
             None => match wait.poll() {
                 Some((guard, names)) => context.hold(py, guard, names).map(|()| None),
-                None => unreachable!("who is not blocked is granted"),
+                None => Err(given_back()),
             },
         }
     }
@@ -219,6 +221,15 @@ impl Enter {
     }
 }
 
+/// Nobody would have taken the lock, and so it went to others.
+fn given_back() -> PyErr {
+    PyRuntimeError::new_err("the event loop that waited for the lock is closed")
+}
+
+fn used_already() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse an awaitable that was awaited already")
+}
+
 /// Mark a future as one that its task is to wait for, as the future's own `__await__` does.
 fn block_on(future: &Bound<'_, PyAny>) -> PyResult<()> {
     future.setattr(intern!(future.py(), "_asyncio_future_blocking"), true)
@@ -244,7 +255,11 @@ impl Enter {
         self.step(py)
     }
 
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        if !value.is_none() && self.is(|state| matches!(state, State::Unasked)) {
+            let message = "can't send non-None value to an awaitable that was not begun";
+            return Err(PyTypeError::new_err(message));
+        }
         self.step(py)?.ok_or_else(|| PyStopIteration::new_err(py.None()))
     }
 
@@ -256,8 +271,23 @@ impl Enter {
         value: Option<&Bound<'_, PyAny>>,
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let thrown = thrown(exception, value, traceback)?;
+        if self.is(|state| matches!(state, State::Done)) {
+            return Err(used_already());
+        }
         self.end(py)?;
-        Err(thrown(exception, value, traceback)?)
+        Err(thrown)
+    }
+
+    /// What asyncio prints of a task.
+    #[getter]
+    fn __name__(&self) -> &'static str {
+        "__aenter__"
+    }
+
+    #[getter]
+    fn __qualname__(&self) -> &'static str {
+        "TreeLockContextManager.__aenter__"
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

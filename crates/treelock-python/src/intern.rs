@@ -9,17 +9,20 @@
 //!
 //! A path is known by its text alone, and is not in here. But an object of another type may be equal to
 //! one, and then both are one node. So from the first object on that could be, the lock is *mixed*: paths
-//! are looked up too, at the price of their `__hash__` and `parents`. Those that are live by then are
-//! entered at once ([`Interner::mix`]), and requests that are being made are made again: from the moment
-//! when a request was made under the right answer until it is in the queue, no code of Python's runs, so
-//! no other thread either. When nobody holds or waits, the lock is as new.
+//! are looked up too, at the price of their `__hash__` and `parents`.
+//!
+//! 1. Before such an object is looked up, the paths of all live requests are entered ([`Interner::mix`]).
+//! 2. A request that was made while the lock became mixed is made again. From its last look at the answer
+//!    until it is in the queue no code of Python's runs, so no other thread either.
+//! 3. The lock is unmixed only at a moment when nobody holds or waits, nobody makes a request with objects
+//!    in it, and no object is in use ([`Interner::settle`]).
 
 use std::{
     collections::HashMap,
     mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -35,6 +38,8 @@ use crate::{lock::TreeLock, paths::path};
 pub(crate) struct Interner {
     table: Mutex<Table>,
     mixed: AtomicBool,
+    /// How many requests with objects in them are being made.
+    making: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -44,7 +49,9 @@ struct Table {
     /// Nodes to be used again, so that the core finds them among those that it kept.
     spare: Vec<Node>,
     named: u64,
-    /// The paths of requests that were live when the lock became mixed; `None` while it is not.
+    /// Of the nodes that are lent, whose they are.
+    borrowers: HashMap<Node, Name>,
+    /// The paths of requests that were live when they were entered; `None` if they have to be entered.
     live_paths: Option<Names>,
 }
 
@@ -67,6 +74,21 @@ const SPARE_NODES: usize = 256;
 struct Name {
     hash: u64,
     number: u64,
+}
+
+/// Is there while a request with objects in it is being made.
+pub(crate) struct Making<'a>(&'a AtomicUsize);
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Spread a hash over all bits: that of an `int` is the number itself, and the table looks at a few bits.
+fn scramble(hash: isize) -> u64 {
+    let product = u128::from(hash as u64) * 0x9e37_79b9_7f4a_7c15; // 2^64 by the golden ratio
+    (product >> 64) as u64 ^ product as u64
 }
 
 type Candidates = SmallVec<[(u64, Py<PyAny>); 2]>;
@@ -101,17 +123,34 @@ impl Interner {
         Ok(())
     }
 
-    /// Take paths by their text again, as nobody holds or waits.
-    pub(crate) fn unmix(&self) {
-        self.mixed.store(false, Ordering::Relaxed);
-        drop(self.table(|table| table.live_paths.take()));
+    /// A request with objects in it is being made, until this is dropped.
+    pub(crate) fn making(&self) -> Making<'_> {
+        self.making.fetch_add(1, Ordering::Relaxed);
+        Making(&self.making)
+    }
+
+    /// Take paths by their text again, if nothing speaks against it.
+    pub(crate) fn settle(&self, lock: &TreeLock) {
+        let is_idle = || {
+            let core = lock.core();
+            core.held() == 0 && core.waiting() == 0 && self.making.load(Ordering::Relaxed) == 0
+        };
+        if self.is_mixed() && is_idle() {
+            drop(self.table(|table| table.live_paths.take()));
+            // That may have run code of a user's.
+            let is_unused =
+                self.table(|table| table.entries.is_empty() && table.live_paths.is_none());
+            if is_unused && is_idle() {
+                self.mixed.store(false, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The entry that an object is equal to, or else a new one; used once more. A new one is known to the
     /// core by `node`, if that is given, or else by a node of no meaning.
     fn take(&self, object: &Bound<'_, PyAny>, node: Option<Node>) -> PyResult<(Name, Node)> {
         let py = object.py();
-        let hash = object.hash()? as u64;
+        let hash = scramble(object.hash()?);
         let mut known = Candidates::new();
         loop {
             let seen = self.table(|table| {
@@ -144,11 +183,11 @@ impl Interner {
         }
     }
 
-    /// The nodes in use and their objects.
-    pub(crate) fn objects(&self, py: Python<'_>) -> HashMap<Node, Py<PyAny>> {
+    /// The object to which a node is lent.
+    pub(crate) fn borrower<'py>(&self, py: Python<'py>, node: &Node) -> Option<Bound<'py, PyAny>> {
         self.table(|table| {
-            let pair = |entry: &Entry| (entry.node.clone(), entry.object.clone_ref(py));
-            table.entries.iter().map(pair).collect()
+            let name = *table.borrowers.get(node)?;
+            table.find(name).map(|entry| entry.object.clone_ref(py).into_bound(py))
         })
     }
 
@@ -178,9 +217,13 @@ impl Table {
             self.named += 1;
             Node::from_components([format!("#{}", self.named)]).expect("a good component")
         });
+        let name = Name { hash, number };
+        if is_lent {
+            self.borrowers.insert(node.clone(), name);
+        }
         let entry = Entry { hash, number, node: node.clone(), is_lent, object, uses: 1 };
         self.entries.insert_unique(hash, entry, |entry| entry.hash);
-        (Name { hash, number }, node)
+        (name, node)
     }
 
     /// Returns the object to drop if this was the last use.
@@ -192,11 +235,15 @@ impl Table {
             return None;
         }
         let (entry, _) = found.remove();
-        if entry.is_lent && self.spare.len() < SPARE_NODES {
-            self.spare.push(entry.node);
+        if entry.is_lent {
+            self.borrowers.remove(&entry.node);
+            if self.spare.len() < SPARE_NODES {
+                self.spare.push(entry.node);
+            }
         }
         if self.entries.len() < self.entries.capacity() / 8 {
             self.entries.shrink_to(2 * self.entries.len(), |entry| entry.hash);
+            self.borrowers.shrink_to(2 * self.borrowers.len());
         }
         Some(entry.object)
     }

@@ -1,13 +1,10 @@
 //! The lock as Python sees it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, OnceLock};
 
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::PyTypeError,
+    exceptions::{PyTypeError, PyValueError},
     intern,
     prelude::*,
     types::{PyDict, PyTuple, PyType},
@@ -41,7 +38,8 @@ use crate::{
 pub(crate) struct TreeLock {
     core: treelock::TreeLock,
     interner: Arc<Interner>,
-    strings: AtomicBool,
+    /// Settled by `__init__`, or by the first use.
+    strings: OnceLock<bool>,
 }
 
 impl TreeLock {
@@ -53,16 +51,9 @@ impl TreeLock {
         &self.interner
     }
 
-    /// Forget, while nobody holds or waits, what was known of those who did.
-    pub(crate) fn settle(&self) {
-        if self.interner.is_mixed() && self.core.held() == 0 && self.core.waiting() == 0 {
-            self.interner.unmix();
-        }
-    }
-
     /// Whether its nodes are strings.
     pub(crate) fn takes_strings(&self) -> bool {
-        self.strings.load(Ordering::Relaxed)
+        *self.strings.get_or_init(|| false)
     }
 }
 
@@ -70,14 +61,17 @@ impl TreeLock {
 impl TreeLock {
     /// Takes whatever the `__init__` of a subclass takes.
     #[new]
-    #[pyo3(signature = (*_arguments, **_keywords))]
+    #[pyo3(signature = (*_arguments, **_keywords), text_signature = "(*, strings=False)")]
     fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> TreeLock {
         TreeLock::default()
     }
 
     #[pyo3(signature = (*, strings = false))]
-    fn __init__(&self, strings: bool) {
-        self.strings.store(strings, Ordering::Relaxed);
+    fn __init__(&self, strings: bool) -> PyResult<()> {
+        match *self.strings.get_or_init(|| strings) == strings {
+            true => Ok(()),
+            false => Err(PyValueError::new_err("strings= of a TreeLock cannot be changed")),
+        }
     }
 
     /// Returns a context manager for ``async with`` and ``with``.

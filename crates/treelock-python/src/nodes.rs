@@ -13,7 +13,7 @@ use treelock::{Access, Node, Request, ToNode};
 
 use crate::{
     intern::Names,
-    kinds::{Kind, kind},
+    kinds::{Flavour, Kind, kind},
     lock::{TreeLock, wrong_type},
     paths::{encode, path_node},
     python::imports,
@@ -22,6 +22,7 @@ use crate::{
 /// Roots read from Python objects, on their way to being a request. Each object is read once.
 pub(crate) struct Plan<'a, 'py> {
     lock: &'a TreeLock,
+    takes_strings: bool,
     roots: SmallVec<[Root<'py>; 1]>,
     pub(crate) label: Option<String>,
 }
@@ -29,39 +30,54 @@ pub(crate) struct Plan<'a, 'py> {
 struct Root<'py> {
     access: Access,
     object: Bound<'py, PyAny>,
-    /// As they were given; `None` for a string, and for a path, whose text tells.
-    ancestors: Option<Vec<Bound<'py, PyAny>>>,
+    place: Place<'py>,
+}
+
+/// What tells where in the tree an object is.
+enum Place<'py> {
+    /// It is a string, in a lock of strings.
+    Name,
+    /// It is a path, whose text tells.
+    Path(Flavour),
+    /// Its ancestors, as they were given.
+    Below(Vec<Bound<'py, PyAny>>),
 }
 
 impl<'a, 'py> Plan<'a, 'py> {
     pub(crate) fn new(lock: &'a TreeLock) -> Plan<'a, 'py> {
-        Plan { lock, roots: SmallVec::new(), label: None }
+        let takes_strings = lock.takes_strings();
+        Plan { lock, takes_strings, roots: SmallVec::new(), label: None }
     }
 
     pub(crate) fn add(&mut self, access: Access, object: &Bound<'py, PyAny>) -> PyResult<()> {
-        let told_by_text = self.lock.takes_strings() || matches!(kind(object)?, Kind::Path(_));
-        let ancestors = match told_by_text {
-            true => None,
-            false => Some(parents(object)?.collect::<PyResult<Vec<_>>>()?),
+        let place = match self.takes_strings {
+            true => Place::Name,
+            false => match kind(object)? {
+                Kind::Path(flavour) => Place::Path(flavour),
+                _ => Place::Below(parents(object)?.collect::<PyResult<_>>()?),
+            },
         };
-        self.roots.push(Root { access, object: object.clone(), ancestors });
+        self.roots.push(Root { access, object: object.clone(), place });
         Ok(())
     }
 
     /// The request. No code of Python's may run before it is in the queue (see the head of `intern.rs`): not
     /// even that of an object that goes with the plan.
     pub(crate) fn request(&self) -> PyResult<(Request, Names)> {
+        let interner = self.lock.interner();
+        let has_objects = self.roots.iter().any(|root| matches!(root.place, Place::Below(_)));
         loop {
-            let is_mixed = self.lock.interner().is_mixed();
+            let is_mixed = interner.is_mixed();
+            let _making = (is_mixed || has_objects).then(|| interner.making());
             let mut names = Names::default();
             let mut request = Request::new();
             for root in &self.roots {
-                request = self.with_root(request, root, &mut names)?;
+                request = self.with_root(request, root, is_mixed, &mut names)?;
             }
             if let Some(label) = &self.label {
                 request = request.label(label.as_str());
             }
-            if self.lock.interner().is_mixed() == is_mixed {
+            if interner.is_mixed() == is_mixed {
                 return Ok((request, names));
             }
         }
@@ -71,22 +87,19 @@ impl<'a, 'py> Plan<'a, 'py> {
         &self,
         request: Request,
         root: &Root<'py>,
+        is_mixed: bool,
         names: &mut Names,
     ) -> PyResult<Request> {
-        let Root { access, object, ancestors } = root;
-        if self.lock.takes_strings() {
-            return Ok(request.with(*access, string_node(object)?));
-        }
-        let interner = self.lock.interner();
-        if ancestors.is_none() && !interner.is_mixed() {
-            let Kind::Path(flavour) = kind(object)? else { unreachable!("told by its text") };
-            return Ok(request.with(*access, path_node(object, flavour)?));
-        }
-        let node = self.node(object, names)?;
-        let ancestors: PyResult<Vec<Node>> = match ancestors {
-            Some(ancestors) => ancestors.iter().map(|above| self.node(above, names)).collect(),
-            None => parents(object)?.map(|above| self.node(&above?, names)).collect(),
+        let Root { access, object, place } = root;
+        let ancestors: PyResult<Vec<Node>> = match place {
+            Place::Name => return Ok(request.with(*access, string_node(object)?)),
+            Place::Path(flavour) if !is_mixed => {
+                return Ok(request.with(*access, path_node(object, *flavour)?));
+            }
+            Place::Path(_) => parents(object)?.map(|above| self.node(&above?, names)).collect(),
+            Place::Below(above) => above.iter().map(|above| self.node(above, names)).collect(),
         };
+        let node = self.node(object, names)?;
         Ok(request.with_ancestors(*access, node, ancestors?))
     }
 

@@ -108,13 +108,20 @@ pub(crate) fn set_result(future: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// An error where nobody can be told. A Ctrl-C is delivered again, to whoever runs next.
 pub(crate) fn report(py: Python<'_>, error: PyErr) {
-    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
-        let again = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"));
-        if again.is_ok() {
-            return;
-        }
+    if !deliver_again(py, &error) {
+        error.write_unraisable(py, None);
     }
-    error.write_unraisable(py, None);
+}
+
+/// The value, if there is one. The error does not matter, unless it is a Ctrl-C.
+pub(crate) fn unless_interrupted<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
+    result.map_err(|error| deliver_again(py, &error)).ok()
+}
+
+/// Have a Ctrl-C delivered again. Returns whether it is one.
+fn deliver_again(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py)
+        && py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main")).is_ok()
 }
 
 /// Whether the interpreter is going.

@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use pyo3::{intern, prelude::*, types::PyTuple};
 use treelock::{Blocked, Node, State};
 
-use crate::{lock::TreeLock, paths::path, python::imports};
+use crate::{
+    lock::TreeLock,
+    paths::path,
+    python::{imports, report, unless_interrupted},
+};
 
 /// Nodes as they are shown: the Python object, and how it is printed.
 struct Shown<'py>(HashMap<Node, (Bound<'py, PyAny>, String)>);
@@ -16,22 +20,23 @@ impl<'py> Shown<'py> {
         lock: &TreeLock,
         nodes: impl Iterator<Item = &'a Node>,
     ) -> PyResult<Shown<'py>> {
-        // First of all, since what runs below may release what is in use now.
-        let generic = lock.interner().objects(py);
-        let mut shown = HashMap::new();
+        // The objects first of all, since what runs below may release what is in use now.
+        let mut borrowers: HashMap<&Node, Option<Bound<'py, PyAny>>> = HashMap::new();
         for node in nodes {
-            if !shown.contains_key(node) {
-                let path = if lock.takes_strings() { None } else { path(py, node)? };
-                let pair = match (path, generic.get(node)) {
-                    (Some(path), _) => {
-                        let text = one_line(path.str()?.as_any())?;
-                        (path, text)
-                    }
-                    (None, Some(object)) => printed(object.bind(py).clone()),
-                    (None, None) => string(py, node),
-                };
-                shown.insert(node.clone(), pair);
-            }
+            borrowers.entry(node).or_insert_with(|| lock.interner().borrower(py, node));
+        }
+        let mut shown = HashMap::new();
+        for (node, borrower) in borrowers {
+            let path = if lock.takes_strings() { None } else { path(py, node)? };
+            let pair = match (path, borrower) {
+                (Some(path), _) => {
+                    let text = one_line(path.str()?.as_any())?;
+                    (path, text)
+                }
+                (None, Some(object)) => printed(object),
+                (None, None) => string(py, node),
+            };
+            shown.insert(node.clone(), pair);
         }
         Ok(Shown(shown))
     }
@@ -57,19 +62,24 @@ fn string<'py>(py: Python<'py>, node: &Node) -> (Bound<'py, PyAny>, String) {
 
 /// Text on one line, and without what cannot be printed.
 fn one_line(text: &Bound<'_, PyAny>) -> PyResult<String> {
-    let py = text.py();
-    let bytes = text.call_method1(intern!(py, "encode"), ("utf-8", "backslashreplace"))?;
-    let text: String = bytes.call_method0(intern!(py, "decode"))?.extract()?;
     let escape = |char: char| match char.is_control() {
         true => char.escape_default().to_string(),
         false => char.to_string(),
     };
-    Ok(text.chars().map(escape).collect())
+    Ok(escaped(text)?.chars().map(escape).collect())
+}
+
+/// Text whose lone surrogates are escaped.
+pub(crate) fn escaped(text: &Bound<'_, PyAny>) -> PyResult<String> {
+    let py = text.py();
+    let bytes = text.call_method1(intern!(py, "encode"), ("utf-8", "backslashreplace"))?;
+    bytes.call_method0(intern!(py, "decode"))?.extract()
 }
 
 fn printed(object: Bound<'_, PyAny>) -> (Bound<'_, PyAny>, String) {
     let repr = object.repr().and_then(|repr| one_line(repr.as_any()));
-    let text = repr.unwrap_or_else(|_| "a node that cannot be printed".into());
+    let text = unless_interrupted(object.py(), repr);
+    let text = text.unwrap_or_else(|| "a node that cannot be printed".into());
     (object, text)
 }
 
@@ -105,6 +115,22 @@ pub(crate) fn sentence(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> St
     match Shown::new(py, lock, [&blocked.wanted.node, &blocked.blocker.node].into_iter()) {
         Ok(shown) => blocked.display_with(|node, f| shown.print(node, f)).to_string(),
         Err(_) => blocked.to_string(),
+    }
+}
+
+/// The roots of a request.
+pub(crate) fn roots(py: Python<'_>, lock: &TreeLock, request: &treelock::Request) -> String {
+    match Shown::new(py, lock, request.roots().map(|(_, node)| node)) {
+        Ok(shown) => {
+            let roots = request.roots();
+            let roots = roots.map(|(access, node)| format!("{access} {}", shown.0[node].1));
+            let roots: Vec<_> = roots.collect();
+            if roots.is_empty() { "nothing".into() } else { roots.join(", ") }
+        }
+        Err(error) => {
+            report(py, error);
+            request.to_string()
+        }
     }
 }
 

@@ -234,28 +234,39 @@ impl Sleeper {
                 }
                 true
             }
-            Sleeper::Task { event_loop, future } => {
-                wake_task(event_loop.bind(py), future.bind(py)).unwrap_or_else(|error| {
-                    let closed = event_loop.call_method0(py, intern!(py, "is_closed"));
-                    let closed = closed.and_then(|closed| closed.bind(py).is_truthy());
-                    if matches!(closed, Ok(true)) {
-                        return false;
-                    }
-                    // A Ctrl-C came in between. It costs nothing to tell the loop twice.
-                    report(py, error);
-                    wake_from_outside(event_loop.bind(py), future.bind(py)).is_ok()
-                })
-            }
+            Sleeper::Task { event_loop, future } => tell(event_loop.bind(py), future.bind(py)),
         }
     }
 }
 
-fn wake_task(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
+/// Tell a task's loop, whatever comes in between. Returns whether it is told.
+fn tell(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> bool {
+    /// A Ctrl-C can come once, and once more; what always fails is no event loop.
+    const TRIES: usize = 10;
+    let py = event_loop.py();
+    let mut errors = Vec::new();
+    let mut told = wake_task(event_loop, future);
+    let is_told = loop {
+        let Err(error) = told else { break true };
+        errors.push(error);
+        let closed = event_loop.call_method0(intern!(py, "is_closed"));
+        if errors.len() == TRIES || matches!(closed.and_then(|it| it.is_truthy()), Ok(true)) {
+            // That a closed loop says so is no news.
+            errors.retain(|error| !error.is_instance_of::<PyRuntimeError>(py));
+            break false;
+        }
+        told = wake_from_outside(event_loop, future);
+    };
+    // Only now, since it is delivered at the next step of any code of Python's.
+    errors.into_iter().for_each(|error| report(py, error));
+    is_told
+}
+
+fn wake_task(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> PyResult<()> {
     match running_loop(event_loop.py())? {
-        Some(running) if running.is(event_loop) => set_result(future)?,
-        _ => wake_from_outside(event_loop, future)?,
+        Some(running) if running.is(event_loop) => set_result(future),
+        _ => wake_from_outside(event_loop, future),
     }
-    Ok(true)
 }
 
 fn wake_from_outside(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> PyResult<()> {

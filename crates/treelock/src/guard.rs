@@ -150,6 +150,22 @@ impl Guard {
         event::granted(|| turn.request());
         Guard { turn }
     }
+
+    /// Returns the request that is held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock};
+    ///
+    /// let guard = TreeLock::new().try_acquire(&Request::new().write("photos")?)?;
+    /// assert_eq!(guard.request().to_string(), "write /photos");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn request(&self) -> Request {
+        self.turn.request()
+    }
 }
 
 impl fmt::Debug for Guard {

@@ -2,23 +2,11 @@
 
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-from treelock._values import Snapshot
+from treelock._values import Node, Snapshot
 
 __version__: str
-
-class Node(Protocol):
-    """What can be locked: a place in a tree that knows its ancestors.
-
-    ``pathlib.PurePosixPath`` and every other pure path is one, and so is any object that can be
-    hashed and compared and has ``parents``.
-    """
-
-    @property
-    def parents(self) -> Iterable[Any]:
-        """The ancestors of the node, in any order, without the node itself."""
-    def __hash__(self) -> int: ...
 
 class TreeLock:
     """A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.
@@ -83,8 +71,9 @@ class TreeLockContextManager:
 
     ``async with`` waits in the event loop, ``with`` blocks the thread (and, in a thread whose event
     loop runs, gets the lock at once or raises ``RuntimeError``). Several tasks and threads may use
-    one context manager at the same time. The roots are read again each time, except those that came
-    from an iterator, which can be read only once.
+    one context manager at the same time; if they change its lists meanwhile, each should leave in the
+    task that entered. The roots are read again each time, except those that came from an iterator,
+    which can be read only once, and by one thread: give a list where several begin at once.
 
     Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
     ``AttributeError`` for what is no node, ``ValueError`` for a string or a timeout that means

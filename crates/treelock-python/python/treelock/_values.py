@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # Up to Python 3.10 asyncio has a class of its own; whoever catches either catches ours.
 if sys.version_info >= (3, 11):
@@ -20,6 +20,20 @@ else:
 
 Access = Literal["read", "write"]
 State = Literal["held", "waiting"]
+
+
+class Node(Protocol):
+    """What can be locked: a place in a tree that knows its ancestors.
+
+    ``pathlib.PurePosixPath`` and every other pure path is one, and so is any object that can be
+    hashed and compared and has ``parents``.
+    """
+
+    @property
+    def parents(self) -> Iterable[Any]:
+        """The ancestors of the node, in any order, without the node itself."""
+
+    def __hash__(self) -> int: ...
 
 
 class Root(NamedTuple):
