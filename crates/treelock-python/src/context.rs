@@ -59,35 +59,39 @@ struct Holds {
     first: Option<Hold>,
     /// Of all others, by who entered, the last one last. Each must leave with its own, since the roots may
     /// have been others.
-    others: HashMap<usize, Vec<Hold>>,
+    others: Option<Box<Others>>,
 }
+
+type Others = HashMap<usize, Vec<Hold>>;
 
 impl Holds {
     fn is_empty(&self) -> bool {
-        self.first.is_none() && self.others.is_empty()
+        self.first.is_none() && self.others.is_none()
     }
 
     /// Take the hold of somebody who leaves; any, if it is not known whose.
     fn take(&mut self, caller: Option<usize>) -> Option<Hold> {
-        let known = caller.filter(|caller| self.others.contains_key(caller));
-        let owner = match known {
-            None if self.first.is_some() => return self.first.take(),
-            None => *self.others.keys().next()?,
-            Some(caller) => caller,
+        let others = self.others.as_deref_mut();
+        let known =
+            caller.filter(|caller| others.as_ref().is_some_and(|it| it.contains_key(caller)));
+        let (Some(others), true) = (others, known.is_some() || self.first.is_none()) else {
+            return self.first.take();
         };
-        let own = self.others.get_mut(&owner)?;
+        let owner = known.or_else(|| others.keys().next().copied())?;
+        let own = others.get_mut(&owner)?;
         let hold = own.pop();
         if own.is_empty() {
-            self.others.remove(&owner);
-            if self.others.is_empty() {
-                self.others = HashMap::new(); // with its memory
+            others.remove(&owner);
+            if others.is_empty() {
+                self.others = None;
             }
         }
         hold
     }
 
     fn into_guards(self) -> impl Iterator<Item = Hold> {
-        self.first.into_iter().chain(self.others.into_values().flatten())
+        let others = self.others.map(|others| *others).unwrap_or_default();
+        self.first.into_iter().chain(others.into_values().flatten())
     }
 }
 
@@ -152,18 +156,18 @@ impl ContextManager {
         });
         if let Some(hold) = hold {
             let caller = caller(py)?;
-            self.holds(|holds| holds.others.entry(caller).or_default().push(hold));
+            self.holds(|holds| {
+                holds.others.get_or_insert_default().entry(caller).or_default().push(hold)
+            });
         }
         Ok(())
     }
 
     /// Release the hold of whoever calls. Returns whether there was one.
     fn leave(&self, py: Python<'_>) -> bool {
-        let (alone, caller) = match self.holds(|holds| holds.others.is_empty()) {
-            true => (true, None),
-            false => (false, caller(py).map_err(|error| report(py, error)).ok()),
-        };
-        let hold = self.holds(|holds| if alone { holds.first.take() } else { holds.take(caller) });
+        let alone = self.holds(|holds| holds.others.is_none());
+        let caller = (!alone).then(|| caller(py).map_err(|error| report(py, error)).ok()).flatten();
+        let hold = self.holds(|holds| holds.take(caller));
         let is_held = hold.is_some();
         drop(hold);
         self.lock().interner().settle(self.lock());

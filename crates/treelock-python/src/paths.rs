@@ -11,6 +11,7 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyString},
 };
+use smallvec::SmallVec;
 use treelock::Node;
 
 use crate::{kinds::Flavour, python::imports};
@@ -65,12 +66,11 @@ fn posix_node(text: &Bound<'_, PyString>) -> PyResult<Node> {
 /// The node of a path's text without `..`, which the core's own parser takes.
 fn plain_posix_node(text: &str) -> Option<Node> {
     let (tree, rest) = split(text.as_bytes());
-    let rest = &text[text.len() - rest.len()..];
-    let mut name = String::with_capacity(tree.len() + 1 + rest.len());
-    name.push_str(tree);
-    name.push('/');
-    name.push_str(rest);
-    name.parse().ok()
+    let mut name: SmallVec<[u8; 128]> = SmallVec::new();
+    name.extend_from_slice(tree.as_bytes());
+    name.push(b'/');
+    name.extend_from_slice(rest);
+    std::str::from_utf8(&name).ok()?.parse().ok()
 }
 
 /// The tree that a POSIX path lies in, and the rest of its text.

@@ -1,0 +1,301 @@
+"""Paths among objects that are equal to them: one node, whoever comes first and however it is given.
+
+From the first such object on, the lock has to look at its paths differently. In between, the code of
+pathlib and that of the objects run, and with each call another thread may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import sys
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import PurePosixPath
+from types import FrameType
+from typing import Any
+
+import pytest
+from conftest import can_have, in_thread, nothing_is_left
+from nodes import ROOT
+from treelock import TreeLock
+
+
+class Same:
+    """A node of another type than the path that it is equal to."""
+
+    def __init__(self, text: str) -> None:
+        self.path = PurePosixPath(text)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __eq__(self, other: object) -> bool:
+        return self.path == (other.path if isinstance(other, Same) else other)
+
+    @property
+    def parents(self) -> Any:
+        return tuple(self.path.parents)
+
+
+Kind = Callable[[str], Any]
+KINDS: list[Kind] = [PurePosixPath, Same]
+BOTH_ORDERS: list[tuple[Kind, Kind]] = [(PurePosixPath, Same), (Same, PurePosixPath)]
+
+
+def excludes(lock: TreeLock, text: str) -> None:
+    """Asserts that a node is written, by whichever name it is asked for."""
+    for kind in KINDS:
+        assert not can_have(lock, read=[kind(text)]), kind
+
+
+def works(lock: TreeLock) -> None:
+    """Asserts that an idle lock takes a path and what is equal to it for one node."""
+    nothing_is_left(lock)
+    for kind in KINDS:
+        with lock(write=[kind("/z")]):
+            excludes(lock, "/z")
+        nothing_is_left(lock)
+    assert can_have(lock, write=[ROOT])
+
+
+def acquire(manager: Any, number: int, act: Callable[[], None]) -> tuple[bool, bool]:
+    """Tries to acquire, and does something else just before one call of code in Python.
+
+    The calls are counted from 0. Returns whether it was granted, and whether there was that call.
+    """
+    calls = itertools.count()
+    done = False
+
+    def trace(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal done
+        if next(calls) == number:
+            done = True
+            act()
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        granted = manager.acquire(blocking=False)
+    finally:
+        sys.settrace(before)
+    return granted, done
+
+
+def here(act: Callable[[], None]) -> None:
+    act()
+
+
+# What is held at first, if anything; it is released in between.
+FIRST: dict[str, Callable[[], list[Any]]] = {
+    "nothing": list,
+    "a path": lambda: [PurePosixPath("/h")],
+    "an equal object": lambda: [Same("/h")],
+    "both": lambda: [PurePosixPath("/h/a"), Same("/h/b")],
+}
+
+# What is being entered, given the kind of the node in question.
+ENTERED: dict[str, Callable[[Kind], list[Any]]] = {
+    "alone": lambda kind: [kind("/p")],
+    "before others": lambda kind: [kind("/p"), Same("/q"), Same("/r")],
+    "after others": lambda kind: [Same("/q"), PurePosixPath("/r"), kind("/p")],
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "where"),
+    [(first, here) for first in FIRST] + [("a path", in_thread), ("an equal object", in_thread)],
+)
+@pytest.mark.parametrize("entered", ENTERED)
+@pytest.mark.parametrize("kinds", BOTH_ORDERS, ids=["path in between", "object in between"])
+def test_somebody_else_in_the_middle_of_an_enter(
+    first: str,
+    where: Callable[[Callable[[], None]], None],
+    entered: str,
+    kinds: tuple[Kind, Kind],
+) -> None:
+    """In the middle of an enter, who holds leaves, and somebody else takes an equal node.
+
+    It is tried at every call of code in Python; all that the lock does is in between of these.
+    """
+    for number in itertools.count():
+        lock = TreeLock()
+        holder = lock(write=FIRST[first]())
+        holder.acquire()
+        inner = lock(write=[kinds[0]("/p")])
+        outer = lock(write=ENTERED[entered](kinds[1]))
+
+        def act(holder: Any = holder, inner: Any = inner) -> None:
+            holder.release()
+            inner.acquire(blocking=False)
+
+        def switch(act: Callable[[], None] = act) -> None:
+            where(act)
+
+        granted, done = acquire(outer, number, switch)
+        if not done:
+            assert granted
+            outer.release()
+            holder.release()
+            break
+        assert inner.locked() != granted, number
+        excludes(lock, "/p")
+        for manager in (inner, outer):
+            if manager.locked():
+                manager.release()
+        works(lock)
+    assert number > 0, "the loop has seen all calls"
+
+
+@pytest.mark.parametrize("first", FIRST)
+@pytest.mark.parametrize("kinds", BOTH_ORDERS, ids=["path in between", "object in between"])
+def test_somebody_else_who_comes_and_goes(first: str, kinds: tuple[Kind, Kind]) -> None:
+    """In the middle of an enter, somebody else takes an equal node and is gone again.
+
+    So what the lock has just learnt of its nodes may be forgotten again before it is used.
+    """
+    for number in itertools.count():
+        lock = TreeLock()
+        holder = lock(write=FIRST[first]())
+        holder.acquire()
+        outer = lock(write=[kinds[1]("/p"), Same("/q")])
+
+        def act(lock: TreeLock = lock, holder: Any = holder) -> None:
+            holder.release()
+            assert can_have(lock, write=[kinds[0]("/p")])
+            assert can_have(lock, read=[kinds[0]("/q"), PurePosixPath("/h")])
+
+        granted, done = acquire(outer, number, act)
+        assert granted
+        if not done:
+            outer.release()
+            holder.release()
+            break
+        excludes(lock, "/p")
+        excludes(lock, "/q")
+        outer.release()
+        works(lock)
+    assert number > 3, "the loop has seen all calls"
+
+
+@pytest.mark.parametrize("kinds", BOTH_ORDERS, ids=["path first", "object first"])
+def test_nodes_that_are_in_use_by_who_has_left(kinds: tuple[Kind, Kind]) -> None:
+    """While a release tells the next one's event loop, which is code in Python, others lock.
+
+    The one that is told goes away just then, as another thread could, so that the lock is idle.
+    """
+    lock = TreeLock()
+    one, two = (lock(write=[kind("/p")]) for kind in kinds)
+    granted: list[bool] = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, callback: Any, *arguments: Any, context: Any = None) -> Any:
+            if not granted:
+                granted.append(False)
+                entering.close()
+                granted[:] = [manager.acquire(blocking=False) for manager in (one, two)]
+            return super().call_soon_threadsafe(callback, *arguments, context=context)
+
+    async def start() -> None:
+        assert entering.send(None) is not None, "it waits for a future"
+
+    holder = lock(write=[Same("/p")])
+    holder.acquire()
+    entering: Any = lock(write=[Same("/p")]).__aenter__()
+    loop = Loop()
+    try:
+        loop.run_until_complete(start())
+        holder.release()
+    finally:
+        loop.close()
+    assert granted == [True, False]
+    excludes(lock, "/p")
+    one.release()
+    works(lock)
+
+
+# -------------------------------------------------------------------- what an idle lock keeps
+
+
+def kept_paths() -> list[str]:
+    """Returns the paths below /kept, wherever they are."""
+    gc.collect()
+    texts: list[str] = []
+    for each in gc.get_objects():
+        if type(each) is PurePosixPath:
+            with suppress(AttributeError):  # if its making has failed, or is under way
+                texts.append(str(each))
+    return [text for text in texts if text.startswith("/kept")]
+
+
+def keeps_nothing(lock: TreeLock) -> None:
+    """Asserts that a lock refers to no node."""
+    nothing_is_left(lock)
+    nodes = [each for each in gc.get_referents(lock) if isinstance(each, (Same, PurePosixPath))]
+    assert not nodes
+    assert not kept_paths()
+
+
+@pytest.mark.parametrize("objects_first", [False, True])
+def test_an_idle_lock_keeps_no_nodes(objects_first: bool) -> None:
+    """Neither the objects, nor the paths that were held when the first of them came."""
+    lock = TreeLock()
+    paths = [lock(write=[PurePosixPath(f"/kept/{number}/a")]) for number in range(20)]
+    objects = [lock(write=[Same(f"/other/{number}")]) for number in range(20)]
+    for manager in [*paths, *objects]:
+        manager.acquire()
+    for number in range(20):
+        excludes(lock, f"/kept/{number}/a")
+        excludes(lock, f"/other/{number}")
+    for manager in [*objects, *paths] if objects_first else [*paths, *objects]:
+        manager.release()
+    del manager
+    paths.clear()
+    objects.clear()
+    keeps_nothing(lock)
+
+
+async def test_an_idle_lock_keeps_no_nodes_of_who_has_waited() -> None:
+    """Who goes away before it is granted leaves nothing either."""
+    lock = TreeLock()
+    holder: Any = lock(write=[PurePosixPath("/kept/a")])
+    holder.acquire()
+    entering: Any = lock(write=[PurePosixPath("/kept/a/b")]).__aenter__()
+    assert entering.send(None) is not None
+    node = Same("/kept/a/c")
+    gone = weakref.ref(node)
+    waiting: Any = lock(write=[node]).__aenter__()
+    assert waiting.send(None) is not None
+    holder.release()
+    entering.close()
+    waiting.close()
+    del holder, entering, waiting, node
+    gc.collect()
+    assert gone() is None
+    keeps_nothing(lock)
+
+
+class Raising(Same):
+    """One that fails when it is compared."""
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __eq__(self, other: object) -> bool:
+        raise ArithmeticError
+
+
+def test_an_idle_lock_keeps_no_nodes_of_who_has_failed() -> None:
+    """An enter that fails among paths leaves nothing, and the paths are held as before."""
+    lock = TreeLock()
+    holder: Any = lock(write=[PurePosixPath("/kept/a")])
+    holder.acquire()
+    with pytest.raises(ArithmeticError):
+        lock(write=[Raising("/kept/a")]).acquire()
+    excludes(lock, "/kept/a")
+    holder.release()
+    del holder
+    keeps_nothing(lock)
+    works(lock)
