@@ -20,7 +20,7 @@ use treelock::{Access, Guard};
 use crate::{
     enter::{Enter, Nothing},
     intern::Names,
-    lock::{TreeLock, not_copied, repr_with, wrong_type},
+    lock::{TreeLock, not_copied, repr, repr_with, wrong_type},
     nodes::{Plan, not_roots},
     python::{caller, in_destructor, is_finalizing, report},
     show,
@@ -122,7 +122,7 @@ impl ContextManager {
 
     /// Read the roots, anew each time.
     pub(crate) fn plan<'py>(&self, py: Python<'py>) -> PyResult<Plan<'_, 'py>> {
-        self.lock().interner().settle(self.lock());
+        self.lock().interner().settle();
         let mut plan = Plan::new(self.lock());
         self.read.for_each(py, "read", |root| plan.add(Access::Read, root))?;
         self.write.for_each(py, "write", |root| plan.add(Access::Write, root))?;
@@ -136,9 +136,9 @@ impl ContextManager {
         let timeout = timeout.bind(py);
         let seconds = seconds(timeout)?;
         if seconds < 0.0 || seconds.is_nan() {
-            let repr = timeout.repr()?;
             return Err(PyValueError::new_err(format!(
-                "timeout must be a number of seconds from 0 on, not {repr}"
+                "timeout must be a number of seconds from 0 on, not {}",
+                repr(timeout)
             )));
         }
         Ok(Limit::seconds(seconds))
@@ -170,19 +170,17 @@ impl ContextManager {
         let hold = self.holds(|holds| holds.take(caller));
         let is_held = hold.is_some();
         drop(hold);
-        self.lock().interner().settle(self.lock());
+        self.lock().interner().settle();
         is_held
     }
 
     /// What `repr` says of the roots.
-    fn describe(&self, py: Python<'_>) -> PyResult<String> {
-        let repr = |roots: &Roots| -> PyResult<String> {
-            match &roots.given {
-                None => Ok("()".into()),
-                Some(given) => Ok(given.bind(py).repr()?.to_string_lossy().into_owned()),
-            }
+    fn describe(&self, py: Python<'_>) -> String {
+        let given = |roots: &Roots| match &roots.given {
+            None => "()".into(),
+            Some(given) => repr(given.bind(py)),
         };
-        Ok(format!("read={}, write={}", repr(&self.read)?, repr(&self.write)?))
+        format!("read={}, write={}", given(&self.read), given(&self.write))
     }
 
     /// Release what nobody can release any more.
@@ -212,7 +210,7 @@ impl ContextManager {
                 report(py, error);
             }
         }
-        self.lock().interner().settle(self.lock());
+        self.lock().interner().settle();
     }
 }
 
@@ -317,7 +315,7 @@ impl ContextManager {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let state = if slf.get().locked() { "locked" } else { "unlocked" };
-        repr_with(slf.as_any(), &format!("[{state}] {}", slf.get().describe(slf.py())?))
+        repr_with(slf.as_any(), &format!("[{state}] {}", slf.get().describe(slf.py())))
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -495,7 +493,12 @@ fn seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
     timeout.extract::<f64>().map_err(|error| {
         // Exactly: what code of the object's own raises is its own affair.
         let is_no_number = error.get_type(timeout.py()).is(timeout.py().get_type::<PyTypeError>());
-        if is_no_number { wrong() } else { error }
+        if !is_no_number {
+            return error;
+        }
+        let wrong = wrong();
+        wrong.set_cause(timeout.py(), Some(error));
+        wrong
     })
 }
 

@@ -372,5 +372,15 @@ impl Nothing {
         Err(thrown(exception, value, traceback)?)
     }
 
+    #[getter]
+    fn __name__(&self) -> &'static str {
+        "__aexit__"
+    }
+
+    #[getter]
+    fn __qualname__(&self) -> &'static str {
+        "TreeLockContextManager.__aexit__"
+    }
+
     fn close(&self) {}
 }

@@ -31,11 +31,11 @@ use pyo3::{PyTraverseError, PyVisit, prelude::*};
 use smallvec::SmallVec;
 use treelock::Node;
 
-use crate::{lock::TreeLock, paths::path};
+use crate::paths::path;
 
 /// The generic nodes that requests of one lock use.
-#[derive(Default)]
 pub(crate) struct Interner {
+    core: treelock::TreeLock,
     table: Mutex<Table>,
     mixed: AtomicBool,
     /// How many requests with objects in them are being made.
@@ -94,6 +94,11 @@ fn scramble(hash: isize) -> u64 {
 type Candidates = SmallVec<[(u64, Py<PyAny>); 2]>;
 
 impl Interner {
+    pub(crate) fn new(core: treelock::TreeLock) -> Interner {
+        let (table, mixed, making) = Default::default();
+        Interner { core, table, mixed, making }
+    }
+
     fn table<R>(&self, work: impl FnOnce(&mut Table) -> R) -> R {
         work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -104,13 +109,13 @@ impl Interner {
     }
 
     /// Look paths up too, from now on, beginning with those that are live.
-    pub(crate) fn mix(self: &Arc<Self>, py: Python<'_>, lock: &TreeLock) -> PyResult<()> {
+    pub(crate) fn mix(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         if self.table(|table| table.live_paths.is_some()) {
             return Ok(());
         }
         self.mixed.store(true, Ordering::Relaxed);
         let mut live_paths = Names::default();
-        for entry in lock.core().snapshot().entries {
+        for entry in self.core.snapshot().entries {
             for node in
                 entry.roots.iter().flat_map(|root| root.node.ancestors().chain([root.node.clone()]))
             {
@@ -130,10 +135,10 @@ impl Interner {
     }
 
     /// Take paths by their text again, if nothing speaks against it.
-    pub(crate) fn settle(&self, lock: &TreeLock) {
+    pub(crate) fn settle(&self) {
         let is_idle = || {
-            let core = lock.core();
-            core.held() == 0 && core.waiting() == 0 && self.making.load(Ordering::Relaxed) == 0
+            let live = self.core.held() + self.core.waiting();
+            live == 0 && self.making.load(Ordering::Relaxed) == 0
         };
         if self.is_mixed() && is_idle() {
             drop(self.table(|table| table.live_paths.take()));

@@ -13,6 +13,7 @@ use pyo3::{
 use crate::{
     context::{ContextManager, Roots},
     intern::Interner,
+    python::unless_interrupted,
     show,
 };
 
@@ -34,7 +35,6 @@ use crate::{
 /// >>> lock
 /// <treelock.TreeLock object at 0x... [unlocked]>
 #[pyclass(module = "treelock", frozen, subclass, dict, weakref)]
-#[derive(Default)]
 pub(crate) struct TreeLock {
     core: treelock::TreeLock,
     interner: Arc<Interner>,
@@ -63,7 +63,9 @@ impl TreeLock {
     #[new]
     #[pyo3(signature = (*_arguments, **_keywords), text_signature = "(*, strings=False)")]
     fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> TreeLock {
-        TreeLock::default()
+        let core = treelock::TreeLock::new();
+        let interner = Arc::new(Interner::new(core.clone()));
+        TreeLock { core, interner, strings: OnceLock::new() }
     }
 
     #[pyo3(signature = (*, strings = false))]
@@ -150,10 +152,19 @@ pub(crate) fn repr_with(object: &Bound<'_, PyAny>, more: &str) -> PyResult<Strin
 
 /// The argument has a wrong type: which argument, what is wanted, what was given.
 pub(crate) fn wrong_type(name: &str, wanted: &str, given: &Bound<'_, PyAny>) -> PyErr {
-    match given.repr().and_then(|repr| Ok((repr, given.get_type().name()?))) {
-        Ok((repr, class)) => {
-            PyTypeError::new_err(format!("{name} must be {wanted}, not {class}: {repr}"))
-        }
-        Err(error) => error,
-    }
+    PyTypeError::new_err(format!("{name} must be {wanted}, not {}", described(given)))
+}
+
+/// The type of an object, and what it prints as.
+pub(crate) fn described(object: &Bound<'_, PyAny>) -> String {
+    let class = object.get_type();
+    let class = class.name().map_or_else(|_| "object".into(), |name| name.to_string());
+    format!("{class}: {}", repr(object))
+}
+
+/// What an object prints as, even if it does not.
+pub(crate) fn repr(object: &Bound<'_, PyAny>) -> String {
+    let repr = object.repr().map(|repr| repr.to_string_lossy().into_owned());
+    unless_interrupted(object.py(), repr)
+        .unwrap_or_else(|| "something that cannot be printed".into())
 }

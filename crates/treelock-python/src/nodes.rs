@@ -14,7 +14,7 @@ use treelock::{Access, Node, Request, ToNode};
 use crate::{
     intern::Names,
     kinds::{Flavour, Kind, kind},
-    lock::{TreeLock, wrong_type},
+    lock::{TreeLock, described, repr, wrong_type},
     paths::{encode, path_node},
     python::imports,
 };
@@ -64,6 +64,14 @@ impl<'a, 'py> Plan<'a, 'py> {
     /// The request. No code of Python's may run before it is in the queue (see the head of `intern.rs`): not
     /// even that of an object that goes with the plan.
     pub(crate) fn request(&self) -> PyResult<(Request, Names)> {
+        let made = self.make();
+        if made.is_err() {
+            self.lock.interner().settle();
+        }
+        made
+    }
+
+    fn make(&self) -> PyResult<(Request, Names)> {
         let interner = self.lock.interner();
         let has_objects = self.roots.iter().any(|root| matches!(root.place, Place::Below(_)));
         loop {
@@ -113,7 +121,7 @@ impl<'a, 'py> Plan<'a, 'py> {
             Kind::Generic { may_equal_path } => (None, may_equal_path),
         };
         if may_equal_path {
-            interner.mix(object.py(), self.lock)?;
+            interner.mix(object.py())?;
         }
         let node = names.node(interner, object, path);
         node.map_err(|error| explain(object, error))
@@ -128,7 +136,7 @@ fn parents<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> 
         Err(error) if error.is_instance_of::<PyAttributeError>(py) && is_string(object) => {
             let message = format!(
                 "a str is no node: {}; use pathlib.PurePosixPath, or TreeLock(strings=True)",
-                object.repr()?
+                repr(object)
             );
             Err(node_type_error(py, &message))
         }
@@ -165,11 +173,7 @@ fn string_node(object: &Bound<'_, PyAny>) -> PyResult<Node> {
     let Ok(text) = object.cast::<PyString>() else {
         return Err(node_type_error(
             object.py(),
-            &format!(
-                "the nodes of a TreeLock(strings=True) are str, not {}: {}",
-                object.get_type().name()?,
-                object.repr()?
-            ),
+            &format!("the nodes of a TreeLock(strings=True) are str, not {}", described(object)),
         ));
     };
     let refused = |error: treelock::NodeError| PyValueError::new_err(error.to_string());

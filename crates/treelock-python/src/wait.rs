@@ -31,7 +31,7 @@ use treelock::{Acquire, Blocked, Guard};
 
 use crate::{
     context::{ContextManager, duration},
-    intern::Names,
+    intern::{Interner, Names},
     python::{imports, in_main_thread, report, running_loop, set_result},
     show,
 };
@@ -99,7 +99,10 @@ impl Sleepers {
 }
 
 /// A request that waits.
-pub(crate) struct Wait(Mutex<State>);
+pub(crate) struct Wait {
+    interner: Arc<Interner>,
+    state: Mutex<State>,
+}
 
 struct State {
     /// `None` once it was given back, or while it is polled.
@@ -121,7 +124,7 @@ enum Sleeper {
 impl Drop for Wait {
     fn drop(&mut self) {
         let address = &raw const *self as usize;
-        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(registry) = state.registry.take() else { return };
         edit(&registry, |waits| {
             waits.remove(&address);
@@ -133,13 +136,14 @@ impl Drop for Wait {
 }
 
 impl Wait {
-    fn new(acquire: Acquire, names: Names) -> Arc<Wait> {
+    fn new(interner: &Arc<Interner>, acquire: Acquire, names: Names) -> Arc<Wait> {
         let (acquire, sleeper) = (Some(acquire), Sleeper::Nobody);
-        Arc::new(Wait(Mutex::new(State { acquire, names, sleeper, registry: None })))
+        let state = Mutex::new(State { acquire, names, sleeper, registry: None });
+        Arc::new(Wait { interner: interner.clone(), state })
     }
 
     fn state<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Have a future's result set when the request is granted.
@@ -181,6 +185,7 @@ impl Wait {
             (state.acquire.take(), mem::take(&mut state.names), sleeper)
         });
         drop(left);
+        self.interner.settle();
     }
 
     /// Whether it does not wait any more: it was granted and taken, or given back.
@@ -197,7 +202,7 @@ impl Wait {
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.0.try_lock().as_deref() {
+        match self.state.try_lock().as_deref() {
             Ok(State { sleeper: Sleeper::Task { event_loop, future }, .. }) => {
                 visit.call(event_loop)?;
                 visit.call(future)
@@ -311,7 +316,7 @@ pub(crate) fn ask(py: Python<'_>, context: &ContextManager) -> PyResult<Asked> {
     let mut acquire = context.lock().core().acquire(&request);
     match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(guard) => Ok(Asked::Granted(guard, names)),
-        Poll::Pending => Ok(Asked::Waiting(Wait::new(acquire, names))),
+        Poll::Pending => Ok(Asked::Waiting(Wait::new(context.lock().interner(), acquire, names))),
     }
 }
 

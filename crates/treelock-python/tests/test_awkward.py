@@ -8,7 +8,6 @@ import importlib
 import inspect
 import random
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -174,19 +173,22 @@ class Holder(NamedTuple):
 
 
 def test_a_cycle_of_tuples_is_collected() -> None:
-    """A context manager that keeps what it read from an iterator lets go of it."""
+    """A context manager that keeps what it read from an iterator lets go of it.
 
-    def gone() -> weakref.ref[TreeLockContextManager]:
+    That a weak reference is dead would say nothing: the garbage collector kills it first.
+    """
+
+    def enter_and_forget() -> None:
         managers: list[TreeLockContextManager] = []
         managers.append(lock(write=(Holder("a", managers[0]) for _ in range(1))))
         with managers[0]:
             assert lock.locked()
-        return weakref.ref(managers[0])
 
     lock = TreeLock()
-    references = [gone() for _ in range(3)]
+    for _ in range(3):
+        enter_and_forget()
     gc.collect()
-    assert [reference() for reference in references] == [None] * 3
+    assert not [each for each in gc.get_objects() if type(each) is Holder]
     nothing_is_left(lock)
 
 
@@ -534,7 +536,7 @@ async def test_an_exception_thrown_into_what_is_over() -> None:
     nothing_is_left(lock)
 
 
-@pytest.mark.parametrize("wrong", [5, None, "x", int, object()], ids=repr)
+@pytest.mark.parametrize("wrong", [5, None, "x", int], ids=repr)
 async def test_what_is_thrown_and_is_no_exception(wrong: Any) -> None:
     """As with a coroutine, it is an error, and the awaitable goes on, begun or not."""
     lock = TreeLock()
