@@ -1,7 +1,6 @@
 //! One request, to be entered once or often: what `async with` and `with` work on.
 
 use std::{
-    collections::HashMap,
     ffi::CString,
     mem,
     sync::{Mutex, PoisonError},
@@ -11,18 +10,19 @@ use std::{
 use pyo3::{
     Borrowed, PyTraverseError, PyVisit,
     exceptions::{PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError},
-    intern,
     prelude::*,
-    types::{PyBool, PyBytes, PyList, PyString, PyTuple},
+    types::{PyBool, PyString},
 };
 use treelock::{Access, Guard};
 
 use crate::{
     enter::{Enter, Nothing},
+    holds::{Hold, Holds},
     intern::Names,
     lock::{TreeLock, not_copied, repr, repr_with, wrong_type},
-    nodes::{Plan, not_roots},
+    nodes::Plan,
     python::{caller, in_destructor, is_finalizing, report},
+    roots::Roots,
     show,
     wait::{self, Limit},
 };
@@ -49,56 +49,6 @@ pub(crate) struct ContextManager {
     timeout: Option<Py<PyAny>>,
     label: Option<Py<PyAny>>,
     holds: Mutex<Holds>,
-}
-
-/// The locks that are held: one for each time the context manager was entered and not yet left.
-#[derive(Default)]
-struct Holds {
-    /// Of somebody who entered when nobody was inside. Who that was is not known, since to ask for the
-    /// running task would take longer than all the rest.
-    first: Option<Hold>,
-    /// Of all others, by who entered, the last one last. Each must leave with its own, since the roots may
-    /// have been others.
-    others: Option<Box<Others>>,
-}
-
-type Others = HashMap<usize, Vec<Hold>>;
-
-impl Holds {
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.others.is_none()
-    }
-
-    /// Take the hold of somebody who leaves; any, if it is not known whose.
-    fn take(&mut self, caller: Option<usize>) -> Option<Hold> {
-        let others = self.others.as_deref_mut();
-        let known =
-            caller.filter(|caller| others.as_ref().is_some_and(|it| it.contains_key(caller)));
-        let (Some(others), true) = (others, known.is_some() || self.first.is_none()) else {
-            return self.first.take();
-        };
-        let owner = known.or_else(|| others.keys().next().copied())?;
-        let own = others.get_mut(&owner)?;
-        let hold = own.pop();
-        if own.is_empty() {
-            others.remove(&owner);
-            if others.is_empty() {
-                self.others = None;
-            }
-        }
-        hold
-    }
-
-    fn into_guards(self) -> impl Iterator<Item = Hold> {
-        let others = self.others.map(|others| *others).unwrap_or_default();
-        self.first.into_iter().chain(others.into_values().flatten())
-    }
-}
-
-/// A lock that is held. The guard goes first, since its nodes are in use until then.
-pub(crate) struct Hold {
-    guard: Guard,
-    _names: Names,
 }
 
 impl ContextManager {
@@ -146,26 +96,17 @@ impl ContextManager {
 
     /// Keep a lock that is granted.
     pub(crate) fn hold(&self, py: Python<'_>, guard: Guard, names: Names) -> PyResult<()> {
-        let hold = Hold { guard, _names: names };
-        let hold = self.holds(|holds| match holds.is_empty() {
-            true => {
-                holds.first = Some(hold);
-                None
-            }
-            false => Some(hold),
-        });
-        if let Some(hold) = hold {
+        let hold = Hold::new(guard, names);
+        if let Some(hold) = self.holds(|holds| holds.put_first(hold)) {
             let caller = caller(py)?;
-            self.holds(|holds| {
-                holds.others.get_or_insert_default().entry(caller).or_default().push(hold)
-            });
+            self.holds(|holds| holds.put(caller, hold));
         }
         Ok(())
     }
 
     /// Release the hold of whoever calls. Returns whether there was one.
     fn leave(&self, py: Python<'_>) -> bool {
-        let alone = self.holds(|holds| holds.others.is_none());
+        let alone = self.holds(|holds| holds.is_one_at_most());
         let caller = (!alone).then(|| caller(py).map_err(|error| report(py, error)).ok()).flatten();
         let hold = self.holds(|holds| holds.take(caller));
         let is_held = hold.is_some();
@@ -176,11 +117,7 @@ impl ContextManager {
 
     /// What `repr` says of the roots.
     fn describe(&self, py: Python<'_>) -> String {
-        let given = |roots: &Roots| match &roots.given {
-            None => "()".into(),
-            Some(given) => repr(given.bind(py)),
-        };
-        format!("read={}, write={}", given(&self.read), given(&self.write))
+        format!("read={}, write={}", self.read.describe(py), self.write.describe(py))
     }
 
     /// Release what nobody can release any more.
@@ -200,7 +137,7 @@ impl ContextManager {
         }
         let roots = |hold: &Hold| show::roots(py, self.lock(), &hold.guard.request());
         let (roots, holds): (Vec<_>, Vec<_>) =
-            holds.into_guards().map(|hold| (roots(&hold), hold)).unzip();
+            holds.into_all().map(|hold| (roots(&hold), hold)).unzip();
         // First released, then warned: whoever hears of it may want the lock.
         drop(holds);
         for roots in roots {
@@ -324,14 +261,8 @@ impl ContextManager {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.lock)?;
-        for roots in [&self.read, &self.write] {
-            visit.call(&roots.given)?;
-            if let Ok(reading) = roots.reading.try_lock()
-                && let Reading::Done(items) = &*reading
-            {
-                visit.call(items)?;
-            }
-        }
+        self.read.traverse(visit)?;
+        self.write.traverse(visit)?;
         visit.call(&self.timeout)?;
         visit.call(&self.label)
     }
@@ -353,127 +284,6 @@ impl<'py> FromPyObject<'_, 'py> for Argument {
     fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Argument> {
         Ok(Argument(Some(given.to_owned().unbind())))
     }
-}
-
-/// The argument `read` or `write`, not looked at before it is needed.
-pub(crate) struct Roots {
-    given: Option<Py<PyAny>>,
-    reading: Mutex<Reading>,
-}
-
-/// What was read from an iterator, which can be read only once. Anything else is read anew each time.
-#[derive(Default)]
-enum Reading {
-    #[default]
-    Not,
-    UnderWay,
-    Done(Py<PyTuple>),
-    Failed,
-}
-
-impl<'py> FromPyObject<'_, 'py> for Roots {
-    type Error = PyErr;
-
-    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Roots> {
-        Ok(Roots { given: Some(given.to_owned().unbind()), reading: Mutex::default() })
-    }
-}
-
-impl Roots {
-    pub(crate) fn none() -> Roots {
-        Roots { given: None, reading: Mutex::default() }
-    }
-
-    fn for_each<'py>(
-        &self,
-        py: Python<'py>,
-        name: &str,
-        mut each: impl FnMut(&Bound<'py, PyAny>) -> PyResult<()>,
-    ) -> PyResult<()> {
-        let Some(given) = &self.given else { return Ok(()) };
-        let given = given.bind(py);
-        if let Ok(list) = given.cast_exact::<PyList>() {
-            let mut next = 0; // code of nodes may change the list meanwhile
-            while next < list.len() {
-                each(&list.get_item(next)?)?;
-                next += 1;
-            }
-            return Ok(());
-        }
-        if let Ok(tuple) = given.cast_exact::<PyTuple>() {
-            return tuple.iter().try_for_each(|root| each(&root));
-        }
-        if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() {
-            return Err(not_roots(name, given));
-        }
-        let items = given.try_iter().map_err(|error| {
-            let plain = error.is_instance_of::<PyTypeError>(py) && !has_iter(given);
-            if plain { wrong_type(name, "an iterable of nodes", given) } else { error }
-        })?;
-        if !items.is(given) {
-            return items.into_iter().try_for_each(|root| each(&root?));
-        }
-        self.read_once(given, name)?.bind(py).iter().try_for_each(|root| each(&root))
-    }
-
-    /// Drop what was read.
-    fn forget(&self) {
-        drop(self.set(Reading::Failed));
-    }
-
-    fn set(&self, reading: Reading) -> Reading {
-        let mut state = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        mem::replace(&mut *state, reading)
-    }
-
-    /// The items of an iterator, read now or before.
-    fn read_once(&self, given: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
-        let py = given.py();
-        let refuse = |why: &str| {
-            PyRuntimeError::new_err(format!(
-                "the iterator given as {name} {why}, so its roots are not all known; give a list"
-            ))
-        };
-        match self.set(Reading::UnderWay) {
-            Reading::Not => {}
-            Reading::Done(items) => {
-                self.set(Reading::Done(items.clone_ref(py)));
-                return Ok(items);
-            }
-            Reading::UnderWay => return Err(refuse("is being read already")),
-            Reading::Failed => {
-                self.set(Reading::Failed);
-                return Err(refuse("failed when it was read first"));
-            }
-        }
-        match read_all(given, name) {
-            Ok(items) => {
-                self.set(Reading::Done(items.clone_ref(py)));
-                Ok(items)
-            }
-            Err(error) => {
-                self.set(Reading::Failed);
-                Err(error)
-            }
-        }
-    }
-}
-
-fn has_iter(given: &Bound<'_, PyAny>) -> bool {
-    let class = given.get_type();
-    ["__iter__", "__getitem__"].iter().any(|name| class.hasattr(*name).unwrap_or(true))
-}
-
-fn read_all(iterator: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
-    let py = iterator.py();
-    // A generator that is over had roots once; to lock nothing cannot be what is meant.
-    if iterator.getattr_opt(intern!(py, "gi_frame"))?.is_some_and(|frame| frame.is_none()) {
-        return Err(PyValueError::new_err(format!(
-            "the generator given as {name} is exhausted, so it would lock nothing; give a list"
-        )));
-    }
-    let items: Vec<Bound<'_, PyAny>> = iterator.try_iter()?.collect::<PyResult<_>>()?;
-    Ok(PyTuple::new(py, items)?.unbind())
 }
 
 fn label_text(label: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -14,12 +14,14 @@
 
 mod context;
 mod enter;
+mod holds;
 mod intern;
 mod kinds;
 mod lock;
 mod nodes;
 mod paths;
 mod python;
+mod roots;
 mod show;
 mod wait;
 

@@ -11,10 +11,7 @@ use pyo3::{
 };
 
 use crate::{
-    context::{ContextManager, Roots},
-    intern::Interner,
-    python::unless_interrupted,
-    show,
+    context::ContextManager, intern::Interner, python::unless_interrupted, roots::Roots, show,
 };
 
 /// A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.

@@ -1,0 +1,82 @@
+//! What a context manager holds: one lock for each time it was entered and not yet left.
+
+use std::collections::HashMap;
+
+use treelock::Guard;
+
+use crate::intern::Names;
+
+/// The locks that are held: one for each time the context manager was entered and not yet left.
+#[derive(Default)]
+pub(crate) struct Holds {
+    /// Of somebody who entered when nobody was inside. Who that was is not known, since to ask for the
+    /// running task would take longer than all the rest.
+    first: Option<Hold>,
+    /// Of all others, by who entered, the last one last. Each must leave with its own, since the roots may
+    /// have been others.
+    others: Option<Box<Others>>,
+}
+
+type Others = HashMap<usize, Vec<Hold>>;
+
+impl Holds {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.others.is_none()
+    }
+
+    /// Whether nobody has to be told from others.
+    pub(crate) fn is_one_at_most(&self) -> bool {
+        self.others.is_none()
+    }
+
+    /// Keep the hold of somebody who entered, if nobody is inside; else return it.
+    pub(crate) fn put_first(&mut self, hold: Hold) -> Option<Hold> {
+        if !self.is_empty() {
+            return Some(hold);
+        }
+        self.first = Some(hold);
+        None
+    }
+
+    /// Keep the hold of a caller.
+    pub(crate) fn put(&mut self, caller: usize, hold: Hold) {
+        self.others.get_or_insert_default().entry(caller).or_default().push(hold);
+    }
+
+    /// Take the hold of somebody who leaves; any, if it is not known whose.
+    pub(crate) fn take(&mut self, caller: Option<usize>) -> Option<Hold> {
+        let others = self.others.as_deref_mut();
+        let known =
+            caller.filter(|caller| others.as_ref().is_some_and(|it| it.contains_key(caller)));
+        let (Some(others), true) = (others, known.is_some() || self.first.is_none()) else {
+            return self.first.take();
+        };
+        let owner = known.or_else(|| others.keys().next().copied())?;
+        let own = others.get_mut(&owner)?;
+        let hold = own.pop();
+        if own.is_empty() {
+            others.remove(&owner);
+            if others.is_empty() {
+                self.others = None;
+            }
+        }
+        hold
+    }
+
+    pub(crate) fn into_all(self) -> impl Iterator<Item = Hold> {
+        let others = self.others.map(|others| *others).unwrap_or_default();
+        self.first.into_iter().chain(others.into_values().flatten())
+    }
+}
+
+/// A lock that is held. The guard goes first, since its nodes are in use until then.
+pub(crate) struct Hold {
+    pub(crate) guard: Guard,
+    _names: Names,
+}
+
+impl Hold {
+    pub(crate) fn new(guard: Guard, names: Names) -> Hold {
+        Hold { guard, _names: names }
+    }
+}
