@@ -23,6 +23,7 @@ import asyncio, gc, os, signal, sys, threading, time
 from pathlib import PurePosixPath as Path
 from treelock import LockTimeout, TreeLock
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 lock = TreeLock()
 PHOTOS = Path("/photos")
 
