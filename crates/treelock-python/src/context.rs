@@ -21,7 +21,7 @@ use crate::{
     intern::Names,
     lock::{TreeLock, not_copied, repr, repr_with, wrong_type},
     nodes::Plan,
-    python::{caller, in_destructor, is_finalizing, report},
+    python::{caller, deliver, in_destructor, is_finalizing, report},
     roots::Roots,
     show,
     wait::{self, Limit},
@@ -112,6 +112,7 @@ impl ContextManager {
         let is_held = hold.is_some();
         drop(hold);
         self.lock().interner().settle();
+        deliver(py);
         is_held
     }
 

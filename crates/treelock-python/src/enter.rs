@@ -19,7 +19,7 @@ use pyo3::{
 
 use crate::{
     context::ContextManager,
-    python::{already_running, imports, in_destructor, report, running_loop},
+    python::{already_running, deliver, imports, in_destructor, report, running_loop},
     show,
     wait::{self, Asked, Limit, Wait},
 };
@@ -51,7 +51,10 @@ impl Sleep {
     /// Stop waiting; give back what was granted meanwhile.
     fn leave(self, py: Python<'_>) -> PyResult<()> {
         self.wait.leave();
-        self.cancel_timer(py)
+        let cancelled = self.cancel_timer(py);
+        drop(self);
+        deliver(py);
+        cancelled
     }
 
     fn cancel_timer(&self, py: Python<'_>) -> PyResult<()> {
@@ -112,6 +115,7 @@ impl Enter {
         };
         if slept.is_err() {
             wait.leave();
+            deliver(py);
         }
         slept
     }

@@ -1,5 +1,7 @@
 //! What we use of Python: functions and types looked up once, and small steps over its C interface.
 
+use std::cell::Cell;
+
 use pyo3::{
     exceptions::{PyKeyboardInterrupt, PyRuntimeError},
     intern,
@@ -106,22 +108,38 @@ pub(crate) fn set_result(future: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// An error where nobody can be told. A Ctrl-C is delivered again, to whoever runs next.
+thread_local!(static INTERRUPTED: Cell<bool> = const { Cell::new(false) });
+
+/// An error where nobody can be told. A Ctrl-C is kept, to be delivered when everything is done: were it
+/// at once, the next destructor would swallow it.
 pub(crate) fn report(py: Python<'_>, error: PyErr) {
-    if !deliver_again(py, &error) {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        INTERRUPTED.set(true);
+    } else {
         error.write_unraisable(py, None);
+    }
+}
+
+/// Deliver a Ctrl-C that was kept, to whoever runs next in the main thread.
+pub(crate) fn deliver(py: Python<'_>) {
+    if INTERRUPTED.take() {
+        let delivered = py.import("_thread").and_then(|it| it.call_method0("interrupt_main"));
+        if let Err(error) = delivered {
+            error.write_unraisable(py, None);
+        }
     }
 }
 
 /// The value, if there is one. The error does not matter, unless it is a Ctrl-C.
 pub(crate) fn unless_interrupted<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
-    result.map_err(|error| deliver_again(py, &error)).ok()
-}
-
-/// Have a Ctrl-C delivered again. Returns whether it is one.
-fn deliver_again(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyKeyboardInterrupt>(py)
-        && py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main")).is_ok()
+    result
+        .map_err(|error| {
+            if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+                INTERRUPTED.set(true);
+                deliver(py);
+            }
+        })
+        .ok()
 }
 
 /// Whether the interpreter is going.
@@ -134,6 +152,7 @@ pub(crate) fn is_finalizing(py: Python<'_>) -> bool {
 pub(crate) fn in_destructor(py: Python<'_>, work: impl FnOnce(Python<'_>)) {
     let under_way = PyErr::take(py);
     work(py);
+    deliver(py);
     if let Some(error) = under_way {
         error.restore(py);
     }

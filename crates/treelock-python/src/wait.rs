@@ -32,7 +32,7 @@ use treelock::{Acquire, Blocked, Guard};
 use crate::{
     context::{ContextManager, duration},
     intern::{Interner, Names},
-    python::{imports, in_main_thread, report, running_loop, set_result},
+    python::{deliver, imports, in_main_thread, report, running_loop, set_result},
     show,
 };
 
@@ -262,7 +262,6 @@ fn tell(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> bool {
         }
         told = wake_from_outside(event_loop, future);
     };
-    // Only now, since it is delivered at the next step of any code of Python's.
     errors.into_iter().for_each(|error| report(py, error));
     is_told
 }
@@ -335,6 +334,8 @@ pub(crate) fn acquire_blocking<T>(
     let outcome = block(py, context, limit, &wait);
     let outcome = outcome.map(|blocked| blocked.as_ref().map(refuse));
     wait.leave();
+    drop(wait);
+    deliver(py);
     outcome
 }
 
