@@ -196,3 +196,60 @@ fn a_pending_future_says_who_is_in_the_way() {
     assert_eq!(acquire.blocked(), None, "granted");
     assert!(acquire.as_mut().poll(&mut context).is_ready());
 }
+
+#[test]
+fn who_comes_later_is_not_in_the_way() {
+    let lock = TreeLock::new();
+    let request = Request::new().with(Access::Write, "a".parse().expect("a good name"));
+    let _guard = lock.try_acquire(&request).expect("a new lock is free");
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut first = Box::pin(lock.acquire(&request));
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    let mut later = Box::pin(lock.acquire(&request));
+    assert!(later.as_mut().poll(&mut context).is_pending());
+    assert_eq!(first.blocked().map(|blocked| (blocked.ahead, blocked.ticket)), Some((1, 1)));
+    assert_eq!(later.blocked().map(|blocked| (blocked.ahead, blocked.ticket)), Some((2, 1)));
+}
+
+#[test]
+fn each_root_has_its_own_given_ancestors() {
+    let node = |number: u8| Node::from_components([[number]]).expect("a good component");
+    let alone = |number| Request::new().with_ancestors(Access::Read, node(number), []);
+    let several = Request::new()
+        .with_ancestors(Access::Write, node(11), [node(1)])
+        .with(Access::Write, node(12))
+        .with_ancestors(Access::Write, node(13), [node(3)])
+        .with_ancestors(Access::Write, node(14), [node(4)]);
+    let lock = TreeLock::new();
+    let guard = lock.try_acquire(&several).expect("a new lock is free");
+    for (above, root) in [(1, 11), (12, 12), (3, 13), (4, 14)] {
+        let blocked = lock.try_acquire(&alone(above)).expect_err("in the way");
+        assert_eq!((blocked.wanted.node, blocked.blocker.node), (node(above), node(root)));
+        let reader = alone(above);
+        let conflict = several.conflict(&reader).expect("they conflict");
+        assert_eq!(conflict.own, (Access::Write, &node(root)));
+    }
+    assert!(lock.try_acquire(&alone(2)).is_ok());
+    drop(guard);
+    for (above, root) in [(1, 11), (3, 13), (4, 14)] {
+        let _reader = lock.try_acquire(&alone(above)).expect("free again");
+        let blocked = lock.try_acquire(&several).expect_err("in the way");
+        assert_eq!((blocked.wanted.node, blocked.blocker.node), (node(root), node(above)));
+    }
+}
+
+#[test]
+fn a_request_that_was_used_can_be_added_to() {
+    let lock = TreeLock::new();
+    let used = Request::new().read("a").unwrap().write("b").unwrap();
+    drop(lock.try_acquire(&used).expect("a new lock is free"));
+    let more = used.clone().write("c").unwrap();
+    let given = used.clone().with_ancestors(Access::Write, "d".parse().unwrap(), []);
+    for (request, node) in [(more, "c"), (given, "d")] {
+        let _guard = lock.try_acquire(&request).expect("free again");
+        assert!(lock.try_acquire(&Request::new().read(node).unwrap()).is_err());
+        assert!(lock.try_acquire(&Request::new().read("b").unwrap()).is_err());
+    }
+    let _guard = lock.try_acquire(&used).expect("free again");
+    assert!(lock.try_acquire(&Request::new().read("c").unwrap()).is_ok(), "the first is as before");
+}
