@@ -15,6 +15,7 @@ use pyo3::{
     intern,
     prelude::*,
     sync::PyOnceLock,
+    types::PyType,
 };
 
 use crate::{
@@ -320,17 +321,21 @@ fn thrown(
     value: Option<&Bound<'_, PyAny>>,
     traceback: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<PyErr> {
+    let base = exception.py().get_type::<PyBaseException>();
+    let is_class = match exception.cast::<PyType>() {
+        Ok(class) => class.is_subclass(&base)?,
+        Err(_) => false,
+    };
     let instance = match value.filter(|value| !value.is_none()) {
         _ if exception.is_instance_of::<PyBaseException>() => exception.clone(),
+        _ if !is_class => {
+            let message = "exceptions must be classes or instances of BaseException";
+            return Err(PyTypeError::new_err(message));
+        }
         Some(value) if value.is_instance_of::<PyBaseException>() => value.clone(),
         Some(value) => exception.call1((value,))?,
         None => exception.call0()?,
     };
-    if !instance.is_instance_of::<PyBaseException>() {
-        return Err(PyTypeError::new_err(
-            "exceptions must be classes or instances of BaseException",
-        ));
-    }
     if let Some(traceback) = traceback.filter(|traceback| !traceback.is_none()) {
         instance.call_method1(intern!(instance.py(), "with_traceback"), (traceback,))?;
     }

@@ -9,8 +9,8 @@ use crate::intern::Names;
 /// The locks that are held: one for each time the context manager was entered and not yet left.
 #[derive(Default)]
 pub(crate) struct Holds {
-    /// Of somebody who entered when nobody was inside. Who that was is not known, since to ask for the
-    /// running task would take longer than all the rest.
+    /// Of somebody who entered when nobody was inside. Who that was is not known: to ask for the running
+    /// task each time would cost every pair something, for the sake of few.
     first: Option<Hold>,
     /// Of all others, by who entered, the last one last. Each must leave with its own, since the roots may
     /// have been others.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The core knows nothing of Python. It calls wakers when its mutex is free, and those are the only way
-//! back: they set the result of an asyncio future, or release the lock on which a thread sleeps. No
+//! back: they set the result of an asyncio future, or wake the thread that sleeps. No
 //! Python code runs, and no Python object is allocated or dropped, while a mutex of ours is held, since
 //! any of these may run code of a user's that comes back to us.
 

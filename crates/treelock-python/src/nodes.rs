@@ -1,5 +1,5 @@
 //! How Python objects become nodes of the core: paths by their text (`paths.rs`), everything else by a
-//! number (`intern.rs`), with ancestors from `parents` in any order. In a lock of strings, a string is the
+//! node lent to it (`intern.rs`), with ancestors from `parents` in any order. In a lock of strings, a string is the
 //! core's own name.
 
 use pyo3::{

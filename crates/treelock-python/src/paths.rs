@@ -33,8 +33,8 @@ pub(crate) fn path_node(path: &Bound<'_, PyAny>, flavour: Flavour) -> PyResult<N
     }
 }
 
-/// The text of a path. Once it was asked for, a path keeps it in a slot, from where it is had for a sixth
-/// of the instructions of `str(path)`.
+/// The text of a path. Once it was asked for, a path keeps it in a slot, from where it is had without
+/// a call of Python code.
 fn text<'py>(path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     let py = path.py();
     if let Ok(kept) = path.getattr(intern!(py, "_str"))

@@ -114,7 +114,10 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, lock: &TreeLock) -> PyResult<Bound<
 pub(crate) fn sentence(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> String {
     match Shown::new(py, lock, [&blocked.wanted.node, &blocked.blocker.node].into_iter()) {
         Ok(shown) => blocked.display_with(|node, f| shown.print(node, f)).to_string(),
-        Err(_) => blocked.to_string(),
+        Err(error) => {
+            report(py, error);
+            blocked.to_string()
+        }
     }
 }
 
