@@ -231,7 +231,7 @@ impl TreeLock {
     /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.shared.table(|table| table.sightings()))
+        Snapshot::of_table(self.shared.table(|table| table.sightings()))
     }
 
     /// Returns how many requests hold at this moment, in constant time.

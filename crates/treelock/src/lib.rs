@@ -49,7 +49,8 @@
 //!
 //! - One thing to guard, or a fixed few: an `RwLock` each is simpler and faster.
 //! - Keys without a hierarchy: a map of locks, as the crate `lockable` has, says what you mean.
-//! - Several processes or machines: this lock lives in one process.
+//! - Several processes or machines: this lock lives in one process. The crate `treelock-dir` has the same
+//!   lock for the processes of one host.
 //! - A holder that must ask for more while it holds: this lock is not re-entrant (see
 //!   [`TreeLock`](TreeLock#deadlock)). Ask for everything at once.
 //! - Nothing but the lock inside: when the work takes less than a microsecond and never waits, one
@@ -71,6 +72,7 @@
 mod acquire;
 mod arena;
 mod event;
+mod fence;
 mod guard;
 mod mode;
 mod node;
@@ -82,10 +84,11 @@ mod table;
 mod tree;
 
 pub use acquire::{Acquire, TreeLock};
+pub use fence::{FenceGate, FencingToken, Stale};
 pub use guard::Guard;
 pub use node::{Node, NodeError, ToNode};
 pub use request::{Access, Conflict, Request};
-pub use snapshot::{Blocked, Entry, Root, Snapshot, State};
+pub use snapshot::{Blocked, Entry, Process, Root, Sighting, Snapshot, State};
 
 /// The README's examples are tests too.
 #[cfg(doctest)]

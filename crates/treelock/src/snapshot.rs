@@ -88,6 +88,35 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Printed<F> 
     }
 }
 
+/// The process that a live request belongs to, where the lock spans several.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::Process;
+///
+/// let process = Process { pid: 4242, host: Some("build-1".into()) };
+/// assert_eq!(process.to_string(), "pid 4242 on build-1");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Process {
+    /// The number of the process, as it sees itself.
+    pub pid: u32,
+    /// The host it runs on, where the lock spans several.
+    pub host: Option<Arc<str>>,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {}", self.pid)?;
+        match &self.host {
+            Some(host) => write!(f, " on {}", printable(host)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A live request in a [`Snapshot`].
 ///
 /// # Examples
@@ -117,6 +146,8 @@ pub struct Entry {
     pub roots: Vec<Root>,
     /// The ticket of the earliest request that this one waits for; `None` iff it is held.
     pub waits_for: Option<u64>,
+    /// The process it belongs to, where the lock spans several; `None` in a lock of one process.
+    pub process: Option<Arc<Process>>,
 }
 
 /// All live requests of a lock at one moment, in the order of their tickets.
@@ -149,28 +180,87 @@ pub struct Snapshot {
     pub entries: Vec<Entry>,
 }
 
-/// A live request as the lock table hands it out.
-pub(crate) struct Sighting {
-    pub(crate) ticket: u64,
-    pub(crate) state: State,
-    pub(crate) age: Duration,
-    pub(crate) request: Request,
+/// A live request as a lock table hands it out: what a [`Snapshot`] is made of. For those who write an
+/// engine.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use treelock::{Request, Sighting, Snapshot, State};
+///
+/// let sighting = |ticket, request| Sighting {
+///     ticket,
+///     request,
+///     asked: Duration::from_secs(5),
+///     granted: None,
+///     process: None,
+/// };
+/// let table = vec![
+///     sighting(8, Request::new().read("a/b")?.label("second")),
+///     sighting(7, Request::new().write("a")?.label("first")),
+/// ];
+/// let snapshot = Snapshot::of(table);
+/// assert_eq!(snapshot.entries[0].state, State::Held);
+/// assert_eq!(snapshot.entries[1].waits_for, Some(7));
+/// # Ok::<(), treelock::NodeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// The place in the order of arrival.
+    pub ticket: u64,
+    /// What is asked, with the label.
+    pub request: Request,
+    /// How long ago it asked.
+    pub asked: Duration,
+    /// How long ago it was granted, if that is known.
+    pub granted: Option<Duration>,
+    /// The process it belongs to.
+    pub process: Option<Arc<Process>>,
 }
 
 impl Snapshot {
+    /// Returns a snapshot of these live requests, all of them of one moment, in any order. By the rule, a
+    /// request is held iff no earlier one conflicts with it. For those who write an engine.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sighting`].
+    #[must_use]
+    pub fn of(sightings: Vec<Sighting>) -> Snapshot {
+        Snapshot::assemble(sightings, |_, waits_for| match waits_for {
+            None => State::Held,
+            Some(_) => State::Waiting,
+        })
+    }
+
+    /// The snapshot of a table that knows itself who of these is granted.
+    pub(crate) fn of_table(sightings: Vec<Sighting>) -> Snapshot {
+        Snapshot::assemble(sightings, |sighting, _| match sighting.granted {
+            Some(_) => State::Held,
+            None => State::Waiting,
+        })
+    }
+
     /// Put the sightings of one moment in order and say who waits for whom.
-    pub(crate) fn new(mut sightings: Vec<Sighting>) -> Snapshot {
+    fn assemble(
+        mut sightings: Vec<Sighting>,
+        state: impl Fn(&Sighting, Option<u64>) -> State,
+    ) -> Snapshot {
         sightings.sort_by_key(|sighting| sighting.ticket);
         let mut earliest = Earliest::default();
-        let entries = sightings.iter().map(|sighting| {
+        let entries = sightings.into_iter().map(|sighting| {
             let conflicting = earliest.enter(sighting.ticket, &sighting.request);
+            let state = state(&sighting, conflicting);
+            let Sighting { ticket, request, asked, granted, process } = sighting;
             Entry {
-                ticket: sighting.ticket,
-                state: sighting.state,
-                age: sighting.age,
-                label: sighting.request.get_label().map(Arc::from),
-                roots: sighting.request.roots().map(Root::new).collect(),
-                waits_for: conflicting.filter(|_| sighting.state == State::Waiting),
+                ticket,
+                state,
+                age: if state == State::Held { granted.unwrap_or(asked) } else { asked },
+                label: request.get_label().map(Arc::from),
+                roots: request.roots().map(Root::new).collect(),
+                waits_for: conflicting.filter(|_| state == State::Waiting),
+                process,
             }
         });
         Snapshot { entries: entries.collect() }
@@ -279,7 +369,14 @@ impl Snapshot {
         let label = |entry: &Entry| entry.label.as_deref().map(printable).unwrap_or_default();
         let width = self.entries.iter().map(|entry| label(entry).chars().count()).max();
         let width = width.unwrap_or(0).max("label".len());
-        write!(f, "ticket  state         age  waits for  {:width$}  roots", "label")?;
+        let process = |entry: &Entry| entry.process.as_ref().map(ToString::to_string);
+        let widths = self.entries.iter().filter_map(process).map(|text| text.chars().count());
+        let process_width = widths.max().map(|width| width.max("process".len()));
+        write!(f, "ticket  state         age  waits for  {:width$}  ", "label")?;
+        if let Some(width) = process_width {
+            write!(f, "{:width$}  ", "process")?;
+        }
+        f.write_str("roots")?;
         for entry in &self.entries {
             let waits_for = entry.waits_for.map(|ticket| format!("#{ticket}")).unwrap_or_default();
             write!(
@@ -291,6 +388,9 @@ impl Snapshot {
                 waits_for,
                 label(entry),
             )?;
+            if let Some(width) = process_width {
+                write!(f, "{:width$}  ", process(entry).unwrap_or_default())?;
+            }
             for (number, root) in entry.roots.iter().enumerate() {
                 f.write_str(if number == 0 { "" } else { ", " })?;
                 root.write(f, print)?;
@@ -368,6 +468,8 @@ pub struct Blocked {
     pub age: Duration,
     /// How many live requests are ahead: earlier and in conflict, the blocker among them.
     pub ahead: usize,
+    /// The blocker's process, where the lock spans several; `None` in a lock of one process.
+    pub process: Option<Arc<Process>>,
 }
 
 impl fmt::Display for Blocked {
@@ -377,6 +479,52 @@ impl fmt::Display for Blocked {
 }
 
 impl Blocked {
+    /// Returns who would be in the way of `request` if it had this ticket, among these live requests of one
+    /// moment, in any order; `None` if nobody would. For those who write an engine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use treelock::{Blocked, Request, Sighting};
+    ///
+    /// let sighting = Sighting {
+    ///     ticket: 7,
+    ///     request: Request::new().write("a")?,
+    ///     asked: Duration::ZERO,
+    ///     granted: None,
+    ///     process: None,
+    /// };
+    /// let reader = Request::new().read("a/b")?;
+    /// let blocked = Blocked::of(&[sighting.clone()], &reader, 8).unwrap();
+    /// assert_eq!(blocked.ticket, 7);
+    /// assert_eq!(Blocked::of(&[sighting], &reader, 6), None, "7 comes after 6");
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use]
+    pub fn of(sightings: &[Sighting], request: &Request, ticket: u64) -> Option<Blocked> {
+        let earlier = |than: u64| sightings.iter().filter(move |other| other.ticket < than);
+        let ahead = earlier(ticket).filter(|other| request.conflict(&other.request).is_some());
+        let ahead: Vec<&Sighting> = ahead.collect();
+        let first = ahead.iter().min_by_key(|other| other.ticket)?;
+        let conflict = request.conflict(&first.request)?;
+        let waits = earlier(first.ticket).any(|o| first.request.conflict(&o.request).is_some());
+        let (state, age) = match waits {
+            true => (State::Waiting, first.asked),
+            false => (State::Held, first.granted.unwrap_or(first.asked)),
+        };
+        Some(Blocked {
+            wanted: Root::new(conflict.own),
+            blocker: Root::new(conflict.other),
+            label: first.request.get_label().map(Arc::from),
+            ticket: first.ticket,
+            state,
+            age,
+            ahead: ahead.len(),
+            process: first.process.clone(),
+        })
+    }
+
     /// Returns a value that prints the same sentence, with nodes as `print` prints them: for a program
     /// whose nodes stand for something else.
     ///
@@ -406,6 +554,9 @@ impl Blocked {
         match &self.label {
             Some(label) => write!(f, "{label:?}")?,
             None => write!(f, "request #{}", self.ticket)?,
+        }
+        if let Some(process) = &self.process {
+            write!(f, " ({process})")?;
         }
         f.write_str(": ")?;
         self.blocker.write(f, print)?;

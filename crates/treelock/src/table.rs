@@ -369,11 +369,15 @@ impl LockTable {
     /// All live requests, in no particular order. Takes time for each of them.
     pub(crate) fn sightings(&self) -> Vec<Sighting> {
         let now = (self.clock)();
-        let sight = |live: &Live| Sighting {
-            ticket: live.ticket,
-            state: live.state(),
-            age: now.duration_since(live.since).into(),
-            request: live.request.clone(),
+        let sight = |live: &Live| {
+            let age = now.duration_since(live.since).into();
+            Sighting {
+                ticket: live.ticket,
+                request: live.request.clone(),
+                asked: age,
+                granted: (live.state() == State::Held).then_some(age),
+                process: None,
+            }
         };
         self.live.iter().map(sight).collect()
     }
@@ -435,6 +439,7 @@ impl LockTable {
             state: first.state(),
             age: (self.clock)().duration_since(first.since).into(),
             ahead: ahead.len(),
+            process: None,
         })
     }
 

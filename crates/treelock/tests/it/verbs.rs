@@ -114,6 +114,7 @@ fn snapshots_and_errors_serialise() {
             { "access": "read", "node": "/c" },
         ],
         "waits_for": null,
+        "process": null,
     }]});
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), expected);
     let mut blocked = lock.try_acquire(&Request::new().read("a").unwrap()).unwrap_err();
@@ -126,6 +127,7 @@ fn snapshots_and_errors_serialise() {
         "state": "held",
         "age": { "secs": 2, "nanos": 0 },
         "ahead": 1,
+        "process": null,
     });
     assert_eq!(serde_json::to_value(&blocked).unwrap(), expected);
 }
