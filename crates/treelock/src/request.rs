@@ -267,6 +267,22 @@ impl Request {
         one.into_iter().chain(many.iter().map(|(access, node)| (*access, node)))
     }
 
+    /// Returns, for each root in the order of [`roots`](Request::roots), the ancestors that were given with
+    /// it by [`with_ancestors`](Request::with_ancestors); `None` where its name says them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Access, Node, Request};
+    /// let (a, b): (Node, Node) = ("a".parse()?, "b".parse()?);
+    /// let request = Request::new().read("x")?.with_ancestors(Access::Write, b, [a.clone()]);
+    /// assert!(request.given_ancestors().eq([None, Some(&[a][..])]));
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    pub fn given_ancestors(&self) -> impl Iterator<Item = Option<&[Node]>> {
+        self.placed().map(|placed| placed.above)
+    }
+
     /// Returns a root of `other` that conflicts with a root of this request, and that root of this
     /// one: why the two cannot both be held, or `None` if they can.
     ///

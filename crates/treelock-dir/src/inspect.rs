@@ -1,0 +1,321 @@
+//! What an operator asks: which processes keep a lock alive, and whether this is a good place for locks.
+
+use std::{
+    fmt, fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+use nix::sys::statvfs::statvfs;
+
+use crate::{
+    error::{Doing, Error},
+    kernel::{self, FileSystem, Kind},
+    lock::DirLock,
+    record::Record,
+    table::{Latch, NAME, Table, View},
+};
+
+/// How much a [`Finding`] matters.
+///
+/// # Examples
+///
+/// ```
+/// use treelock_dir::Severity;
+///
+/// assert!(Severity::Bad > Severity::Odd);
+/// assert_eq!(Severity::Good.to_string(), "good");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Good,
+    /// Locks work, but somebody should look.
+    Odd,
+    /// Locks do not work here.
+    Bad,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Severity::Good => "good",
+            Severity::Odd => "odd",
+            Severity::Bad => "bad",
+        })
+    }
+}
+
+/// Something that [`DirLock::check`] found.
+///
+/// # Examples
+///
+/// See [`DirLock::check`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What was found, in a sentence.
+    pub what: String,
+    /// What to do about it; empty if nothing.
+    pub advice: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, what: impl Into<String>, advice: impl Into<String>) -> Finding {
+        Finding { severity, what: what.into(), advice: advice.into() }
+    }
+
+    fn good(what: impl Into<String>) -> Finding {
+        Finding::new(Severity::Good, what, "")
+    }
+
+    fn odd(what: impl Into<String>, advice: impl Into<String>) -> Finding {
+        Finding::new(Severity::Odd, what, advice)
+    }
+
+    fn bad(what: impl Into<String>, advice: impl Into<String>) -> Finding {
+        Finding::new(Severity::Bad, what, advice)
+    }
+}
+
+/// What was found, and after a semicolon what to do.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if !self.advice.is_empty() {
+            write!(f, "; {}", self.advice)?;
+        }
+        Ok(())
+    }
+}
+
+impl DirLock {
+    /// Returns the numbers of all processes that keep a ticket alive: the one that asked, and those that
+    /// inherited its descriptor. Empty if the ticket is not live.
+    ///
+    /// Found in `/proc`; processes of other users are seen by root only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the table or `/proc` cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let guard = lock.try_acquire(&Request::new())?;
+    /// assert_eq!(lock.processes(guard.ticket())?, [std::process::id()]);
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn processes(&self, ticket: u64) -> Result<Vec<u32>, Error> {
+        holders(self.path(), ticket)
+    }
+
+    /// Returns what is to be said of this place: whether locks work here, and what is odd. Makes the
+    /// directory and the table if they are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if something cannot be looked at that was there a moment ago. What is bad about the
+    /// place is a [`Finding`], not an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock_dir::{DirLock, Severity};
+    ///
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// assert!(lock.check()?.iter().all(|finding| finding.severity < Severity::Bad));
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn check(&self) -> Result<Vec<Finding>, Error> {
+        let directory = self.path();
+        let table = match Table::open(directory) {
+            Ok(table) => table,
+            Err(error) => return Ok(vec![Finding::bad(error.to_string(), "")]),
+        };
+        let mut found = vec![file_system(directory)?, rights(directory)?];
+        found.push(locking(directory)?);
+        found.extend(space(directory)?);
+        if let Some(finding) = latch(&table, directory)? {
+            // Whatever else is asked of the table would wait for the latch.
+            found.push(finding);
+            return Ok(found);
+        }
+        found.extend(contents(directory)?);
+        Ok(found)
+    }
+}
+
+fn file_system(directory: &Path) -> Result<Finding, Error> {
+    let kind = kernel::file_system(directory).doing("look at the file system of", directory)?;
+    Ok(match kind {
+        FileSystem::Local(kind) => Finding::good(format!("{directory:?} lies on {kind}")),
+        FileSystem::Served(kind) => Finding::odd(
+            format!("{directory:?} lies on {kind}, which a program serves"),
+            "see that no other host serves the same files",
+        ),
+        FileSystem::Unknown(kind) => Finding::odd(
+            format!("{directory:?} lies on a file system that is not known here ({kind:#x})"),
+            "see that it is local to this host",
+        ),
+        FileSystem::Network(kind) => Finding::bad(
+            format!("{directory:?} lies on {kind}, which several hosts may share"),
+            "use a directory on a local disk or in memory",
+        ),
+    })
+}
+
+fn rights(directory: &Path) -> Result<Finding, Error> {
+    let mode = |path: &Path| {
+        let metadata = fs::metadata(path).doing("look at", path)?;
+        Ok::<u32, Error>(metadata.permissions().mode())
+    };
+    let (directory_mode, table_mode) = (mode(directory)?, mode(&directory.join(NAME))?);
+    let (open, sticky) = (directory_mode & 0o002 != 0, directory_mode & 0o1000 != 0);
+    Ok(if open && !sticky {
+        Finding::odd(
+            format!("any user may remove the table in {directory:?}"),
+            format!("chmod +t {directory:?}"),
+        )
+    } else if directory_mode & 0o666 & !table_mode & 0o666 != 0 {
+        Finding::odd(
+            format!("{directory:?} lets in more users than its table does ({table_mode:o})"),
+            format!("chmod {:o} {:?}", directory_mode & 0o666, directory.join(NAME)),
+        )
+    } else {
+        Finding::good(match directory_mode & 0o022 {
+            0 => "only its owner may write the table",
+            _ => "several users may write the table",
+        })
+    })
+}
+
+/// Lock a byte in one description and look from another: whether this file system locks at all.
+fn locking(directory: &Path) -> Result<Finding, Error> {
+    /// Beyond all tickets.
+    const BYTE: u64 = i64::MAX as u64 - 2;
+    let file = |_| -> Result<fs::File, Error> {
+        let path = directory.join(NAME);
+        fs::File::options().read(true).write(true).open(&path).doing("open the lock table", &path)
+    };
+    let (one, two) = (file(1)?, file(2)?);
+    let locked = kernel::try_lock(&one, BYTE, Kind::Exclusive);
+    let seen = locked.and_then(|_| kernel::locked(&two, BYTE, BYTE));
+    Ok(match seen {
+        Ok(Some(_)) => Finding::good("locks are seen"),
+        Ok(None) => Finding::bad("a lock is not seen by others", "use another directory"),
+        Err(error) => Finding::bad(format!("locks do not work: {error}"), "use another directory"),
+    })
+}
+
+fn space(directory: &Path) -> Result<Option<Finding>, Error> {
+    let space = statvfs(directory).doing("look at the file system of", directory)?;
+    let bytes = space.blocks_available() as u64 * space.fragment_size() as u64;
+    Ok((bytes < 1 << 20).then(|| {
+        Finding::odd(
+            format!("{bytes} bytes are left where {directory:?} lies"),
+            "make room before the table has to grow",
+        )
+    }))
+}
+
+/// A latch that nobody lets go for a while is a stopped process's.
+fn latch(table: &Table, directory: &Path) -> Result<Option<Finding>, Error> {
+    for _ in 0..20 {
+        if Latch::attempt(&table.file, Kind::Shared).doing("lock", table.path())?.is_some() {
+            return Ok(None);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let holders = holders(directory, 0)?;
+    Ok(Some(Finding::bad(
+        format!("processes {holders:?} have had the latch for 0.2 s; one of them may be stopped"),
+        "continue them (kill -CONT) or end them",
+    )))
+}
+
+fn contents(directory: &Path) -> Result<Vec<Finding>, Error> {
+    let Some(view) = View::open(directory)? else { return Ok(Vec::new()) };
+    let records = view.look()?;
+    let (live, dead): (Vec<_>, Vec<_>) = records.iter().partition(|(_, live)| *live);
+    let mut found = vec![Finding::good(format!("{} requests are live", live.len()))];
+    if !dead.is_empty() {
+        found.push(Finding::good(format!(
+            "{} records are left of processes that died; they are in nobody's way",
+            dead.len()
+        )));
+    }
+    for (Record { ticket, .. }, _) in live.iter().filter(|(record, _)| record.damaged) {
+        found.push(Finding::odd(
+            format!("the record of ticket {ticket} is damaged, so it counts as a write on /"),
+            format!("treelock break {ticket}"),
+        ));
+    }
+    let ahead = view.last_token()?.saturating_sub(kernel::since_1970());
+    if ahead > 1_000_000_000 {
+        found.push(Finding::odd(
+            format!(
+                "the last fencing token is {} s ahead of the clock, which was set back",
+                ahead / 1_000_000_000
+            ),
+            "do not remove the table before the clock has caught up: tokens would be given twice",
+        ));
+    }
+    Ok(found)
+}
+
+/// The processes with a descriptor of the table whose description has locked this byte.
+fn holders(directory: &Path, byte: u64) -> Result<Vec<u32>, Error> {
+    let path = directory.join(NAME);
+    let Ok(table) = fs::metadata(&path) else { return Ok(Vec::new()) };
+    let processes = fs::read_dir("/proc").doing("read", Path::new("/proc"))?;
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut found: Vec<u32> = pids.filter(|pid| holds(*pid, &table, byte)).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Whether a process keeps the lock of a byte. One that ended meanwhile, or is another user's, does not.
+fn holds(pid: u32, table: &fs::Metadata, byte: u64) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors.filter_map(Result::ok).any(|entry| {
+        let same = fs::metadata(entry.path())
+            .is_ok_and(|file| (file.dev(), file.ino()) == (table.dev(), table.ino()));
+        let number = entry.file_name();
+        same && fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", number.to_string_lossy()))
+            .is_ok_and(|info| info.lines().any(|line| locks(line, byte)))
+    })
+}
+
+/// Whether a line of fdinfo is the exclusive lock of this byte:
+/// `lock:  1: OFDLCK ADVISORY WRITE -1 fe:00:42 7 7` (proc(5)). Adjoining locks of one description are one.
+fn locks(line: &str, byte: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    let exclusive = words.first() == Some(&"lock:") && words.contains(&"WRITE");
+    exclusive
+        && number(7).is_some_and(|first| first <= byte)
+        && number(8).is_some_and(|l| byte <= l)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_fdinfo() {
+        let line = "lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7";
+        assert!(locks(line, 7));
+        assert!(!locks(line, 6) && !locks(line, 8) && !locks("flags:\t02", 2) && !locks("", 0));
+        assert!(!locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 7 7", 7));
+        assert!(locks("lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:42 6 7", 7));
+    }
+}

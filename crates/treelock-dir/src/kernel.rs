@@ -1,0 +1,169 @@
+//! What is asked of the kernel: locks on single bytes of the table, clocks, and kinds of file systems.
+//!
+//! The locks are those of *open file descriptions* (`F_OFD_SETLK`, in Linux since 3.15): they belong to what
+//! `open` returned, not to the process. So two threads exclude each other as two processes do; a child that
+//! inherits the descriptor keeps the lock; and the lock ends with its last descriptor, however the process
+//! ends.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    libc::{self, off_t},
+    sys::statfs::{FsType, statfs},
+    time::{ClockId, clock_gettime},
+};
+
+/// How a byte is locked.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Shared,
+    Exclusive,
+}
+
+fn range(kind: libc::c_int, first: u64, count: u64) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: first as off_t,
+        l_len: count as off_t,
+        l_pid: 0, // as the kernel demands
+    }
+}
+
+impl Kind {
+    fn at(self, byte: u64) -> libc::flock {
+        let kind = match self {
+            Kind::Shared => libc::F_RDLCK,
+            Kind::Exclusive => libc::F_WRLCK,
+        };
+        range(kind, byte, 1)
+    }
+}
+
+/// Lock a byte, waiting until nobody else has it.
+pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
+    loop {
+        match fcntl(file, FcntlArg::F_OFD_SETLKW(&kind.at(byte))) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+}
+
+/// Lock a byte if nobody else has it. Returns whether it is locked now.
+pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Unlock a byte, for all who share the open file description.
+pub(crate) fn unlock(file: &File, byte: u64) {
+    let unlocked = fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, byte, 1)));
+    debug_assert!(unlocked.is_ok(), "the kernel refused to unlock byte {byte}: {unlocked:?}");
+}
+
+/// A byte among those from `first` to `last` that somebody else has locked exclusively.
+pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u64>> {
+    let mut found = range(libc::F_RDLCK, first, last - first + 1);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
+    let free = libc::c_int::from(found.l_type) == libc::F_UNLCK;
+    Ok((!free).then_some((found.l_start as u64).max(first)))
+}
+
+/// Nanoseconds since the host was started, the same for all its processes, whatever is done to the clock.
+pub(crate) fn since_boot() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock since 2.6.39");
+    Duration::from(now).as_nanos() as u64
+}
+
+/// Nanoseconds since 1970, by the clock on the wall.
+pub(crate) fn since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
+}
+
+/// The kind of file system that a path lies on.
+pub(crate) fn file_system(path: &Path) -> io::Result<FileSystem> {
+    Ok(judge(statfs(path)?.filesystem_type()))
+}
+
+/// What a kind of file system is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    /// Its locks are the kernel's own.
+    Local(&'static str),
+    /// Not known here. Locks are the kernel's own unless the file system says otherwise.
+    Unknown(i64),
+    /// Depends on the program that serves it.
+    Served(&'static str),
+    /// Several hosts may share it.
+    Network(&'static str),
+}
+
+/// The magic numbers are those of Linux's `linux/magic.h` and of statfs(2).
+fn judge(kind: FsType) -> FileSystem {
+    use FileSystem::{Local, Network, Served, Unknown};
+    match kind.0 & 0xffff_ffff {
+        0x6969 => Network("NFS"),
+        0x517b => Network("SMB"),
+        0xff53_4d42 => Network("CIFS"),
+        0xfe53_4d42 => Network("SMB 2"),
+        0x5346_414f | 0x6b41_4653 => Network("AFS"),
+        0x7375_7245 => Network("Coda"),
+        0x00c3_6400 => Network("Ceph"),
+        0x0102_1997 => Network("9P"),
+        0x0bd0_0bd0 => Network("Lustre"),
+        0x0116_1970 => Network("GFS2"),
+        0x7461_636f => Network("OCFS2"),
+        0x4750_4653 => Network("GPFS"),
+        0x6573_5546 => Served("FUSE"),
+        0x786f_4256 => Served("VirtualBox's shared folders"),
+        0xef53 => Local("ext4"),
+        0x5846_5342 => Local("XFS"),
+        0x9123_683e => Local("Btrfs"),
+        0xf2f5_2010 => Local("F2FS"),
+        0x2fc1_2fc1 => Local("ZFS"),
+        0xca45_1a4e => Local("bcachefs"),
+        0x0102_1994 => Local("tmpfs"),
+        0x8584_58f6 => Local("ramfs"),
+        0x794c_7630 => Local("overlayfs"),
+        other => Unknown(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::statfs;
+
+    #[test]
+    fn network_file_systems_are_known() {
+        for kind in [statfs::NFS_SUPER_MAGIC, statfs::SMB_SUPER_MAGIC, statfs::CODA_SUPER_MAGIC] {
+            assert!(matches!(judge(kind), FileSystem::Network(_)), "{kind:?}");
+        }
+        for kind in [0xff53_4d42_u32, 0xfe53_4d42] {
+            let kind = FsType(kind as _);
+            assert!(matches!(judge(kind), FileSystem::Network(_)), "{kind:?}");
+        }
+        assert_eq!(judge(statfs::FUSE_SUPER_MAGIC), FileSystem::Served("FUSE"));
+        for kind in [
+            statfs::EXT4_SUPER_MAGIC,
+            statfs::TMPFS_MAGIC,
+            statfs::OVERLAYFS_SUPER_MAGIC,
+            statfs::XFS_SUPER_MAGIC,
+            statfs::BTRFS_SUPER_MAGIC,
+        ] {
+            assert!(matches!(judge(kind), FileSystem::Local(_)), "{kind:?}");
+        }
+        assert_eq!(judge(FsType(0x1234)), FileSystem::Unknown(0x1234));
+    }
+}

@@ -1,0 +1,94 @@
+//! Read/write locks on whole sub-trees between the processes of one host: no server, no daemon, no lease.
+//!
+//! The lock table is a directory, the kernel's file locks say who is alive. So there is nothing to install
+//! and nothing to tune, and a process that dies, however it dies, releases at once.
+//!
+//! ```
+//! use treelock::Request;
+//! use treelock_dir::DirLock;
+//!
+//! # let scratch = tempfile::tempdir()?;
+//! # let path = scratch.path().join("locks");
+//! let lock = DirLock::new(path);
+//! let request = Request::new().write("photos/2025")?.read("templates")?.label("import");
+//! let guard = lock.acquire_blocking(&request)?;
+//! // No process of this host is anywhere below photos/2025, and none writes below templates.
+//! drop(guard);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The rule
+//!
+//! Is that of [`treelock`], between threads and processes alike: **a request waits exactly for the earlier
+//! live requests that conflict with it, and is granted as soon as there are none.** The requests, nodes,
+//! blockers and snapshots are the same values, the verbs are the same, and asking can fail ([`Error`]).
+//!
+//! # What happens when
+//!
+//! | | |
+//! |---|---|
+//! | a holder or waiter dies, by any signal, at any instruction | its place is free at once; those behind it go on |
+//! | a holder's child inherited the lock ([`Guard::inherit`]) | held until the child has ended too |
+//! | a process is stopped while it holds | it goes on holding |
+//! | a process is stopped within the microseconds in which it asks | all who ask wait for it; [`DirLock::check`] tells |
+//! | the disk is full | a table that cannot grow refuses, clearly; releasing works |
+//! | a record is damaged | it counts as a write on `/` until its owner leaves |
+//! | the clock is changed | nothing: ages use the clock of the boot, tokens go on from the last one |
+//! | the host restarts | everything is free |
+//! | the table is removed while in use | who asks then makes a new one and does not see the old holders; these learn it ([`Guard::lost`]); tokens go on |
+//!
+//! # Fencing tokens
+//!
+//! A lock that outlives a process cannot stop a holder whose table was removed under it. So every grant has a
+//! [`FencingToken`](treelock::FencingToken), larger than that of every earlier grant that conflicts; give
+//! it to the resource with each access and let a [`FenceGate`](treelock::FenceGate) there refuse what is
+//! stale. A token is the time in nanoseconds, or the last token plus one if that is more: so tokens go on
+//! growing also after the directory was emptied by hand, unless the clock was set back too.
+//! To empty it in good order: end those who use it, look that the clock is right (`treelock doctor`), and
+//! remove the file.
+//!
+//! # Where
+//!
+//! - Safe: ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs (containers that mount the same
+//!   directory share the lock).
+//! - Refused, since several hosts may share them: NFS, SMB/CIFS, AFS, Ceph, 9P, Lustre, GFS2, OCFS2, GPFS, Coda.
+//! - Let in, with a word from [`DirLock::check`]: FUSE and what is not known here.
+//!
+//! Not in a place that is cleaned by age, as `/tmp` often is: the cleaner removes what is in use. Whoever may
+//! write the directory is trusted.
+//!
+//! Linux only: the locks are those of open file descriptions, which the library that we use has for Linux.
+//!
+//! # Cost
+//!
+//! A pair of acquire and release is about ten system calls and no file is made or removed. Asking reads the
+//! table, 256 bytes for each live request. Whoever waits sleeps in the kernel, and a release wakes only
+//! those who waited for it last. For a ticket of another process that somebody waits for there is a
+//! sleeping thread, until that ticket leaves.
+//!
+//! # When not to use it
+//!
+//! - One process: [`treelock`] is a hundred times faster.
+//! - Several hosts: file locks end at the host.
+//! - One file to guard and nothing above it: `flock(1)` is everywhere.
+//! - A program that forks without `exec` while it holds: parent and child then have the same lock, and
+//!   either can release it.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("treelock-dir needs Linux: its locks are those of open file descriptions");
+
+mod error;
+mod guard;
+mod inspect;
+mod kernel;
+mod lock;
+mod lost;
+mod record;
+mod table;
+mod watch;
+
+pub use error::Error;
+pub use guard::Guard;
+pub use inspect::{Finding, Severity};
+pub use lock::{Acquire, DirLock};
+pub use lost::Lost;

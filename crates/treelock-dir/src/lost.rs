@@ -1,0 +1,151 @@
+//! Learning that the lock was lost: that the table was removed or replaced (C21).
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::{
+    error::{Doing, Error},
+    table::Table,
+};
+
+/// The future of [`Guard::lost`](crate::Guard::lost).
+///
+/// # Cancel safety
+///
+/// It may be dropped at any time.
+///
+/// # Examples
+///
+/// See [`Guard::lost`](crate::Guard::lost).
+#[must_use = "a future does nothing until it is awaited"]
+pub struct Lost {
+    alarm: Arc<Alarm>,
+    key: u64,
+}
+
+/// What the thread that listens shares with the futures.
+#[derive(Default)]
+pub(crate) struct Alarm(Mutex<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    lost: bool,
+    last_key: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+impl Alarm {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        let wakers = {
+            let mut heard = self.lock();
+            heard.lost = true;
+            std::mem::take(&mut heard.wakers)
+        };
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+/// A thread that listens for a table. Ends when this is dropped.
+pub(crate) struct Listener {
+    alarm: Arc<Alarm>,
+    inotify: Arc<Inotify>,
+    watch: nix::sys::inotify::WatchDescriptor,
+}
+
+impl Listener {
+    fn new(table: &Arc<Table>) -> io::Result<Listener> {
+        let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC)?);
+        let events = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF;
+        let watch = inotify.add_watch(table.directory(), events)?;
+        let alarm = Arc::new(Alarm::default());
+        // The thread must not keep the table: it ends with it.
+        let (weak, ear, bell) = (Arc::downgrade(table), inotify.clone(), alarm.clone());
+        let thread = thread::Builder::new().name("treelock-lost".into());
+        thread.spawn(move || {
+            while let Some(table) = weak.upgrade() {
+                if !table.is_in_place() {
+                    return bell.ring();
+                }
+                drop(table);
+                if ear.read_events().is_err_and(|error| error != nix::errno::Errno::EINTR) {
+                    return;
+                }
+            }
+        })?;
+        Ok(Listener { alarm, inotify, watch })
+    }
+}
+
+impl Drop for Listener {
+    /// Wakes the thread with a last event, so that it sees that the table is gone.
+    fn drop(&mut self) {
+        let _ = self.inotify.rm_watch(self.watch);
+    }
+}
+
+impl Lost {
+    pub(crate) fn new(table: &Arc<Table>) -> Result<Lost, Error> {
+        let mut listener = table.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if listener.is_none() {
+            *listener = Some(Listener::new(table).doing("watch", table.path())?);
+        }
+        let alarm = listener.as_ref().expect("there by now").alarm.clone();
+        let key = {
+            let mut heard = alarm.lock();
+            heard.last_key += 1;
+            heard.last_key
+        };
+        Ok(Lost { alarm, key })
+    }
+}
+
+impl Future for Lost {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker().clone();
+        let mut heard = self.alarm.lock();
+        if heard.lost {
+            return Poll::Ready(());
+        }
+        let old = heard.wakers.iter().position(|(key, _)| *key == self.key);
+        let old = old.map(|index| heard.wakers.swap_remove(index));
+        heard.wakers.push((self.key, waker));
+        drop(heard);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        let mut heard = self.alarm.lock();
+        let own = heard.wakers.iter().position(|(key, _)| *key == self.key);
+        let own = own.map(|index| heard.wakers.swap_remove(index));
+        drop(heard);
+        drop(own);
+    }
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lost").field("lost", &self.alarm.lock().lost).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,507 @@
+//! The lock table: one file in a directory, shared by processes that do not trust one another to live.
+//!
+//! # How the rule is kept
+//!
+//! *A request waits exactly for the earlier live requests that conflict with it, and is granted as soon
+//! as there are none* (C1).
+//!
+//! - *Asking.* Lock byte 0 of the file, the latch. Read the table; note the tickets of the live requests that
+//!   conflict. Take the next ticket, lock the byte with that number, write the record, let the latch go. So
+//!   tickets are given in the order of asking, and everybody sees all who came before.
+//! - *Waiting.* The tickets noted are all that this request will ever wait for: later ones are not
+//!   earlier. So the list only shrinks, and needs no latch. A ticket is gone when its byte is not locked;
+//!   to wait for it is to wait for its byte. When the list is empty the request is granted.
+//! - *Leaving*, whether a release or a cancellation: mark the cells free, unlock the byte. No latch, nothing
+//!   that could block or fail.
+//! - *Dying*, at whatever instruction: the kernel unlocks the byte, and the latch if it was held. What is
+//!   left in the table has no locked byte, so it is nobody's; the next who comes across it frees its cells.
+//!
+//! Each waits for the *latest* of its list first, so in a line of writers each waits for the one ahead, and
+//! a release wakes one. A ticket's number is used once, so a byte that is free stays free: whoever waits
+//! for it cannot end up waiting for somebody later.
+//!
+//! # The bytes
+//!
+//! Locks on bytes say nothing of what is stored there (and may lie beyond the end of the file): byte 0 is the
+//! latch, byte *n* is ticket *n*. Each live request has an open file description of its own, so that a
+//! child can inherit just this lock. Descriptions are used again, since opening a file costs as much as
+//! all the rest.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use nix::libc;
+use treelock::{Blocked, FencingToken, Process, Request, Sighting};
+
+use crate::{
+    error::{Doing, Error},
+    kernel::{self, FileSystem, Kind},
+    lost::Listener,
+    record::{self, CELL, Cells, Draft, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
+    watch::Watches,
+};
+
+/// The byte whose lock lets one at a time look and enter.
+const LATCH: u64 = 0;
+
+/// Cells that a table grows by: a page, with the header's.
+const PAGE: usize = 4096;
+
+/// How many unused descriptions are kept open.
+const SPARE: usize = 16;
+
+/// An open table.
+pub(crate) struct Table {
+    path: PathBuf,
+    /// What the file is, whatever becomes of its name.
+    identity: (u64, u64),
+    /// For locks that nobody needs to inherit: those of the threads that wait.
+    pub(crate) file: File,
+    pub(crate) watches: Watches,
+    spare: Mutex<Vec<File>>,
+    /// The thread that listens for the loss of the table, from the first time that somebody asks.
+    pub(crate) listener: Mutex<Option<Listener>>,
+}
+
+/// A request's place in the table.
+pub(crate) struct Place {
+    pub(crate) ticket: u64,
+    pub(crate) token: FencingToken,
+    /// The open file description whose lock is the place.
+    pub(crate) file: File,
+    cells: Vec<usize>,
+}
+
+/// The answer to who asks.
+pub(crate) enum Answer {
+    /// Entered; waits for these tickets, the earliest first, or for nobody.
+    Entered(Place, Vec<u64>),
+    /// Not entered, since somebody is in the way.
+    Refused(Blocked),
+    /// The table is no longer the one in its place.
+    Gone,
+}
+
+impl Table {
+    /// Open the table of a directory; make both if they are missing.
+    pub(crate) fn open(directory: &Path) -> Result<Table, Error> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.doing("make the directory", directory)?;
+        refuse_shared(directory)?;
+        let path = directory.join(NAME);
+        let file = open(&path, OpenOptions::new().read(true).write(true).create(true))?;
+        let metadata = file.metadata().doing("read", &path)?;
+        if !metadata.is_file() {
+            return Err(Error::Foreign { path, what: "it is not a file".into() });
+        }
+        let identity = (metadata.dev(), metadata.ino());
+        let watches = Watches::default();
+        let (spare, listener) = (Mutex::default(), Mutex::default());
+        let table = Table { path, identity, file, watches, spare, listener };
+        table.begin(directory)?;
+        Ok(table)
+    }
+
+    /// See that the file has a header of ours; write it if the file is new.
+    fn begin(&self, directory: &Path) -> Result<(), Error> {
+        let latch = Latch::new(&self.file, Kind::Exclusive).doing("lock", &self.path)?;
+        let bytes = read(&self.file).doing("read", &self.path)?;
+        match check(&self.path, &bytes) {
+            Ok(()) => return Ok(()),
+            Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        // Nothing live may be in a table that begins. What is cut short has lost its records.
+        let live = kernel::locked(&self.file, LATCH + 1, i64::MAX as u64 - 1);
+        if live.doing("look at the locks of", &self.path)?.is_some() {
+            return Err(Error::Damaged { path: self.path.clone() });
+        }
+        let mut page = [0; PAGE];
+        page[..CELL].copy_from_slice(&record::header());
+        self.file.write_all_at(&page, 0).doing("write the lock table", &self.path)?;
+        self.share(directory);
+        drop(latch);
+        Ok(())
+    }
+
+    /// Let those use the table whom its directory lets in, whatever the umask of who came first.
+    fn share(&self, directory: &Path) {
+        let mode = fs::metadata(directory).map(|metadata| metadata.permissions().mode());
+        // If the file is not ours, its owner has done it.
+        let _ = mode.and_then(|mode| {
+            self.file.set_permissions(fs::Permissions::from_mode(mode & 0o666 | 0o600))
+        });
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.path.parent().expect("a table lies in a directory")
+    }
+
+    /// Whether the table is still the one in its place.
+    pub(crate) fn is_in_place(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
+    }
+
+    /// An open file description of this table that holds no lock; `None` if another is in its place.
+    fn description(&self) -> Result<Option<File>, Error> {
+        if let Some(file) = self.spare().pop() {
+            return Ok(Some(file));
+        }
+        let file = match open(&self.path, OpenOptions::new().read(true).write(true)) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            file => file?,
+        };
+        let metadata = file.metadata().doing("read", &self.path)?;
+        Ok(((metadata.dev(), metadata.ino()) == self.identity).then_some(file))
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<File>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keep a description for the next who asks. It must hold no lock.
+    fn keep(&self, file: File) {
+        let mut spare = self.spare();
+        if spare.len() < SPARE {
+            spare.push(file);
+        }
+    }
+
+    /// Enter a request behind all that are live. One that will not wait is entered only if nobody is in
+    /// the way.
+    pub(crate) fn ask(&self, request: &Request, may_wait: bool) -> Result<Answer, Error> {
+        let draft = Draft::new(request);
+        if draft.bytes() > LARGEST {
+            return Err(Error::TooLarge { bytes: draft.bytes(), most: LARGEST });
+        }
+        let Some(file) = self.description()? else { return Ok(Answer::Gone) };
+        let answer = self.ask_with(&file, request, &draft, may_wait)?;
+        Ok(match answer {
+            Outcome::Entered { ticket, token, cells, blockers } => {
+                Answer::Entered(Place { ticket, token, file, cells }, blockers)
+            }
+            Outcome::Refused(blocked) => {
+                self.keep(file);
+                Answer::Refused(blocked)
+            }
+            Outcome::Gone => Answer::Gone,
+        })
+    }
+
+    fn ask_with(
+        &self,
+        file: &File,
+        request: &Request,
+        draft: &Draft,
+        may_wait: bool,
+    ) -> Result<Outcome, Error> {
+        let _latch = Latch::new(file, Kind::Exclusive).doing("lock", &self.path)?;
+        if !self.is_in_place() {
+            return Ok(Outcome::Gone);
+        }
+        let bytes = read(file).doing("read", &self.path)?;
+        check(&self.path, &bytes)?;
+        let cells = cells(&bytes);
+        let mut blockers = Vec::new();
+        for record in cells.records().filter(|r| request.conflict(&r.request).is_some()) {
+            if self.is_live(file, record.ticket)? {
+                blockers.push(record.ticket);
+            } else {
+                self.free(file, &record.cells);
+            }
+        }
+        blockers.sort_unstable();
+        if !may_wait && !blockers.is_empty() {
+            let sightings = self.in_the_way(file, &cells, &blockers)?;
+            let blocked = Blocked::of(&sightings, request, u64::MAX);
+            return Ok(Outcome::Refused(blocked.expect("somebody is in the way")));
+        }
+        self.enter(file, &cells, draft, blockers)
+    }
+
+    /// Take the next ticket, lock its byte and write the record.
+    fn enter(
+        &self,
+        file: &File,
+        cells: &Cells<'_>,
+        draft: &Draft,
+        blockers: Vec<u64>,
+    ) -> Result<Outcome, Error> {
+        let places = self.room(file, cells, draft.parts())?;
+        let (last_ticket, last_token) = cells.last();
+        let mut ticket = last_ticket + 1;
+        // Only a table that was cut short has tickets without a cell.
+        while !kernel::try_lock(file, ticket, Kind::Exclusive).doing("lock", &self.path)? {
+            ticket += 1;
+        }
+        // By the clock, a new table goes on above the tokens of the one before it.
+        let token = kernel::since_1970().max(last_token + 1);
+        let asked = kernel::since_boot();
+        let granted = if blockers.is_empty() { asked } else { 0 };
+        for (cell, place) in draft.cells(ticket, token, asked, granted).zip(&places) {
+            if let Err(error) = file.write_all_at(&cell, offset(*place)) {
+                self.free(file, &places);
+                kernel::unlock(file, ticket);
+                return Err(error).doing("write the lock table", &self.path);
+            }
+        }
+        Ok(Outcome::Entered { ticket, token: FencingToken(token), cells: places, blockers })
+    }
+
+    /// Find free cells: those that are free, else those of the dead, else new ones at the end.
+    fn room(&self, file: &File, cells: &Cells<'_>, count: usize) -> Result<Vec<usize>, Error> {
+        let mut places: Vec<usize> = cells.free().take(count).collect();
+        if places.len() == count {
+            return Ok(places);
+        }
+        for (cell, ticket) in cells.tickets() {
+            if places.len() < count && !self.is_live(file, ticket)? {
+                places.push(cell);
+            }
+        }
+        let end = cells.0.len();
+        let new = (count - places.len()).next_multiple_of(PAGE / CELL);
+        if places.len() < count {
+            let empty = vec![0; new * CELL];
+            file.write_all_at(&empty, offset(end)).doing("enlarge the lock table", &self.path)?;
+            places.extend((end..end + new).take(count - places.len()));
+        }
+        Ok(places)
+    }
+
+    /// Mark cells as free. If that fails they are still nobody's, for their ticket is not locked.
+    fn free(&self, file: &File, cells: &[usize]) {
+        for cell in cells {
+            let _ = file.write_all_at(&FREE, offset(*cell) + STATE_AT as u64);
+        }
+    }
+
+    fn is_live(&self, file: &File, ticket: u64) -> Result<bool, Error> {
+        // Ticket 0 was never given.
+        let locked = if ticket == 0 { Ok(None) } else { kernel::locked(file, ticket, ticket) };
+        Ok(locked.doing("look at the locks of", &self.path)?.is_some())
+    }
+
+    /// Which of these tickets, the earliest first, have not left; the latest that has not is the last.
+    /// Those before the last may have left too.
+    pub(crate) fn shrink(&self, place: &Place, tickets: &mut Vec<u64>) -> Result<(), Error> {
+        if let (Some(first), Some(last)) = (tickets.first(), tickets.last()) {
+            let any = kernel::locked(&place.file, *first, *last);
+            if any.doing("look at the locks of", &self.path)?.is_none() {
+                tickets.clear();
+            }
+        }
+        while let Some(last) = tickets.last() {
+            if self.is_live(&place.file, *last)? {
+                break;
+            }
+            tickets.pop();
+        }
+        Ok(())
+    }
+
+    /// Note in the record that its owner has seen the grant: what is shown counts from here.
+    pub(crate) fn note_grant(&self, place: &Place) {
+        let now = kernel::since_boot().to_le_bytes();
+        if let Some(first) = place.cells.first() {
+            let _ = place.file.write_all_at(&now, offset(*first) + GRANTED_AT as u64);
+        }
+    }
+
+    /// Give a place back, and wake those here who wait for it. `shared` if a child has its description.
+    pub(crate) fn leave(&self, place: &mut Option<Place>, shared: bool) {
+        let Some(Place { ticket, file, cells, .. }) = place.take() else { return };
+        self.free(&file, &cells);
+        kernel::unlock(&file, ticket);
+        if !shared {
+            self.keep(file);
+        }
+        self.watches.gone(ticket);
+    }
+
+    /// The live ones among these tickets, and who is in the way of the first of them.
+    fn in_the_way(
+        &self,
+        file: &File,
+        cells: &Cells<'_>,
+        tickets: &[u64],
+    ) -> Result<Vec<Sighting>, Error> {
+        let records: Vec<Record> = cells.records().collect();
+        let first = records.iter().find(|record| Some(&record.ticket) == tickets.first());
+        let matters = |record: &Record| {
+            let before = |first: &Record| {
+                record.ticket < first.ticket && first.request.conflict(&record.request).is_some()
+            };
+            tickets.contains(&record.ticket) || first.is_some_and(before)
+        };
+        sightings(records.iter().filter(|record| matters(record)), |ticket| {
+            self.is_live(file, ticket)
+        })
+    }
+}
+
+/// The name of the table in its directory.
+pub(crate) const NAME: &str = "table";
+
+enum Outcome {
+    Entered { ticket: u64, token: FencingToken, cells: Vec<usize>, blockers: Vec<u64> },
+    Refused(Blocked),
+    Gone,
+}
+
+/// The latch, held until it is dropped.
+pub(crate) struct Latch<'a>(&'a File);
+
+impl Latch<'_> {
+    pub(crate) fn new(file: &File, kind: Kind) -> io::Result<Latch<'_>> {
+        kernel::lock(file, LATCH, kind)?;
+        Ok(Latch(file))
+    }
+
+    /// The latch, if nobody has it.
+    pub(crate) fn attempt(file: &File, kind: Kind) -> io::Result<Option<Latch<'_>>> {
+        Ok(kernel::try_lock(file, LATCH, kind)?.then_some(Latch(file)))
+    }
+}
+
+impl Drop for Latch<'_> {
+    fn drop(&mut self) {
+        kernel::unlock(self.0, LATCH);
+    }
+}
+
+/// A table opened to be looked at, by whoever may read it. Asks for nothing, changes nothing.
+pub(crate) struct View {
+    path: PathBuf,
+    pub(crate) file: File,
+}
+
+impl View {
+    /// The table of a directory; `None` if there is none.
+    pub(crate) fn open(directory: &Path) -> Result<Option<View>, Error> {
+        let path = directory.join(NAME);
+        match open(&path, OpenOptions::new().read(true)) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            file => Ok(Some(View { file: file?, path })),
+        }
+    }
+
+    /// All records of live requests, at one moment.
+    pub(crate) fn live(&self) -> Result<Vec<Record>, Error> {
+        Ok(self.look()?.into_iter().filter(|(_, live)| *live).map(|(record, _)| record).collect())
+    }
+
+    /// All records at one moment, each with whether it is a live request's.
+    pub(crate) fn look(&self) -> Result<Vec<(Record, bool)>, Error> {
+        let _latch = Latch::new(&self.file, Kind::Shared).doing("lock", &self.path)?;
+        let bytes = read(&self.file).doing("read", &self.path)?;
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        check(&self.path, &bytes)?;
+        let look = |record: Record| {
+            let live = record.ticket != 0
+                && kernel::locked(&self.file, record.ticket, record.ticket)
+                    .doing("look at the locks of", &self.path)?
+                    .is_some();
+            Ok((record, live))
+        };
+        cells(&bytes).records().map(look).collect()
+    }
+
+    /// The last token that was given.
+    pub(crate) fn last_token(&self) -> Result<u64, Error> {
+        let bytes = read(&self.file).doing("read", &self.path)?;
+        Ok(cells(&bytes).last().1)
+    }
+}
+
+/// What is shown of records: those that are live.
+pub(crate) fn sightings<'a>(
+    records: impl Iterator<Item = &'a Record>,
+    is_live: impl Fn(u64) -> Result<bool, Error>,
+) -> Result<Vec<Sighting>, Error> {
+    let now = kernel::since_boot();
+    let ago = |then: u64| std::time::Duration::from_nanos(now.saturating_sub(then));
+    let mut seen = Vec::new();
+    for record in records {
+        if is_live(record.ticket)? {
+            seen.push(Sighting {
+                ticket: record.ticket,
+                request: record.request.clone(),
+                asked: ago(record.asked),
+                granted: (record.granted != 0).then(|| ago(record.granted)),
+                process: Some(Process { pid: record.pid, host: None }.into()),
+            });
+        }
+    }
+    Ok(seen)
+}
+
+fn offset(cell: usize) -> u64 {
+    ((cell + 1) * CELL) as u64
+}
+
+/// The cells behind the header. What is cut short at the end is no cell.
+fn cells(bytes: &[u8]) -> Cells<'_> {
+    Cells(bytes[CELL..].as_chunks().0)
+}
+
+/// The whole file, up to where the kernel says that nothing more comes: a record overlooked would be a
+/// conflict overlooked.
+fn read(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 2 * PAGE];
+    let mut length = 0;
+    loop {
+        match file.read_at(&mut bytes[length..], length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if length == bytes.len() {
+            bytes.resize(2 * length, 0);
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// See that these are the bytes of a table.
+fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let path = || path.to_path_buf();
+    if bytes.len() < CELL {
+        return Err(Error::Damaged { path: path() });
+    }
+    match record::foreign(&bytes[..CELL]) {
+        Some(what) => Err(Error::Foreign { path: path(), what }),
+        None => Ok(()),
+    }
+}
+
+fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
+    let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
+    file.doing("open the lock table", path)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn refuse_shared(directory: &Path) -> Result<(), Error> {
+    match kernel::file_system(directory).doing("look at the file system of", directory)? {
+        FileSystem::Network(kind) => Err(Error::Shared { path: directory.to_path_buf(), kind }),
+        _ => Ok(()),
+    }
+}
