@@ -1,209 +1,304 @@
 //! Leaving at every point (C10): unpolled, queued in front, in the middle and at the end, granted but
-//! not yet seen, during a wake-up, and by panic. Told by counting wake-ups, not by sleeping.
+//! not yet seen, and by panic; and what else is promised of one request at a time. Told by counting
+//! wake-ups, not by sleeping.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::VecDeque,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
-use treelock::{Guard, Request, TreeLock};
+use treelock::{Request, State};
 
-use super::model::Task;
+use crate::{
+    Engine, Task, Wakes,
+    engine::{assert_empty, check_wakes},
+};
+
+/// The checks of this module by name; each gets an engine of its own, or makes as many as it needs.
+macro_rules! checks {
+    ($($check:ident),* $(,)?) => {
+        fn checks<E: Engine>() -> Vec<(&'static str, fn(&dyn Fn() -> E))> {
+            vec![$((stringify!($check), $check::<E>)),*]
+        }
+    };
+}
+
+checks![
+    unpolled_futures_ask_for_nothing,
+    a_future_takes_its_ticket_at_its_first_poll,
+    leaving_the_queue_lets_those_behind_go_on,
+    the_front_the_middle_and_the_end_of_one_queue,
+    a_grant_that_nobody_saw_is_passed_on,
+    a_grant_is_seen_by_a_task_that_moved,
+    a_cancelled_writer_leaves_nothing_behind,
+    who_does_not_wait_leaves_no_trace,
+    a_panic_while_holding_releases,
+    a_forgotten_guard_keeps_its_lock,
+    not_re_entrant,
+    a_guard_outlives_everything_else,
+    a_request_with_no_roots_is_granted_at_once,
+];
+
+/// Runs all checks of this module. `many` requests queue up where there must be many: a multiple of
+/// ten, and not of seven.
+///
+/// # Panics
+///
+/// After all checks have run, with the names of those that failed; each has printed why.
+pub fn every_way_to_leave_leaves_nothing<E: Engine>(many: usize, engine: impl Fn() -> E) {
+    let mut failed = Vec::new();
+    let mut run = |name: &'static str, check: &dyn Fn()| {
+        if catch_unwind(AssertUnwindSafe(check)).is_err() {
+            failed.push(name);
+        }
+    };
+    for (name, check) in checks::<E>() {
+        run(name, &|| check(&engine));
+    }
+    run("many_leave_from_the_middle", &|| many_leave_from_the_middle(many, &engine()));
+    assert!(failed.is_empty(), "these checks failed, see above: {}", failed.join(", "));
+}
 
 fn write(root: &str) -> Request {
-    Request::new().write(root).expect("a good root")
+    request(Request::new().write(root).expect("a good root"))
 }
 
 fn read(root: &str) -> Request {
-    Request::new().read(root).expect("a good root")
+    request(Request::new().read(root).expect("a good root"))
 }
 
-fn hold(lock: &TreeLock, request: &Request) -> Guard {
-    lock.try_acquire(request).expect("nothing is in the way")
+/// Labelled with what it asks for.
+fn request(request: Request) -> Request {
+    let label = request.to_string();
+    request.label(label)
 }
 
-fn queue(lock: &TreeLock, request: &Request) -> Task {
-    let mut task = Task::new(lock.acquire(request));
+fn hold<E: Engine>(engine: &E, request: &Request) -> E::Guard {
+    match engine.try_acquire(request) {
+        Ok(guard) => guard,
+        Err(blocked) => panic!("nothing should be in the way: {blocked}"),
+    }
+}
+
+fn queue<E: Engine>(engine: &E, request: &Request) -> E::Task {
+    let mut task = engine.acquire(request);
     assert!(task.poll().is_none(), "{request} should wait");
     task
 }
 
-fn assert_empty(lock: &TreeLock) {
-    let snapshot = lock.snapshot();
-    assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
+/// The guard of a task that must be granted by now, and be told so.
+fn granted<E: Engine>(task: &mut E::Task, who: &str) -> E::Guard {
+    check_wakes::<E>(task, true, &who);
+    task.poll().unwrap_or_else(|| panic!("{who} should be granted"))
 }
 
-#[test]
-fn unpolled_futures_ask_for_nothing() {
-    let lock = TreeLock::new();
-    let unpolled = lock.acquire(&write("a"));
-    assert_empty(&lock);
-    drop(hold(&lock, &write("a")));
+fn waits<E: Engine>(task: &mut E::Task, who: &str) {
+    check_wakes::<E>(task, false, &who);
+}
+
+fn held<E: Engine>(engine: &E) -> usize {
+    engine.snapshot().held().count()
+}
+
+fn unpolled_futures_ask_for_nothing<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let unpolled = engine.acquire(&write("a"));
+    assert_empty(&engine);
+    drop(hold(&engine, &write("a")));
     drop(unpolled);
-    assert_empty(&lock);
+    assert_empty(&engine);
 }
 
 /// C5: the place in the order of arrival is taken at the first poll, not when the future is made.
-#[test]
-fn a_future_takes_its_ticket_at_its_first_poll() {
-    let lock = TreeLock::new();
-    let guard = hold(&lock, &write("a"));
-    let mut made_first = Task::new(lock.acquire(&write("a")));
-    let mut polled_first = queue(&lock, &write("a"));
+fn a_future_takes_its_ticket_at_its_first_poll<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let guard = hold(&engine, &write("a"));
+    let mut made_first = engine.acquire(&write("a"));
+    let mut polled_first = queue(&engine, &write("a"));
     assert!(made_first.poll().is_none());
     drop(guard);
-    assert_eq!((made_first.wakes(), polled_first.wakes()), (0, 1));
-    assert!(polled_first.poll().is_some());
+    waits::<E>(&mut made_first, "the one made first");
+    drop(granted::<E>(&mut polled_first, "the one polled first"));
+    drop(granted::<E>(&mut made_first, "the one made first"));
 }
 
 /// Section 7.3 and 7.4: whoever leaves the queue lets those behind go on who waited only for it.
-#[test]
-fn leaving_the_queue_lets_those_behind_go_on() {
+fn leaving_the_queue_lets_those_behind_go_on<E: Engine>(engine: &dyn Fn() -> E) {
     for leaver in 0..3 {
-        let lock = TreeLock::new();
-        let _reader = hold(&lock, &read("a"));
+        let engine = engine();
+        let _reader = hold(&engine, &read("a"));
         let mut queued = vec![
-            queue(&lock, &write("a")),
-            queue(&lock, &write("a/b")),
-            queue(&lock, &write("a/c")),
+            queue(&engine, &write("a")),
+            queue(&engine, &write("a/b")),
+            queue(&engine, &write("a/c")),
         ];
-        let behind = queue(&lock, &read("a/b/x"));
+        let mut behind = queue(&engine, &read("a/b/x"));
         drop(queued.remove(leaver));
-        assert_eq!(behind.wakes(), 0, "two writers are still ahead or beside");
+        // Two writers are still ahead or beside; then only readers are left.
+        waits::<E>(&mut behind, "the reader behind two writers");
         queued.clear();
-        assert_eq!(behind.wakes(), 1, "only readers are left");
+        drop(granted::<E>(&mut behind, "the reader behind writers that left"));
     }
 }
 
-#[test]
-fn the_front_the_middle_and_the_end_of_one_queue() {
+fn the_front_the_middle_and_the_end_of_one_queue<E: Engine>(engine: &dyn Fn() -> E) {
     for leaver in [0, 1, 2, 3] {
-        let lock = TreeLock::new();
-        let holder = hold(&lock, &write("a"));
-        let mut queued: Vec<Task> = (0..4).map(|_| queue(&lock, &write("a"))).collect();
+        let engine = engine();
+        let holder = hold(&engine, &write("a"));
+        let mut queued: Vec<E::Task> = (0..4).map(|_| queue(&engine, &write("a"))).collect();
         drop(queued.remove(leaver));
         drop(holder);
-        // Exactly the first one left is granted, then the next.
+        // Exactly the first one left is granted, then the next. Who is done is not woken again.
         for next in 0..3 {
-            let wakes: Vec<usize> = queued.iter().map(Task::wakes).collect();
-            let granted: Vec<usize> = (0..3).map(|i| usize::from(i <= next)).collect();
-            assert_eq!(wakes, granted, "leaver {leaver}");
-            drop(queued[next].poll().expect("woken because granted"));
+            let who = |i: usize| format!("number {i} after {leaver} left");
+            (next + 1..3).for_each(|i| waits::<E>(&mut queued[i], &who(i)));
+            if E::WAKES == Wakes::Exact {
+                (0..next).for_each(|i| waits::<E>(&mut queued[i], &who(i)));
+            }
+            drop(granted::<E>(&mut queued[next], &who(next)));
         }
-        assert_empty(&lock);
+        assert_empty(&engine);
     }
 }
 
 /// Granted, not yet polled, dropped: the next one must get it (the swallowed wake-up of so many locks).
-#[test]
-fn a_grant_that_nobody_saw_is_passed_on() {
-    let lock = TreeLock::new();
-    let holder = hold(&lock, &write("a"));
-    let first = queue(&lock, &write("a"));
-    let mut second = queue(&lock, &write("a"));
+fn a_grant_that_nobody_saw_is_passed_on<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let holder = hold(&engine, &write("a"));
+    let mut first = queue(&engine, &write("a"));
+    let mut second = queue(&engine, &write("a"));
     drop(holder);
-    assert_eq!((first.wakes(), second.wakes()), (1, 0));
+    check_wakes::<E>(&mut first, true, &"the first");
+    waits::<E>(&mut second, "the second");
     drop(first);
-    assert_eq!(second.wakes(), 1);
-    drop(second.poll().expect("granted"));
-    assert_empty(&lock);
+    drop(granted::<E>(&mut second, "the second"));
+    assert_empty(&engine);
+}
+
+/// A task may move to another executor while it waits: the waker of its last poll is the one to wake.
+fn a_grant_is_seen_by_a_task_that_moved<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let holder = hold(&engine, &write("a"));
+    let mut task = queue(&engine, &write("a"));
+    assert!(task.poll_elsewhere().is_none());
+    drop(holder);
+    drop(granted::<E>(&mut task, "the one that moved"));
+    let mut unpolled = engine.acquire(&write("a"));
+    assert!(unpolled.poll_elsewhere().is_some(), "nothing is in the way");
+    assert_empty(&engine);
 }
 
 /// No write-waiting flag may survive a cancelled writer.
-#[test]
-fn a_cancelled_writer_leaves_nothing_behind() {
-    let lock = TreeLock::new();
-    let _one = hold(&lock, &read("a/b"));
-    drop(queue(&lock, &write("a")));
-    drop(queue(&lock, &write("/")));
-    let _two = hold(&lock, &read("a"));
-    let _three = hold(&lock, &read("/"));
-    assert_eq!(lock.snapshot().held().count(), 3);
+fn a_cancelled_writer_leaves_nothing_behind<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let one = hold(&engine, &read("a/b"));
+    drop(queue(&engine, &write("a")));
+    drop(queue(&engine, &write("/")));
+    let two = hold(&engine, &read("a"));
+    let three = hold(&engine, &read("/"));
+    assert_eq!(held(&engine), 3);
+    drop((one, two, three));
+    assert_empty(&engine);
+}
+
+/// C14: a failed try and a time-out are gone when they return, and those behind them never were.
+fn who_does_not_wait_leaves_no_trace<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let reader = hold(&engine, &read("a"));
+    for timeout in [None, Some(Duration::ZERO), Some(Duration::from_millis(2))] {
+        let asked = match timeout {
+            None => engine.try_acquire(&write("a")),
+            Some(timeout) => engine.acquire_timeout(&write("a"), timeout),
+        };
+        let blocked = asked.err().expect("a reader is in the way");
+        assert_eq!((blocked.state, blocked.ahead), (State::Held, 1), "{timeout:?}: {blocked}");
+        assert_eq!(blocked.label.as_deref(), Some("read /a"), "{timeout:?}: {blocked}");
+        assert_eq!(engine.snapshot().entries.len(), 1, "{timeout:?}");
+        drop(hold(&engine, &read("a/b")));
+    }
+    drop(reader);
+    assert_empty(&engine);
 }
 
 /// Many leave at once, in any order: what is left is granted in order, without tombstones (7.10).
-#[test]
-fn a_thousand_leave_from_the_middle() {
-    let lock = TreeLock::new();
-    let holder = hold(&lock, &write("a"));
-    let mut queued: Vec<Option<Task>> =
-        (0..1000).map(|i| Some(queue(&lock, &write(&format!("a/{}", i % 7))))).collect();
-    for i in (0..1000).filter(|i| i % 10 != 3) {
-        queued[(i * 7) % 1000] = None;
+fn many_leave_from_the_middle<E: Engine>(many: usize, engine: &E) {
+    assert!(many.is_multiple_of(10) && !many.is_multiple_of(7), "each must leave once");
+    let holder = hold(engine, &write("a"));
+    let place = |i: usize| i % 7;
+    let mut queued: Vec<Option<E::Task>> =
+        (0..many).map(|i| Some(queue(engine, &write(&format!("a/{}", place(i)))))).collect();
+    for i in (0..many).filter(|i| i % 10 != 3) {
+        queued[(i * 7) % many] = None;
     }
     drop(holder);
-    let mut left: Vec<Task> = queued.into_iter().flatten().collect();
-    assert_eq!(left.len(), 100);
+    let tasks = queued.into_iter().enumerate();
+    let mut left: VecDeque<(usize, E::Task)> =
+        tasks.filter_map(|(i, task)| Some((place(i), task?))).collect();
+    assert_eq!(left.len(), many / 10);
     while !left.is_empty() {
-        let granted = left.iter().position(|task| task.wakes() == 1).expect("somebody is granted");
-        drop(left.remove(granted).poll().expect("woken because granted"));
+        // The first at each place is granted and nobody else.
+        let mut seen = [false; 7];
+        for (place, task) in &mut left {
+            let first = !mem::replace(&mut seen[*place], true);
+            check_wakes::<E>(task, first, &format_args!("one at {place}, the first: {first}"));
+        }
+        let (_, mut first) = left.pop_front().expect("not empty");
+        drop(granted::<E>(&mut first, "the first that is left"));
     }
-    assert_empty(&lock);
+    assert_empty(engine);
 }
 
 /// C12: unwinding releases, and the lock is as good as before.
-#[test]
-fn a_panic_while_holding_releases() {
-    let lock = TreeLock::new();
-    let inner = lock.clone();
+fn a_panic_while_holding_releases<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let _guard = hold(&inner, &write("a"));
-        panic!("while holding");
+        let _guard = hold(&engine, &write("a"));
+        panic!("while holding, on purpose");
     }));
     assert!(panicked.is_err());
-    drop(hold(&lock, &write("a")));
-    assert_empty(&lock);
+    drop(hold(&engine, &write("a")));
+    assert_empty(&engine);
 }
 
 /// C11: a leaked guard keeps its lock, as the documentation says.
-#[test]
-fn a_forgotten_guard_keeps_its_lock() {
-    let lock = TreeLock::new();
-    std::mem::forget(hold(&lock, &write("a")));
-    assert!(lock.try_acquire(&read("a")).is_err());
+fn a_forgotten_guard_keeps_its_lock<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    mem::forget(hold(&engine, &write("a")));
+    assert!(engine.try_acquire(&read("a")).is_err());
 }
 
 /// C4: a holder that asks for what conflicts with its own waits for itself, and may stop.
-#[test]
-fn not_re_entrant() {
-    let lock = TreeLock::new();
-    let guard = hold(&lock, &write("a"));
-    let mut again = queue(&lock, &read("a/b"));
-    assert!(lock.try_acquire(&read("a/b")).is_err());
+fn not_re_entrant<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let guard = hold(&engine, &write("a"));
+    let mut again = queue(&engine, &read("a/b"));
+    assert!(engine.try_acquire(&read("a/b")).is_err());
     drop(guard);
-    assert!(again.poll().is_some());
+    drop(granted::<E>(&mut again, "the second request of the same holder"));
+    assert_empty(&engine);
 }
 
-/// C11: the guard does not need the handle, nor the future, nor the request it came from.
-#[test]
-fn a_guard_outlives_everything_else() {
-    let guard = {
-        let lock = TreeLock::new();
-        hold(&lock, &write("a"))
+/// C11: the guard and the task do not need the handle, nor the request they came from.
+fn a_guard_outlives_everything_else<E: Engine>(engine: &dyn Fn() -> E) {
+    let (guard, mut task) = {
+        let engine = engine();
+        let guard = hold(&engine, &write("a"));
+        (guard, queue(&engine, &write("a")))
     };
     drop(guard);
+    drop(granted::<E>(&mut task, "the one who waits for the guard"));
 }
 
 /// C18.
-#[test]
-fn a_request_with_no_roots_is_granted_at_once() {
-    let lock = TreeLock::new();
-    let _everything = hold(&lock, &write("/"));
-    let waiting = queue(&lock, &write("/"));
-    let nothing = hold(&lock, &Request::new());
-    let labelled = hold(&lock, &Request::new().label("nobody"));
-    assert_eq!(lock.snapshot().held().count(), 3);
-    drop((nothing, labelled, waiting));
-}
-
-/// After a spike, nodes in far-out slots are not kept when they rest. One of them may have gone already
-/// with its last child, when that was the node that had rested longest.
-#[test]
-fn the_last_of_a_spike_leaves_after_its_child_was_forgotten() {
-    let lock = TreeLock::new();
-    let spike: Vec<Guard> = (0..40_000).map(|i| hold(&lock, &read(&format!("s{i}")))).collect();
-    let last = hold(&lock, &read("p"));
-    drop(spike);
-    drop(hold(&lock, &read("p/c")));
-    (0..1_023).for_each(|i| drop(hold(&lock, &read(&format!("q{i}")))));
-    drop(last);
-    assert_empty(&lock);
-    drop(hold(&lock, &write("/")));
+fn a_request_with_no_roots_is_granted_at_once<E: Engine>(engine: &dyn Fn() -> E) {
+    let engine = engine();
+    let everything = hold(&engine, &write("/"));
+    let waiting = queue(&engine, &write("/"));
+    let nothing = hold(&engine, &Request::new());
+    let labelled = hold(&engine, &Request::new().label("nobody"));
+    assert_eq!(held(&engine), 3);
+    drop((nothing, labelled, waiting, everything));
+    assert_empty(&engine);
 }

@@ -1,17 +1,7 @@
 //! The judge: rule C1 word for word, scanning all live requests, with its own idea of a node and of a
-//! conflict. And helpers to drive a lock by hand.
+//! conflict.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
-};
-
-use treelock::{Access, Acquire, Guard, Node, Request};
+use treelock::{Access, Node, Request};
 
 /// A root as the model sees it: plain components.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +41,8 @@ pub(crate) fn request(roots: &[Root]) -> Request {
 
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) ticket: u64,
+    /// Its number in the order of arrival, from 1 on, and its label. Those who fail are counted too.
+    pub(crate) number: u64,
     pub(crate) roots: Vec<Root>,
     pub(crate) held: bool,
 }
@@ -70,26 +61,26 @@ impl Model {
         self.live[..index].iter().filter(move |earlier| conflict(&earlier.roots, roots))
     }
 
-    /// Returns the ticket.
+    /// Returns the number.
     pub(crate) fn ask(&mut self, roots: &[Root]) -> u64 {
         self.last += 1;
-        self.live.push(Live { ticket: self.last, roots: roots.to_vec(), held: false });
+        self.live.push(Live { number: self.last, roots: roots.to_vec(), held: false });
         self.settle();
         self.last
     }
 
-    pub(crate) fn leave(&mut self, ticket: u64) {
-        self.live.retain(|live| live.ticket != ticket);
+    pub(crate) fn leave(&mut self, number: u64) {
+        self.live.retain(|live| live.number != number);
         self.settle();
     }
 
-    pub(crate) fn is_held(&self, ticket: u64) -> bool {
-        self.live.iter().any(|live| live.ticket == ticket && live.held)
+    pub(crate) fn is_held(&self, number: u64) -> bool {
+        self.live.iter().any(|live| live.number == number && live.held)
     }
 
     /// The earliest that a request waits for, and how many it waits for.
-    pub(crate) fn blockers(&self, ticket: u64) -> (Option<&Live>, usize) {
-        let index = self.live.iter().position(|live| live.ticket == ticket).expect("live");
+    pub(crate) fn blockers(&self, number: u64) -> (Option<&Live>, usize) {
+        let index = self.live.iter().position(|live| live.number == number).expect("live");
         (self.in_the_way(index).next(), self.in_the_way(index).count())
     }
 
@@ -101,45 +92,5 @@ impl Model {
             assert!(free || !live.held, "the model took a lock back");
             live.held = free;
         }
-    }
-}
-
-/// A waker that counts.
-#[derive(Default)]
-pub(crate) struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A task that acquires, polled by hand.
-pub(crate) struct Task {
-    future: Pin<Box<Acquire>>,
-    wakes: Arc<Wakes>,
-}
-
-impl Task {
-    pub(crate) fn new(acquire: Acquire) -> Task {
-        Task { future: Box::pin(acquire), wakes: Arc::default() }
-    }
-
-    pub(crate) fn poll(&mut self) -> Option<Guard> {
-        let waker = Waker::from(self.wakes.clone());
-        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(guard) => Some(guard),
-            Poll::Pending => None,
-        }
-    }
-
-    /// Polls with a waker of its own, as a task that moved to another executor does.
-    pub(crate) fn poll_elsewhere(&mut self) -> Option<Guard> {
-        self.wakes = Arc::default();
-        self.poll()
-    }
-
-    pub(crate) fn wakes(&self) -> usize {
-        self.wakes.0.load(Ordering::SeqCst)
     }
 }

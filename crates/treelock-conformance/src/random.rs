@@ -1,15 +1,20 @@
 //! Random operations against the naive model: after each one, the lock's holders are exactly the
 //! model's (C1, C2, C3), nobody is woken but those who are granted, and who is blocked is told by whom
 //! (C14, C16). A failing case shrinks and prints.
+//!
+//! Every request is labelled with its number in the order of arrival, and is found by its label: engines
+//! may number their tickets differently, as long as the tickets tell the same order.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use treelock::{Guard, State, TreeLock};
+use treelock::{Blocked, Entry, Request, Snapshot, State};
 
-use super::model::{Model, Root, Task, conflict, request};
-
-/// 4,000 runs of 250 operations are 1e6 operations; `PROPTEST_CASES` asks for more.
-const RUNS: u32 = 4_000;
-const OPERATIONS: usize = 250;
+use crate::{
+    Engine, Task, Wakes,
+    engine::check_wakes,
+    model::{Live, Model, Root, conflict, request},
+};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -48,129 +53,178 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-enum Handle {
-    Waiting(Task),
-    Held(#[expect(dead_code, reason = "kept for its drop")] Guard),
+enum Handle<E: Engine> {
+    Waiting(E::Task),
+    /// Kept for its drop.
+    Held(E::Guard),
 }
 
-#[derive(Default)]
-struct World {
-    lock: TreeLock,
+struct World<E: Engine> {
+    engine: E,
     model: Model,
-    handles: Vec<(u64, Handle)>,
+    handles: Vec<(u64, Handle<E>)>,
+    /// The ticket of each number that was ever seen.
+    tickets: BTreeMap<u64, u64>,
 }
 
-impl World {
+impl<E: Engine> World<E> {
+    fn new(engine: E) -> World<E> {
+        World { engine, model: Model::default(), handles: Vec::new(), tickets: BTreeMap::new() }
+    }
+
     fn run(&mut self, operation: &Operation) {
         match operation {
-            Operation::Acquire(roots) => {
-                let mut task = Task::new(self.lock.acquire(&request(roots)));
-                let ticket = self.model.ask(roots);
-                match task.poll() {
-                    Some(guard) => self.handles.push((ticket, Handle::Held(guard))),
-                    None => self.handles.push((ticket, Handle::Waiting(task))),
-                }
+            Operation::Acquire(roots) => self.acquire(roots),
+            Operation::Try(roots) => self.ask_once(roots, E::try_acquire),
+            Operation::TimeOut(roots) => self
+                .ask_once(roots, |engine, request| engine.acquire_timeout(request, Duration::ZERO)),
+            Operation::Unpolled(roots) => {
+                let unpolled = self.engine.acquire(&request(roots).label("unpolled"));
+                let live = self.engine.snapshot().entries.len();
+                assert_eq!(live, self.model.live.len(), "asked before its first poll");
+                drop(unpolled);
             }
-            Operation::Try(roots) => {
-                self.ask_once(roots, |lock, request| lock.try_acquire(request))
-            }
-            Operation::TimeOut(roots) => self.ask_once(roots, |lock, request| {
-                lock.acquire_timeout(request, std::time::Duration::ZERO)
-            }),
-            Operation::Unpolled(roots) => drop(self.lock.acquire(&request(roots))),
             Operation::Poll(index, elsewhere) => self.poll(index, *elsewhere),
             Operation::Leave(index) => {
                 if !self.handles.is_empty() {
-                    let (ticket, handle) =
+                    let (number, handle) =
                         self.handles.swap_remove(index.index(self.handles.len()));
                     drop(handle);
-                    self.model.leave(ticket);
+                    self.model.leave(number);
                 }
             }
         }
+    }
+
+    fn acquire(&mut self, roots: &[Root]) {
+        let number = self.model.ask(roots);
+        let mut task = self.engine.acquire(&request(roots).label(number.to_string()));
+        let guard = task.poll();
+        assert_eq!(guard.is_some(), self.model.is_held(number), "#{number} polled at first");
+        let handle = guard.map_or_else(|| Handle::Waiting(task), Handle::Held);
+        self.handles.push((number, handle));
     }
 
     fn ask_once(
         &mut self,
         roots: &[Root],
-        ask: impl FnOnce(&TreeLock, &treelock::Request) -> Result<Guard, treelock::Blocked>,
+        ask: impl FnOnce(&E, &Request) -> Result<E::Guard, Blocked>,
     ) {
-        let ticket = self.model.ask(roots);
-        match ask(&self.lock, &request(roots)) {
-            Ok(guard) => self.handles.push((ticket, Handle::Held(guard))),
+        let number = self.model.ask(roots);
+        match ask(&self.engine, &request(roots).label(number.to_string())) {
+            Ok(guard) => self.handles.push((number, Handle::Held(guard))),
             Err(blocked) => {
-                let (first, ahead) = self.model.blockers(ticket);
+                let (first, ahead) = self.model.blockers(number);
                 let first = first.expect("the model grants what the lock refuses");
-                let held = blocked.state == State::Held;
-                let told = (blocked.ticket, held, blocked.ahead);
-                assert_eq!(told, (first.ticket, first.held, ahead), "{blocked}");
-                let of = |roots: &[Root], told: &treelock::Root| -> Root {
-                    let same =
-                        |root: &&Root| request(&[(*root).clone()]).to_string() == told.to_string();
-                    roots.iter().find(same).expect("a root of the request").clone()
-                };
-                let pair = (of(roots, &blocked.wanted), of(&first.roots, &blocked.blocker));
-                assert!(conflict(&[pair.0], &[pair.1]), "{blocked}");
-                self.model.leave(ticket);
+                check_blocked(&blocked, roots, first, ahead);
+                let ticket = self.tickets.get(&first.number);
+                assert_eq!(Some(&blocked.ticket), ticket, "the blocker's ticket: {blocked}");
+                self.model.leave(number);
             }
         }
     }
 
     fn poll(&mut self, index: &prop::sample::Index, elsewhere: bool) {
-        let waiting = |handle: &Handle| matches!(handle, Handle::Waiting(_));
+        let waiting = |handle: &Handle<E>| matches!(handle, Handle::Waiting(_));
         let all: Vec<usize> =
             (0..self.handles.len()).filter(|i| waiting(&self.handles[*i].1)).collect();
         if all.is_empty() {
             return;
         }
-        let (ticket, handle) = &mut self.handles[*index.get(&all)];
+        let (number, handle) = &mut self.handles[*index.get(&all)];
         let Handle::Waiting(task) = handle else { unreachable!("filtered above") };
         let guard = if elsewhere { task.poll_elsewhere() } else { task.poll() };
-        assert_eq!(guard.is_some(), self.model.is_held(*ticket), "#{ticket} polled");
+        assert_eq!(guard.is_some(), self.model.is_held(*number), "#{number} polled");
         if let Some(guard) = guard {
             *handle = Handle::Held(guard);
         }
     }
 
-    fn check(&self) {
-        let snapshot = self.lock.snapshot();
-        let lock: Vec<_> =
-            snapshot.entries.iter().map(|e| (e.ticket, e.state == State::Held)).collect();
-        let model: Vec<_> = self.model.live.iter().map(|live| (live.ticket, live.held)).collect();
-        assert_eq!(lock, model, "the holders are not the model's\n{snapshot}");
-        let counted = (self.lock.held(), self.lock.waiting());
-        assert_eq!(counted, (snapshot.held().count(), snapshot.waiting().count()));
+    fn check(&mut self) {
+        let snapshot = self.engine.snapshot();
+        let engine: Vec<_> =
+            snapshot.entries.iter().map(|e| (number(e), e.state == State::Held)).collect();
+        let model: Vec<_> = self.model.live.iter().map(|live| (live.number, live.held)).collect();
+        assert_eq!(engine, model, "the holders are not the model's\n{snapshot}");
+        self.engine.check(&snapshot);
+        self.check_tickets(&snapshot);
         for entry in &snapshot.entries {
-            let (first, _) = self.model.blockers(entry.ticket);
-            assert_eq!(entry.waits_for, first.map(|live| live.ticket), "waits for\n{snapshot}");
+            let (first, _) = self.model.blockers(number(entry));
+            let waits_for = entry.waits_for.map(|ticket| {
+                let found = snapshot.entries.iter().find(|entry| entry.ticket == ticket);
+                number(found.expect("it waits for somebody in the same snapshot"))
+            });
+            assert_eq!(waits_for, first.map(|live| live.number), "waits for\n{snapshot}");
         }
-        for (ticket, handle) in &self.handles {
+        for (number, handle) in &mut self.handles {
             if let Handle::Waiting(task) = handle {
-                let granted = usize::from(self.model.is_held(*ticket));
-                assert_eq!(task.wakes(), granted, "wake-ups of #{ticket}\n{snapshot}");
+                let granted = self.model.is_held(*number);
+                check_wakes::<E>(task, granted, &format_args!("#{number}\n{snapshot}"));
             }
+        }
+    }
+
+    /// A request keeps its ticket, and a later one has a higher one, which nobody had before.
+    fn check_tickets(&mut self, snapshot: &Snapshot) {
+        for entry in &snapshot.entries {
+            let number = number(entry);
+            let before = self.tickets.range(..number).next_back();
+            assert!(before.is_none_or(|(_, ticket)| *ticket < entry.ticket), "order\n{snapshot}");
+            let ticket = *self.tickets.entry(number).or_insert(entry.ticket);
+            assert_eq!(ticket, entry.ticket, "the ticket of {number} has changed\n{snapshot}");
         }
     }
 }
 
-#[test]
-fn holders_are_exactly_the_models() {
+/// The number that a request is labelled with.
+fn number(entry: &Entry) -> u64 {
+    let label = entry.label.as_deref().and_then(|label| label.parse().ok());
+    label.unwrap_or_else(|| panic!("labelled with no number: {entry:?}"))
+}
+
+/// What somebody was told who did not get the lock (C14).
+fn check_blocked(blocked: &Blocked, roots: &[Root], first: &Live, ahead: usize) {
+    let told = (blocked.label.as_deref(), blocked.state == State::Held, blocked.ahead);
+    let label = first.number.to_string();
+    assert_eq!(told, (Some(&*label), first.held, ahead), "{blocked}");
+    let of = |roots: &[Root], told: &treelock::Root| -> Root {
+        let same = |root: &&Root| request(&[(*root).clone()]).to_string() == told.to_string();
+        roots.iter().find(same).expect("a root of the request").clone()
+    };
+    let pair = (of(roots, &blocked.wanted), of(&first.roots, &blocked.blocker));
+    assert!(conflict(&[pair.0], &[pair.1]), "{blocked}");
+}
+
+/// Checks that an engine does what the model does, after each of `operations` random operations, in
+/// `runs` runs with an engine each; `PROPTEST_CASES` asks for another number of runs.
+///
+/// # Panics
+///
+/// At the first operation that the model does not explain, after shrinking.
+pub fn holders_are_exactly_the_models<E: Engine>(
+    runs: u32,
+    operations: usize,
+    engine: impl Fn() -> E,
+) {
     let default = ProptestConfig::default();
+    let asked_for = std::env::var_os("PROPTEST_CASES").is_some();
     let config = ProptestConfig {
-        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { RUNS },
+        cases: if asked_for { default.cases } else { runs },
         failure_persistence: None,
         max_shrink_iters: 200_000,
+        // In milliseconds. Each lost wake-up that shrinking finds again is waited for again.
+        max_shrink_time: if E::WAKES == Wakes::Exact { 0 } else { 180_000 },
         ..default
     };
-    proptest!(config, |(operations in vec(operation(), OPERATIONS))| {
-        let mut world = World::default();
+    proptest!(config, |(operations in vec(operation(), operations))| {
+        let mut world = World::new(engine());
         for operation in &operations {
             world.run(operation);
             world.check();
         }
-        while let Some((ticket, handle)) = world.handles.pop() {
+        while let Some((number, handle)) = world.handles.pop() {
             drop(handle);
-            world.model.leave(ticket);
+            world.model.leave(number);
             world.check();
         }
     });

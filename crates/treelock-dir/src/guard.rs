@@ -42,6 +42,14 @@ impl Turn {
         self.place.as_ref().expect("there until it is dropped")
     }
 
+    /// See that the table is still the one that others use.
+    pub(crate) fn see_in_place(&self) -> Result<(), Error> {
+        match self.table.is_in_place() {
+            true => Ok(()),
+            false => Err(Error::Lost { path: self.table.path().to_path_buf() }),
+        }
+    }
+
     /// Have `waker` called when a ticket has left, and for no other ticket any more.
     pub(crate) fn watch(&mut self, ticket: u64, waker: &Waker) -> Result<(), Error> {
         let own = self.place().ticket;

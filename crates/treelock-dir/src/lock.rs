@@ -339,7 +339,11 @@ impl DirLock {
                 None => parker.park(),
                 // Once more after the deadline, if it was woken just then.
                 Some(deadline) if parker.park_deadline(deadline) => {}
-                Some(_) => return acquire.give_up(),
+                // Nobody is in the way any more: the last is about to wake us.
+                Some(_) => match acquire.blocked()? {
+                    Some(blocked) => return Err(blocked.into()),
+                    None => parker.park(),
+                },
             }
         }
     }
@@ -408,9 +412,7 @@ impl Queued {
             turn.watch(last, waker)?;
             watched = Some(last);
         }
-        if !turn.table.is_in_place() {
-            return Err(Error::Lost { path: turn.table.path().to_path_buf() });
-        }
+        turn.see_in_place()?;
         turn.table.note_grant(turn.place());
         Ok(true)
     }
@@ -444,7 +446,8 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
+    /// [`Error::Lost`] if the table was removed or replaced meanwhile; [`Error::Io`], [`Error::Foreign`] or
+    /// [`Error::Damaged`] if it cannot be read.
     ///
     /// # Examples
     ///
@@ -468,6 +471,7 @@ impl Acquire {
     pub fn blocked(&self) -> Result<Option<Blocked>, Error> {
         match &self.state {
             Progress::Queued(Queued { turn, .. }) => {
+                turn.see_in_place()?;
                 let sightings = look(turn.table.directory())?;
                 Ok(Blocked::of(&sightings, &turn.request, turn.place().ticket))
             }
@@ -490,23 +494,6 @@ impl Acquire {
         match &self.state {
             Progress::Queued(queued) => Some(queued.turn.place().ticket),
             Progress::Unasked { .. } | Progress::Done => None,
-        }
-    }
-
-    /// Stop waiting and say who was in the way, unless the lock was granted meanwhile.
-    fn give_up(mut self) -> Result<Guard, Error> {
-        if let Some(blocked) = self.blocked()? {
-            return Err(blocked.into());
-        }
-        match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => result,
-            // The table was replaced, so nobody can say who is in the way.
-            Poll::Pending => match self.state {
-                Progress::Queued(Queued { turn, .. }) => {
-                    Err(Error::Lost { path: turn.table.path().to_path_buf() })
-                }
-                _ => unreachable!("only who waits can give up"),
-            },
         }
     }
 }

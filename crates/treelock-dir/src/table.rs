@@ -224,8 +224,11 @@ impl Table {
         blockers.sort_unstable();
         if !may_wait && !blockers.is_empty() {
             let sightings = self.in_the_way(file, &cells, &blockers)?;
-            let blocked = Blocked::of(&sightings, request, u64::MAX);
-            return Ok(Outcome::Refused(blocked.expect("somebody is in the way")));
+            if let Some(blocked) = Blocked::of(&sightings, request, u64::MAX) {
+                return Ok(Outcome::Refused(blocked));
+            }
+            // All of them left just now: leaving needs no latch.
+            blockers.clear();
         }
         self.enter(file, &cells, draft, blockers)
     }
@@ -481,7 +484,8 @@ fn read(file: &File) -> io::Result<Vec<u8>> {
 /// See that these are the bytes of a table.
 fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let path = || path.to_path_buf();
-    if bytes.len() < CELL {
+    // Zeros are where a table was cut short and its users went on to free their cells.
+    if bytes.len() < CELL || bytes[..CELL] == [0; CELL] {
         return Err(Error::Damaged { path: path() });
     }
     match record::foreign(&bytes[..CELL]) {

@@ -36,9 +36,10 @@ impl Watches {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enter a ticket of this process, which will say when it leaves.
+    /// Enter a ticket of this process, which will say when it leaves. Others may have come upon it in the
+    /// table already, and wait for it as for a foreign one.
     pub(crate) fn enter(&self, ticket: u64) {
-        self.lock().insert(ticket, Watch::default());
+        self.lock().entry(ticket).or_default();
     }
 
     /// A ticket has left: wake whoever waited for it, when the mutex is free (C9).

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use crate::{
     mode::Mode,
     node::Node,
-    request::{Access, Request},
+    request::{Access, Placed, Request},
 };
 
 /// Whether a live request has its lock or is in line for it.
@@ -507,15 +507,17 @@ impl Blocked {
         let ahead = earlier(ticket).filter(|other| request.conflict(&other.request).is_some());
         let ahead: Vec<&Sighting> = ahead.collect();
         let first = ahead.iter().min_by_key(|other| other.ticket)?;
-        let conflict = request.conflict(&first.request)?;
+        let conflicts = |its: &Placed<'_>| request.placed().any(|own| own.conflicts(its));
+        let widest = first.request.placed().filter(conflicts).min_by_key(|its| its.node.depth())?;
+        let wanted = request.placed().find(|own| own.conflicts(&widest))?;
         let waits = earlier(first.ticket).any(|o| first.request.conflict(&o.request).is_some());
         let (state, age) = match waits {
             true => (State::Waiting, first.asked),
             false => (State::Held, first.granted.unwrap_or(first.asked)),
         };
         Some(Blocked {
-            wanted: Root::new(conflict.own),
-            blocker: Root::new(conflict.other),
+            wanted: Root::new((wanted.access, wanted.node)),
+            blocker: Root::new((widest.access, widest.node)),
             label: first.request.get_label().map(Arc::from),
             ticket: first.ticket,
             state,

@@ -2,10 +2,7 @@
 
 mod bad_input;
 mod bounds;
-mod cancel;
-mod model;
-mod random;
-mod scenarios;
-mod threads;
+mod conformance;
+mod spike;
 mod verbs;
 mod waking;

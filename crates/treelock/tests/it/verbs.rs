@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use treelock::{Access, Node, Request, State, TreeLock};
+use treelock_conformance::{Polled, Task};
 
 /// More than the lock's clock is coarse.
 const TICK: Duration = Duration::from_millis(20);
@@ -46,7 +47,7 @@ fn blocked_reads_well() {
 fn held_since_the_grant() {
     let lock = TreeLock::new();
     let guard = lock.try_acquire(&Request::new().write("a").unwrap()).unwrap();
-    let mut task = super::model::Task::new(lock.acquire(&Request::new().write("a").unwrap()));
+    let mut task = Polled::new(lock.acquire(&Request::new().write("a").unwrap()));
     assert!(task.poll().is_none());
     std::thread::sleep(TICK * 4);
     assert!(lock.snapshot().entries[1].age >= TICK * 3);

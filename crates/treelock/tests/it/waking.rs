@@ -15,8 +15,7 @@ use std::{
 };
 
 use treelock::{Acquire, Guard, Request, TreeLock};
-
-use super::model::Task;
+use treelock_conformance::{Polled, Task};
 
 /// A waker that does something when it is woken and when it is dropped.
 struct Mischief {
@@ -116,7 +115,7 @@ fn a_waker_may_drop_the_future_it_wakes() {
     let waker = mischief(move || drop(taken.lock().unwrap().take()), || ());
     assert!(poll(&mut acquire, &waker).is_none());
     *slot.lock().unwrap() = Some(acquire);
-    let mut behind = Task::new(lock.acquire(&write("a")));
+    let mut behind = Polled::new(lock.acquire(&write("a")));
     assert!(behind.poll().is_none());
     drop(guard);
     assert!(slot.lock().unwrap().is_none(), "woken");
@@ -128,12 +127,12 @@ fn a_waker_may_drop_the_future_it_wakes() {
 fn a_waker_that_panics_does_not_stop_the_others() {
     let lock = TreeLock::new();
     let guard = lock.try_acquire(&write("a")).unwrap();
-    let mut before = Task::new(lock.acquire(&write("a/1")));
+    let mut before = Polled::new(lock.acquire(&write("a/1")));
     assert!(before.poll().is_none());
     let mut acquire = lock.acquire(&write("a/2"));
     assert!(poll(&mut acquire, &mischief(|| panic!("a bad waker"), || ())).is_none());
-    let mut after: Vec<Task> =
-        (3..20).map(|i| Task::new(lock.acquire(&write(&format!("a/{i}"))))).collect();
+    let mut after: Vec<Polled<Guard>> =
+        (3..20).map(|i| Polled::new(lock.acquire(&write(&format!("a/{i}"))))).collect();
     assert!(after.iter_mut().all(|task| task.poll().is_none()));
     let panicked = catch_unwind(AssertUnwindSafe(|| drop(guard)));
     assert!(panicked.is_err(), "the panic is not swallowed");
@@ -162,7 +161,7 @@ fn a_waker_that_panics_while_the_guard_unwinds() {
 fn the_latest_waker_is_woken() {
     let lock = TreeLock::new();
     let guard = lock.try_acquire(&write("a")).unwrap();
-    let mut task = Task::new(lock.acquire(&write("a")));
+    let mut task = Polled::new(lock.acquire(&write("a")));
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
     let mut acquire = lock.acquire(&write("a"));

@@ -1,0 +1,4 @@
+//! The integration tests of `treelock-dir`, in one binary.
+
+mod conformance;
+mod neighbours;
