@@ -1,0 +1,278 @@
+//! The command line, and all that `--help` and the man pages say.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{
+    ArgAction, Args, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
+use clap_complete::Shell;
+
+use crate::{exit, nodes::Naming};
+
+/// Read/write locks on whole sub-trees, for commands
+///
+/// The rule: a request waits exactly for the earlier requests that conflict with it, and is granted as soon
+/// as there are none. Two conflict if a root of one is, or lies above or below, a root of the other, and one
+/// of these two is a write. So nothing waits without need, nobody starves, and those who ask for everything
+/// in one `run` never deadlock.
+#[derive(Parser)]
+#[command(name = "treelock", version, max_term_width = 100, after_long_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Directory of the lock table; those who share it exclude each other
+    ///
+    /// The default is the user's own: $XDG_STATE_HOME/treelock, which is ~/.local/state/treelock if that is
+    /// not set. It is made at the first use, for this user alone.
+    #[arg(long, global = true, value_name = "PATH", env = "TREELOCK_DIR", hide_env_values = true)]
+    #[arg(value_parser = OsStringValueParser::new().try_map(given))]
+    pub(crate) dir: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a command while the lock is held
+    ///
+    /// Ends with the exit code of the command. A root is a whole sub-tree: its node and everything below.
+    /// All roots are granted together or not at all, and are given back when the command has ended.
+    Run(Run),
+    /// Show who holds and who waits, as a tree
+    Ls(Ls),
+    /// Show who would be in the way of a request
+    Who(Who),
+    /// End the processes that keep a request alive
+    ///
+    /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. A lock cannot be
+    /// taken from a process that lives, which is why nobody ever works without the lock he believes to have.
+    Break(Break),
+    /// Check whether this is a safe place for locks, and what is odd about it
+    Doctor(Doctor),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page, or write those of all sub-commands into a directory
+    Man {
+        /// Directory to write `treelock.1`, `treelock-run.1` and so on into
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+#[command(after_long_help = AFTER_RUN_HELP)]
+pub(crate) struct Run {
+    /// Sub-tree to write: nobody else reads or writes there; may be repeated
+    #[arg(short, long, value_name = "NODE")]
+    pub(crate) write: Vec<OsString>,
+
+    /// Sub-tree to read: others may read there too, nobody writes; may be repeated
+    #[arg(short, long, value_name = "NODE")]
+    pub(crate) read: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) naming: NamingArguments,
+
+    /// Who asks, as others see it [default: the command line]
+    #[arg(short, long)]
+    pub(crate) label: Option<String>,
+
+    /// Wait at most this long, as in `30s`, `5m` or `0` [default: for ever]
+    #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Do not wait at all; the same as `--timeout 0`
+    #[arg(long = "try", conflicts_with = "timeout")]
+    pub(crate) is_try: bool,
+
+    /// Exit code if the lock is not granted in time
+    #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_GRANTED)]
+    pub(crate) conflict_exit_code: u8,
+
+    /// If the lock is not granted in time, say who is in the way as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Run {
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        if self.is_try { Some(Duration::ZERO) } else { self.timeout }
+    }
+}
+
+#[derive(Args)]
+#[command(after_long_help = AFTER_LS_HELP)]
+pub(crate) struct Ls {
+    /// Show only what has to do with this node: requests for it, above it and below it
+    #[arg(value_name = "NODE", default_value = "/")]
+    pub(crate) node: OsString,
+
+    #[command(flatten)]
+    pub(crate) naming: NamingArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show it again as it changes, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Args)]
+#[command(after_long_help = AFTER_WHO_HELP)]
+pub(crate) struct Who {
+    /// The node that would be asked for
+    #[arg(value_name = "NODE")]
+    pub(crate) node: OsString,
+
+    #[command(flatten)]
+    pub(crate) naming: NamingArguments,
+
+    /// Of a request to write; this is the default
+    #[arg(short, long, overrides_with = "read")]
+    pub(crate) write: bool,
+
+    /// Of a request to read
+    #[arg(short, long)]
+    pub(crate) read: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_long_help = AFTER_BREAK_HELP)]
+pub(crate) struct Break {
+    /// The number that `treelock ls` shows, as in `7` or `#7`
+    #[arg(value_parser = ticket)]
+    pub(crate) ticket: u64,
+
+    /// Do not ask; end also the processes that this command runs in
+    #[arg(short, long)]
+    pub(crate) force: bool,
+
+    /// How long to wait after SIGTERM until SIGKILL
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) grace: Duration,
+
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(
+    after_long_help = "Exit codes: 0 nothing is bad, 1 something is, 74 it cannot be found out."
+)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct NamingArguments {
+    /// Take nodes as file paths: made absolute, links resolved, whether they exist or not
+    ///
+    /// Without it a node is a name, the same from every working directory, and `src` has nothing to do with
+    /// a directory of that name.
+    #[arg(long, action = ArgAction::SetTrue)]
+    paths: bool,
+}
+
+impl NamingArguments {
+    pub(crate) fn naming(&self) -> Naming {
+        if self.paths { Naming::Paths } else { Naming::Names }
+    }
+}
+
+/// A directory that was really given.
+fn given(path: OsString) -> Result<PathBuf, &'static str> {
+    match path.is_empty() {
+        true => Err("it is empty (an unset variable?); unset TREELOCK_DIR for the default"),
+        false => Ok(path.into()),
+    }
+}
+
+fn ticket(text: &str) -> Result<u64, String> {
+    let number = text.strip_prefix('#').unwrap_or(text).parse();
+    number.map_err(|_| "a ticket is a number, which `treelock ls` shows".into())
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  treelock run -w src/auth -r src/lib --label agent-7 --timeout 30s -- make test
+  treelock run --paths -w target -- cargo clean
+  treelock ls
+  treelock who src --read
+
+Environment:
+  TREELOCK_DIR    as --dir; must be absolute
+  NO_COLOR        no colour; without it there is colour on terminals only
+  TREELOCK_TOKEN  set by `run` for the command: its fencing token
+
+Exit codes:
+  64  the command line is wrong
+  74  the lock table cannot be used
+  75  not granted in time, or would not be granted now
+  Others are said by `treelock SUBCOMMAND --help`.";
+
+const AFTER_RUN_HELP: &str = "\
+Examples:
+  treelock run -w src/auth -r src/lib --timeout 30s -- make test
+  treelock run -w / --try -- ./deploy       the whole tree, now or never
+  treelock run --paths -w \"$PWD/target\" -- cargo build
+
+The command:
+  It finds its fencing token in TREELOCK_TOKEN: a number higher than that of every conflicting
+  run before. Hand it to what the lock protects, which can then refuse a writer that is too late.
+
+  SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are forwarded to it, except for those that
+  a terminal sends to both. While treelock waits for the lock, each of them ends the wait.
+
+  If treelock itself is killed, the command keeps the lock until it ends. When it has ended the
+  lock is released, whatever it left running in the background.
+
+  It must not ask for what it holds: a `treelock run` inside would wait for the one outside.
+
+Exit codes:
+  the command's own
+  128+N  signal N ended the command, or the wait for the lock
+  126    the command cannot be executed
+  127    the command was not found
+  75     not granted in time (or --conflict-exit-code); standard error says who is in the way
+  74     the lock table cannot be used
+  64     the command line is wrong";
+
+const AFTER_LS_HELP: &str = "\
+Examples:
+  treelock ls
+  treelock ls src --watch
+  treelock ls --json | jq '.requests[] | select(.age_seconds > 3600)'
+
+With --json --watch there is one document a line, a new one whenever more than the ages has changed.";
+
+const AFTER_WHO_HELP: &str = "\
+Nothing is asked for: the answer may be another a moment later. To have the lock or to be told, use
+`treelock run --try`.
+
+Exit codes: 0 nobody, 75 somebody, 74 the lock table cannot be used, 64 the command line is wrong.";
+
+const AFTER_BREAK_HELP: &str = "\
+Exit codes:
+  0   the ticket is free now
+  1   it is not, or you said no
+  64  no terminal to ask on and no --force, or this command runs under the ticket and there is no --force
+  66  no request has this ticket
+  74  the lock table cannot be used
+  77  a process belongs to somebody else";

@@ -1,0 +1,154 @@
+//! The schema of `--json`, documented in the README. It is this program's own, so that the values of the
+//! library may grow without a change here: flat, times in seconds, `null` for what is not known.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine;
+
+/// A sub-tree and what is done with it.
+#[derive(Clone, Serialize)]
+pub(crate) struct Root {
+    access: String,
+    node: String,
+}
+
+impl From<&treelock::Root> for Root {
+    fn from(root: &treelock::Root) -> Root {
+        Root { access: root.access.to_string(), node: root.node.to_string() }
+    }
+}
+
+/// A live request.
+#[derive(Clone, Serialize)]
+pub(crate) struct Request {
+    pub(crate) ticket: u64,
+    state: String,
+    pub(crate) age_seconds: f64,
+    label: Option<String>,
+    roots: Vec<Root>,
+    waits_for: Option<u64>,
+    pid: Option<u32>,
+    host: Option<String>,
+}
+
+impl From<&treelock::Entry> for Request {
+    fn from(entry: &treelock::Entry) -> Request {
+        let process = entry.process.as_deref();
+        Request {
+            ticket: entry.ticket,
+            state: entry.state.to_string(),
+            age_seconds: seconds(entry.age),
+            label: entry.label.as_deref().map(str::to_owned),
+            roots: entry.roots.iter().map(Root::from).collect(),
+            waits_for: entry.waits_for,
+            pid: process.map(|process| process.pid),
+            host: process.and_then(|process| process.host.as_deref()).map(str::to_owned),
+        }
+    }
+}
+
+/// What `ls` prints.
+#[derive(Serialize)]
+pub(crate) struct Listing {
+    pub(crate) requests: Vec<Request>,
+}
+
+/// What `run` and `who` print: who is in the way.
+#[derive(Serialize)]
+pub(crate) struct Answer {
+    blocked: Option<Blocked>,
+}
+
+#[derive(Serialize)]
+struct Blocked {
+    message: String,
+    wanted: Root,
+    blocker: Root,
+    ticket: u64,
+    state: String,
+    age_seconds: f64,
+    label: Option<String>,
+    ahead: usize,
+    pid: Option<u32>,
+    host: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn new(blocked: Option<&treelock::Blocked>) -> Answer {
+        Answer { blocked: blocked.map(Blocked::from) }
+    }
+}
+
+impl From<&treelock::Blocked> for Blocked {
+    fn from(blocked: &treelock::Blocked) -> Blocked {
+        let process = blocked.process.as_deref();
+        Blocked {
+            message: blocked.to_string(),
+            wanted: Root::from(&blocked.wanted),
+            blocker: Root::from(&blocked.blocker),
+            ticket: blocked.ticket,
+            state: blocked.state.to_string(),
+            age_seconds: seconds(blocked.age),
+            label: blocked.label.as_deref().map(str::to_owned),
+            ahead: blocked.ahead,
+            pid: process.map(|process| process.pid),
+            host: process.and_then(|process| process.host.as_deref()).map(str::to_owned),
+        }
+    }
+}
+
+/// What `break` did.
+#[derive(Serialize)]
+pub(crate) struct Broken {
+    pub(crate) request: Request,
+    pub(crate) processes: Vec<KeptBy>,
+    /// Those that got SIGTERM.
+    pub(crate) terminated: Vec<u32>,
+    /// Those that got SIGKILL after it.
+    pub(crate) killed: Vec<u32>,
+    pub(crate) free: bool,
+}
+
+/// A process that keeps a ticket alive.
+#[derive(Clone, Serialize)]
+pub(crate) struct KeptBy {
+    pub(crate) pid: u32,
+    pub(crate) command: Option<String>,
+}
+
+/// What `doctor` found.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) place: String,
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    severity: String,
+    what: String,
+    advice: Option<String>,
+}
+
+impl Report {
+    pub(crate) fn new(place: String, findings: &[engine::Finding]) -> Report {
+        let findings = findings.iter().map(|finding| Finding {
+            severity: finding.severity.to_string(),
+            what: finding.what.clone(),
+            advice: Some(finding.advice.clone()).filter(|advice| !advice.is_empty()),
+        });
+        Report { place, findings: findings.collect() }
+    }
+}
+
+/// Seconds to the millisecond: more digits than that are noise.
+fn seconds(age: Duration) -> f64 {
+    age.as_millis() as f64 / 1000.0
+}
+
+/// Returns a document on one line.
+pub(crate) fn line(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("text and numbers always serialise")
+}

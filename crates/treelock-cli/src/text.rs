@@ -1,0 +1,44 @@
+//! What people read: durations, and the sentences that the lock's own values do not print.
+
+use std::{fmt::Write as _, time::Duration};
+
+use treelock::{Blocked, Process};
+
+/// A duration as [`treelock::Blocked`] prints it: `3.2s`, `4m 07s`, `2h 05m`.
+pub(crate) fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}.{}s", age.subsec_millis() / 100),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// The line of who waits: for whom, for how long, and how many are ahead.
+pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
+    let who = asker(blocked.label.as_deref(), blocked.process.as_deref());
+    let who = if who.is_empty() { format!("#{}", blocked.ticket) } else { who };
+    let waited = waited.as_secs();
+    let waited = match waited {
+        0..60 => format!("{waited}s"),
+        _ => age(Duration::from_secs(waited)),
+    };
+    format!(
+        "waiting {waited} for {who}: {} {} for {}; {} ahead",
+        blocked.blocker,
+        blocked.state,
+        age(blocked.age),
+        blocked.ahead,
+    )
+}
+
+/// Who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so it is quoted as
+/// [`treelock::Blocked`] quotes it.
+pub(crate) fn asker(label: Option<&str>, process: Option<&Process>) -> String {
+    let mut who = label.map(|label| format!("{label:?}")).unwrap_or_default();
+    if let Some(process) = process {
+        let space = if who.is_empty() { "" } else { " " };
+        write!(who, "{space}({process})").expect("a string takes everything");
+    }
+    who
+}
