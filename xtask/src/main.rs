@@ -62,7 +62,8 @@ const ALL: [Step; 11] = [
 ];
 
 /// The crates that are published.
-const PUBLISHED: [&str; 2] = ["treelock", "treelock-object-store"];
+const PUBLISHED: [&str; 4] =
+    ["treelock", "treelock-object-store", "treelock-dir", "treelock-cli"];
 
 /// The version that the configuration in deny.toml is written for.
 const CARGO_DENY: &str = "0.20.2";

@@ -92,3 +92,8 @@ pub use guard::Guard;
 pub use inspect::{Finding, Severity};
 pub use lock::{Acquire, DirLock};
 pub use lost::Lost;
+
+/// The README's example is a test too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
