@@ -62,8 +62,7 @@ const ALL: [Step; 11] = [
 ];
 
 /// The crates that are published.
-const PUBLISHED: [&str; 4] =
-    ["treelock", "treelock-object-store", "treelock-dir", "treelock-cli"];
+const PUBLISHED: [&str; 4] = ["treelock", "treelock-object-store", "treelock-dir", "treelock-cli"];
 
 /// The version that the configuration in deny.toml is written for.
 const CARGO_DENY: &str = "0.20.2";
