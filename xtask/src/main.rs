@@ -6,7 +6,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Parser, Subcommand};
@@ -117,10 +117,7 @@ fn run(step: Step) -> Outcome {
             cargo("run --release -p treelock-object-store --example folders -- --seconds 2")
         }
         Step::Gates => cargo("run --release -p treelock-bench --bin ir -- --check"),
-        Step::Package => {
-            let crates: Vec<String> = PUBLISHED.iter().map(|name| format!("-p {name}")).collect();
-            cargo(&format!("package --allow-dirty {}", crates.join(" ")))
-        }
+        Step::Package => package(),
         Step::Python => python::test(),
     }
 }
@@ -152,6 +149,19 @@ fn execute(command: &mut Command) -> Outcome {
 fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().expect("xtask lies in the root").to_path_buf()
+}
+
+/// Cargo unpacks each crate that another one needs into its home, and takes what was unpacked before for a
+/// crate of the same version from a folder of the same name. So the folder has another name each time.
+fn package() -> Outcome {
+    let crates: Vec<String> = PUBLISHED.iter().map(|name| format!("-p {name}")).collect();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
+    let target = root().join(format!("target/package-{}", since_1970.as_nanos()));
+    let line = format!("cargo package --allow-dirty {}", crates.join(" "));
+    let packaged = command(&line, &[("CARGO_TARGET_DIR", &target.to_string_lossy())]);
+    // Nothing of it is used again, and a folder that stays is in nobody's way.
+    let _ = std::fs::remove_dir_all(target);
+    packaged
 }
 
 /// The code is held to the stated version by clippy's `incompatible_msrv`; this holds the dependencies

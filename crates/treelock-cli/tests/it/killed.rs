@@ -1,142 +1,86 @@
-//! What is killed frees its place at once; what lives keeps it.
+//! Deaths: of the wrapper, the command, of those who wait. The lock is free when, and only when, nobody works
+//! under it any more.
 
-use std::{
-    path::Path,
-    process::{Child, Command},
-    thread,
-    time::{Duration, Instant},
-};
+use rustix::process::Signal;
 
-use super::run::{scratch, treelock};
+use crate::scene::{Scene, is_alive, kill, until};
 
-/// Nothing here takes so long; who waits longer waits for ever.
-const LONG: Duration = Duration::from_secs(30);
+#[test]
+fn a_command_keeps_the_lock_when_its_wrapper_is_killed() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut waiter = scene.wait(&["-r", "a/b"]);
+    holder.kill().unwrap();
+    holder.status();
+    assert!(is_alive(holder.command));
+    assert_eq!(scene.done(&["run", "-w", "a", "--try", "--", "true"]).code(), 75);
+    assert_eq!(scene.counts(), (1, 1));
+    holder.close_input(); // and the command ends
+    assert_eq!(waiter.code(), 0);
+    assert_eq!(scene.done(&["run", "-w", "a", "--try", "--", "true"]).code(), 0);
+}
 
-fn until(what: &str, mut happened: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !happened() {
-        assert!(start.elapsed() < LONG, "never: {what}");
-        thread::sleep(Duration::from_millis(5));
+#[test]
+fn a_killed_command_releases() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    kill(holder.command, Signal::KILL);
+    assert_eq!(holder.code(), 128 + 9);
+    assert_eq!(scene.counts(), (0, 0));
+}
+
+#[test]
+fn those_behind_a_killed_waiter_go_on() {
+    let scene = Scene::new();
+    let mut reader = scene.hold(&["-r", "a"]);
+    let mut writer = scene.wait(&["-w", "a"]);
+    let mut behind = scene.wait(&["-r", "a"]);
+    let mut writer_behind = scene.wait(&["-w", "a"]);
+    writer.kill().unwrap();
+    assert_eq!(behind.code(), 0, "nothing stands between the two readers any more");
+    writer.status();
+    scene.until_counts(1, 1);
+    assert_eq!(reader.finish(), 0);
+    assert_eq!(writer_behind.code(), 0);
+    assert_eq!(scene.counts(), (0, 0));
+}
+
+#[test]
+fn wrapper_and_command_killed_together_release() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut waiter = scene.wait(&["-w", "a"]);
+    kill(holder.command, Signal::STOP); // so that the wrapper is not told before it dies
+    holder.kill().unwrap();
+    kill(holder.command, Signal::KILL);
+    holder.status();
+    assert_eq!(waiter.code(), 0);
+    until("nothing is left", || scene.counts() == (0, 0));
+    assert_eq!(scene.done(&["run", "-w", "/", "--try", "--", "true"]).code(), 0);
+}
+
+#[test]
+fn what_a_command_leaves_running_does_not_keep_the_lock() {
+    let scene = Scene::new();
+    let script = "sleep 600 >/dev/null 2>&1 & echo $!";
+    let mut running = scene.run(&["-w", "a"], script);
+    let daemon = running.line().parse().unwrap();
+    assert_eq!(running.code(), 0);
+    assert!(is_alive(daemon));
+    assert_eq!(scene.done(&["run", "-w", "a", "--try", "--", "true"]).code(), 0);
+    kill(daemon, Signal::KILL);
+}
+
+#[test]
+fn many_killed_at_random_leave_nothing() {
+    let scene = Scene::new();
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut running: Vec<_> = (0..20).map(|_| scene.run(&["-w", "a"], "exec sleep 0.01")).collect();
+    for _ in 0..10 {
+        let victim = rng.usize(0..running.len());
+        // The command of a killed wrapper ends by itself soon.
+        let _ = running.swap_remove(victim).kill();
     }
-}
-
-fn list(directory: &Path) -> String {
-    let output = treelock(directory).args(["ls", "--json"]).output().expect("the binary starts");
-    String::from_utf8(output.stdout).expect("JSON is text")
-}
-
-fn count(directory: &Path, state: &str) -> usize {
-    list(directory).matches(&format!(r#""state":"{state}""#)).count()
-}
-
-/// A wrapper whose command goes on until the file `stop` is there.
-fn hold(directory: &Path, node: &str) -> Child {
-    let script = r#"echo $$ > "$0/pid"; while ! [ -e "$0/stop" ]; do sleep 0.01; done"#;
-    let mut run = treelock(directory);
-    run.args(["run", "-w", node, "--", "sh", "-c", script]).arg(directory);
-    run.spawn().expect("the binary starts")
-}
-
-fn try_lock(directory: &Path, node: &str) -> bool {
-    let mut run = treelock(directory);
-    let output = run.args(["run", "--try", "-w", node, "--", "true"]).output();
-    output.expect("the binary starts").status.success()
-}
-
-fn kill(child: &mut Child) {
-    child.kill().expect("our child");
-    child.wait().expect("our child");
-}
-
-fn pid_of_command(directory: &Path) -> String {
-    let read = || std::fs::read_to_string(directory.join("pid")).unwrap_or_default();
-    until("the command starts", || read().ends_with('\n'));
-    read().trim().to_string()
-}
-
-/// The command goes on when its wrapper is killed, so its lock does too.
-#[test]
-fn a_killed_wrapper_leaves_the_lock_to_its_command() {
-    let scratch = scratch();
-    let mut wrapper = hold(scratch.path(), "a");
-    pid_of_command(scratch.path());
-    kill(&mut wrapper);
-    assert!(!try_lock(scratch.path(), "a/b"), "the command still works");
-    std::fs::write(scratch.path().join("stop"), "").expect("room");
-    until("the command ends", || try_lock(scratch.path(), "a/b"));
-    assert_eq!(count(scratch.path(), "held"), 0);
-}
-
-#[test]
-fn a_killed_command_frees_the_lock() {
-    let scratch = scratch();
-    let mut wrapper = hold(scratch.path(), "a");
-    let pid = pid_of_command(scratch.path());
-    assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
-    assert_eq!(wrapper.wait().expect("our child").code(), Some(128 + 9));
-    assert!(try_lock(scratch.path(), "a"));
-}
-
-/// Waiters that are killed leave the line; the last one gets the lock when the holder has gone.
-#[test]
-fn killed_waiters_leave_the_line() {
-    let scratch = scratch();
-    let mut holder = hold(scratch.path(), "a");
-    pid_of_command(scratch.path());
-    let wait = || {
-        let mut run = treelock(scratch.path());
-        run.args(["run", "-w", "a", "--", "true"]).spawn().expect("the binary starts")
-    };
-    let mut waiters: Vec<Child> = (0..4).map(|_| wait()).collect();
-    until("all wait", || count(scratch.path(), "waiting") == 4);
-    let mut last = waiters.pop().expect("four");
-    waiters.iter_mut().for_each(kill);
-    until("one waits", || count(scratch.path(), "waiting") == 1);
-    std::fs::write(scratch.path().join("stop"), "").expect("room");
-    assert!(holder.wait().expect("our child").success());
-    assert!(last.wait().expect("our child").success());
-    assert_eq!(list(scratch.path()).matches("state").count(), 0);
-}
-
-/// A daemon that the command leaves behind does not keep the lock.
-#[test]
-fn what_stays_in_the_background_does_not_keep_the_lock() {
-    let scratch = scratch();
-    let script = r#"sleep 300 > /dev/null 2>&1 & echo $! > "$0/pid""#;
-    let mut run = treelock(scratch.path());
-    run.args(["run", "-w", "a", "--", "sh", "-c", script]).arg(scratch.path());
-    assert!(run.status().expect("the binary starts").success());
-    assert!(try_lock(scratch.path(), "a"));
-    let pid = pid_of_command(scratch.path());
-    assert!(Command::new("kill").arg(&pid).status().expect("kill").success(), "it still ran");
-}
-
-/// Signals to the wrapper are the command's.
-#[test]
-fn signals_are_handed_on() {
-    let scratch = scratch();
-    let script = r#"trap 'exit 5' TERM; echo $$ > "$0/pid"; while :; do sleep 0.01; done"#;
-    let mut run = treelock(scratch.path());
-    run.args(["run", "-w", "a", "--", "sh", "-c", script]).arg(scratch.path());
-    let mut wrapper = run.spawn().expect("the binary starts");
-    pid_of_command(scratch.path());
-    let pid = wrapper.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-    assert_eq!(wrapper.wait().expect("our child").code(), Some(5));
-}
-
-/// `break` ends what keeps a ticket, also when its wrapper is dead.
-#[test]
-fn break_ends_what_keeps_the_lock() {
-    let scratch = scratch();
-    let mut wrapper = hold(scratch.path(), "a");
-    pid_of_command(scratch.path());
-    kill(&mut wrapper);
-    let refused =
-        treelock(scratch.path()).args(["break", "1"]).output().expect("the binary starts");
-    assert_eq!(refused.status.code(), Some(64), "nobody can confirm");
-    let broken = treelock(scratch.path()).args(["break", "1", "--force"]).output();
-    let broken = broken.expect("the binary starts");
-    assert!(broken.status.success(), "{}", String::from_utf8_lossy(&broken.stderr));
-    assert!(try_lock(scratch.path(), "a"));
+    running.iter_mut().for_each(|running| assert_eq!(running.code(), 0));
+    until("nothing is left", || scene.counts() == (0, 0));
 }

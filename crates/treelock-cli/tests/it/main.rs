@@ -1,4 +1,16 @@
-//! The command as its users start it: the real binary, many processes at once.
+//! Tests of the real command: many processes, signals, terminals. Each test has a lock table of its own and
+//! waits for conditions, never for a time.
 
+mod breaking;
+mod codes;
+mod exclusion;
+mod generated;
 mod killed;
-mod run;
+mod names;
+mod paths;
+mod readme;
+mod scene;
+mod schema;
+mod shown;
+mod signals;
+mod terminal;

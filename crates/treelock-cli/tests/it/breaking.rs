@@ -1,0 +1,99 @@
+//! `treelock break`.
+
+use rustix::process::Signal;
+
+use crate::{
+    scene::{Scene, is_alive, until},
+    schema,
+};
+
+#[test]
+fn a_holder_is_ended() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a", "--label", "it"]);
+    let done = scene.done(&["break", "1", "--force"]);
+    assert_eq!(done.code(), 0, "{}", done.stderr());
+    let text = done.stdout();
+    assert!(text.starts_with("#1 held for "), "{text}");
+    assert!(text.contains(&format!("s by \"it\" (pid {}): write /a\n", holder.id())), "{text}");
+    let command = format!("  kept by pid {}: sh -c echo $$; read line; exit 0\n", holder.command);
+    assert!(text.contains(&command), "{text}");
+    assert!(text.ends_with("#1 is free now\n"), "{text}");
+    assert_eq!(holder.code(), 128 + 15);
+    assert!(!is_alive(holder.command));
+}
+
+#[test]
+fn one_who_ignores_it_is_killed() {
+    let scene = Scene::new();
+    let mut running = scene.run(&["-w", "a"], "trap '' TERM; echo $$; read line");
+    let command: u32 = running.line().parse().unwrap();
+    let done = scene.done(&["break", "#1", "--force", "--grace", "100ms", "--json"]);
+    assert_eq!(done.code(), 0, "{}", done.stderr());
+    let report = schema::check("break --json", &done.stdout());
+    assert_eq!(report["free"], true);
+    let killed = report["killed"].as_array().unwrap();
+    assert!(killed.contains(&command.into()), "{report}");
+    assert!(report["terminated"].as_array().unwrap().contains(&command.into()), "{report}");
+    until("it is gone", || !is_alive(command));
+    assert_ne!(running.status().code(), Some(0));
+}
+
+#[test]
+fn a_command_without_its_wrapper_is_found() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    holder.kill().unwrap();
+    holder.status();
+    let done = scene.done(&["break", "1", "--force"]);
+    assert_eq!(done.code(), 0, "{}", done.stderr());
+    assert!(done.stdout().ends_with(&format!("SIGTERM to {}; #1 is free now\n", holder.command)));
+}
+
+#[test]
+fn a_waiter_is_ended() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-r", "a"]);
+    let mut waiter = scene.wait(&["-w", "a"]);
+    assert_eq!(scene.done(&["break", "2", "--force"]).code(), 0);
+    assert_eq!(waiter.code(), 128 + 15);
+    assert_eq!(scene.counts(), (1, 0));
+    assert_eq!(holder.finish(), 0);
+}
+
+#[test]
+fn no_terminal_no_question() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let done = scene.done(&["break", "1"]);
+    assert_eq!(done.code(), 64);
+    assert!(done.stderr().contains("say --force"), "{}", done.stderr());
+    assert_eq!(holder.finish(), 0);
+}
+
+#[test]
+fn a_ticket_that_is_not_there() {
+    let scene = Scene::new();
+    let done = scene.done(&["break", "7", "--force"]);
+    assert_eq!(done.code(), 66);
+    let sentence = "treelock: no request has ticket #7; `treelock ls` shows those there are\n";
+    assert_eq!(done.stderr(), sentence);
+}
+
+#[test]
+fn the_shell_that_it_runs_in_is_spared() {
+    let scene = Scene::new();
+    let script = |force: &str| {
+        format!("{} break 1 {force} >out 2>&1; echo $? >code; read line", crate::scene::TREELOCK)
+    };
+    let mut running = scene.run(&["-w", "a"], &script(""));
+    until("it refused", || std::fs::read(scene.path("code")).is_ok_and(|code| code == b"64\n"));
+    let said = std::fs::read_to_string(scene.path("out")).unwrap();
+    assert!(said.contains("this command runs under that ticket"), "{said}");
+    running.close_input();
+    assert_eq!(running.code(), 1, "of `read`, at the end of its input");
+
+    let mut running = scene.run(&["-w", "a"], &script("--force").replace("break 1", "break 2"));
+    assert_eq!(running.code(), 128 + Signal::TERM.as_raw());
+    until("it is free", || scene.counts() == (0, 0));
+}

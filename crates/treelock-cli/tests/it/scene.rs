@@ -1,0 +1,224 @@
+//! A lock table of its own for a test, and processes that are gone when the test ends.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader, Read as _},
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const TREELOCK: &str = env!("CARGO_BIN_EXE_treelock");
+
+/// As long as a loaded machine may need for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Scene(TempDir);
+
+impl Scene {
+    pub(crate) fn new() -> Scene {
+        Scene(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.dir().join(name.as_ref())
+    }
+
+    pub(crate) fn table(&self) -> PathBuf {
+        self.path("locks")
+    }
+
+    /// The command, in the scene's directory and with its table. Signals are as a shell at a terminal would
+    /// have them, also where the tests run under nohup(1).
+    pub(crate) fn treelock(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
+        let mut command = Command::new("env");
+        command.args(["--default-signal", TREELOCK]).args(arguments).current_dir(self.dir());
+        self.environment(&mut command);
+        command
+    }
+
+    pub(crate) fn environment(&self, command: &mut Command) {
+        command.env("TREELOCK_DIR", self.table()).env_remove("TREELOCK_TOKEN");
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("COLUMNS");
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn done(&self, arguments: &[&str]) -> Done {
+        Done(self.treelock(arguments).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// What `ls --json` says is live.
+    pub(crate) fn live(&self) -> Vec<Value> {
+        let done = self.done(&["ls", "--json"]);
+        let mut listing: Value = serde_json::from_str(&done.stdout()).unwrap();
+        serde_json::from_value(listing["requests"].take()).unwrap()
+    }
+
+    /// How many requests hold, and how many wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let live = self.live();
+        let held = live.iter().filter(|request| request["state"] == "held").count();
+        (held, live.len() - held)
+    }
+
+    pub(crate) fn until_counts(&self, held: usize, waiting: usize) {
+        until(&format!("{held} hold, {waiting} wait"), || self.counts() == (held, waiting));
+    }
+
+    /// Starts `treelock run ARGUMENTS -- sh -c SCRIPT`.
+    pub(crate) fn run(&self, arguments: &[&str], script: &str) -> Running {
+        let mut command = self.treelock(["run"]);
+        command.args(arguments).args(["--", "sh", "-c", script]);
+        Running::start(&mut command)
+    }
+
+    /// Starts a command that holds these roots until its standard input is closed; returns when it does.
+    pub(crate) fn hold(&self, arguments: &[&str]) -> Running {
+        let mut running = self.run(arguments, "echo $$; read line; exit 0");
+        running.command = running.line().parse().unwrap();
+        running
+    }
+
+    /// Starts a command that waits for these roots; returns when it does.
+    pub(crate) fn wait(&self, arguments: &[&str]) -> Running {
+        let before = self.live().len();
+        let running = self.run(arguments, "echo granted");
+        until("it waits", || self.live().len() > before);
+        running
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process that has ended.
+pub(crate) struct Done(pub(crate) Output);
+
+impl Done {
+    pub(crate) fn code(&self) -> i32 {
+        self.0.status.code().unwrap_or_else(|| panic!("no code: {:?}", self.0))
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+}
+
+/// A process that runs, and is killed with the test.
+pub(crate) struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    /// The process number of the command that it runs, if that is known.
+    pub(crate) command: u32,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Running {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Running { child, stdin, stdout, command: 0 }
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        assert!(line.ends_with('\n'), "it ended: {line:?} {:?}", self.child.wait());
+        line.trim_end().to_owned()
+    }
+
+    pub(crate) fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end; returns its exit code.
+    #[track_caller]
+    pub(crate) fn code(&mut self) -> i32 {
+        self.status().code().expect("it ended by itself")
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&mut self) -> ExitStatus {
+        until("it ends", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn finish(&mut self) -> i32 {
+        self.close_input();
+        self.code()
+    }
+
+    /// Everything that it wrote on standard error, after its end.
+    pub(crate) fn stderr(&mut self) -> String {
+        self.status();
+        let mut text = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What has been waited for is not signalled: another process may have its number.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+pub(crate) fn kill(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+}
+
+pub(crate) fn is_alive(pid: u32) -> bool {
+    // A process that nobody has waited for yet is a zombie, which does not run any more.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = status.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+    state.is_some_and(|state| state != b'Z')
+}

@@ -1,0 +1,155 @@
+//! What `ls`, `who`, `doctor` and `--json` show.
+
+use std::fs;
+
+use crate::{
+    scene::{Running, Scene},
+    schema,
+};
+
+#[test]
+fn nothing_is_shown_where_nothing_is() {
+    let scene = Scene::new();
+    let done = scene.done(&["ls"]);
+    assert_eq!((done.code(), done.stdout().as_str()), (0, ""));
+    let place = scene.table().display().to_string();
+    assert_eq!(done.stderr(), format!("treelock: nobody holds or waits for anything in {place}\n"));
+    assert_eq!(scene.done(&["ls", "--json"]).stdout(), "{\"requests\":[]}\n");
+    assert!(!scene.table().exists(), "looking makes nothing");
+}
+
+/// A tree without its numbers: `pid 4242` is `pid N`, and an age is `T`.
+fn timeless(text: &str) -> String {
+    let number = |word: &str| word.strip_suffix(')').is_some_and(|w| w.parse::<u32>().is_ok());
+    let age = |word: &str| word.strip_suffix('s').is_some_and(|w| w.parse::<f64>().is_ok());
+    let words = text.split(' ').map(|word| match word {
+        word if number(word) || word.contains(")\n") => {
+            word.replace(|c: char| c.is_ascii_digit(), "").replace(")", "N)")
+        }
+        word if age(word) => "T".into(),
+        word => word.into(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_tree_of_nodes() {
+    let scene = Scene::new();
+    let _first = scene.hold(&["-w", "src/auth", "-r", "src/lib", "--label", "agent-7"]);
+    let _second = scene.hold(&["-r", "src/lib/deep/er", "--label", "agent-8"]);
+    let _other = scene.hold(&["-r", "docs", "--label", "writer"]);
+    let _waiter = scene.wait(&["-w", "src", "--label", "agent-9"]);
+    let tree = "\
+/
+├── /docs
+│   └── #3 read held T \"writer\" (pid N)
+└── /src
+    ├── #4 write waiting T \"agent-9\" (pid N) after #1
+    ├── /auth
+    │   └── #1 write held T \"agent-7\" (pid N)
+    └── /lib
+        ├── #1 read held T \"agent-7\" (pid N)
+        └── /deep/er
+            └── #2 read held T \"agent-8\" (pid N)
+";
+    assert_eq!(timeless(&scene.done(&["ls"]).stdout()), tree);
+    let below = "\
+/src
+├── #4 write waiting T \"agent-9\" (pid N) after #1
+└── /lib
+    ├── #1 read held T \"agent-7\" (pid N)
+    └── /deep/er
+        └── #2 read held T \"agent-8\" (pid N)
+";
+    assert_eq!(timeless(&scene.done(&["ls", "src/lib/deep"]).stdout()), below);
+    let done = scene.done(&["ls", "elsewhere"]);
+    assert_eq!(done.stdout(), "");
+    assert!(done.stderr().contains("at, above or below /elsewhere in "), "{}", done.stderr());
+    let json = schema::check("ls --json", &scene.done(&["ls", "src/lib", "--json"]).stdout());
+    let tickets: Vec<_> =
+        json["requests"].as_array().unwrap().iter().map(|r| &r["ticket"]).collect();
+    assert_eq!(tickets, [1, 2, 4]);
+    assert_eq!(json["requests"][2]["waits_for"], 1);
+}
+
+#[test]
+fn a_root_given_twice_is_shown_once() {
+    let scene = Scene::new();
+    let _holder = scene.hold(&["-w", "a", "-w", "/a/", "-r", "a", "--label", "it"]);
+    let tree = timeless(&scene.done(&["ls"]).stdout());
+    let both = "/a\n├── #1 write held T \"it\" (pid N)\n└── #1 read held T \"it\" (pid N)\n";
+    assert_eq!(tree, both);
+}
+
+#[test]
+fn who_would_be_in_the_way() {
+    let scene = Scene::new();
+    let done = scene.done(&["who", "a"]);
+    assert_eq!((done.code(), done.stdout().as_str()), (0, "write /a would be granted at once\n"));
+    assert_eq!(
+        schema::check("who --json", &scene.done(&["who", "a", "--json"]).stdout())["blocked"],
+        { serde_json::Value::Null }
+    );
+    let holder = scene.hold(&["-r", "a", "--label", "reader"]);
+    assert_eq!(scene.done(&["who", "a", "--read"]).code(), 0);
+    for how in [&["who", "a"][..], &["who", "--write", "a"], &["who", "/"]] {
+        let done = scene.done(how);
+        assert_eq!(done.code(), 75);
+        let by = format!(" is blocked by \"reader\" (pid {}): read /a, held for ", holder.id());
+        assert!(done.stdout().contains(&by), "{}", done.stdout());
+    }
+    let done = scene.done(&["who", "a/b", "--json"]);
+    assert_eq!(done.code(), 75);
+    let blocked = &schema::check("who --json", &done.stdout())["blocked"];
+    assert_eq!(blocked["wanted"]["node"], "/a/b");
+    assert_eq!(blocked["blocker"]["access"], "read");
+    assert_eq!(blocked["pid"], holder.id());
+    assert_eq!(scene.counts(), (1, 0), "who asks for nothing");
+}
+
+#[test]
+fn run_says_in_json_who_is_in_the_way() {
+    let scene = Scene::new();
+    let _holder = scene.hold(&["-w", "a", "--label", "it"]);
+    let done = scene.done(&["run", "-r", "a", "--try", "--json", "--", "true"]);
+    assert_eq!(done.code(), 75);
+    let blocked = &schema::check("run --json", &done.stderr())["blocked"];
+    assert_eq!((&blocked["label"], &blocked["ahead"]), (&"it".into(), &1.into()));
+    assert_eq!(done.stdout(), "");
+}
+
+#[test]
+fn the_doctor() {
+    let scene = Scene::new();
+    assert_eq!(scene.done(&["run", "-w", "a", "--", "true"]).code(), 0);
+    let done = scene.done(&["doctor"]);
+    assert_eq!(done.code(), 0, "{}", done.stdout());
+    assert!(done.stdout().lines().all(|line| line.starts_with("good  ")), "{}", done.stdout());
+    let report = schema::check("doctor --json", &scene.done(&["doctor", "--json"]).stdout());
+    assert_eq!(report["place"], scene.table().to_str().unwrap());
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(scene.table(), fs::Permissions::from_mode(0o777)).unwrap();
+    let done = scene.done(&["doctor"]);
+    assert!(
+        done.stdout().contains("\nodd ") || done.stdout().contains("\nbad "),
+        "{}",
+        done.stdout()
+    );
+    let has_bad = done.stdout().lines().any(|line| line.starts_with("bad "));
+    assert_eq!(done.code(), i32::from(has_bad));
+}
+
+#[test]
+fn watching_prints_what_changes() {
+    let scene = Scene::new();
+    let mut watch = Running::start(&mut scene.treelock(["ls", "--json", "--watch"]));
+    let next = |watch: &mut Running| {
+        let json = schema::check("ls --json", &watch.line());
+        json["requests"].as_array().unwrap().len()
+    };
+    assert_eq!(next(&mut watch), 0);
+    let mut holder = scene.hold(&["-w", "a"]);
+    assert_eq!(next(&mut watch), 1);
+    assert_eq!(holder.finish(), 0);
+    assert_eq!(next(&mut watch), 0, "nothing is printed while only the ages change");
+}
