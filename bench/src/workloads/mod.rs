@@ -4,6 +4,7 @@ mod cancel;
 mod depth;
 mod handoff;
 mod held;
+mod host;
 mod instructions;
 mod memory;
 mod mixed;
@@ -24,7 +25,7 @@ pub(crate) struct Workload {
 }
 
 /// All workloads, in the order of their numbers (10 is Python's and stands elsewhere).
-pub(crate) const ALL: [Workload; 11] = [
+pub(crate) const ALL: [Workload; 12] = [
     Workload { name: "depth", title: "1 depth of the path", run: depth::run },
     Workload { name: "held", title: "2 locks held elsewhere", run: held::run },
     Workload { name: "roots", title: "3 several roots at once", run: roots::run },
@@ -36,4 +37,5 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload { name: "memory", title: "9 memory per lock", run: memory::run },
     Workload { name: "names", title: "11 long names, wide directories", run: names::run },
     Workload { name: "ir", title: "12 instructions", run: instructions::run },
+    Workload { name: "host", title: "13 processes of one host", run: host::run },
 ];

@@ -17,7 +17,7 @@ pub(crate) fn run(name: &str, arguments: &[&str]) -> Result<Value, String> {
 }
 
 /// The binary beside this one; under `cargo run`, built first, since cargo builds only one.
-fn binary(name: &str) -> Result<PathBuf, String> {
+pub(crate) fn binary(name: &str) -> Result<PathBuf, String> {
     if let Some(cargo) = env::var_os("CARGO") {
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--bin", name]);

@@ -137,19 +137,19 @@ impl DirLock {
     /// ```
     pub fn check(&self) -> Result<Vec<Finding>, Error> {
         let directory = self.path();
-        let table = match Table::open(directory) {
-            Ok(table) => table,
-            Err(error) => return Ok(vec![Finding::bad(error.to_string(), "")]),
-        };
-        let mut found = vec![file_system(directory)?, rights(directory)?];
-        found.push(locking(directory)?);
-        found.extend(space(directory)?);
-        if let Some(finding) = latch(&table, directory)? {
-            // Whatever else is asked of the table would wait for the latch.
-            found.push(finding);
-            return Ok(found);
+        // First of all, since opening the table and reading it would wait for the latch.
+        let stuck = latch(directory)?;
+        if stuck.is_none()
+            && let Err(error) = Table::open(directory)
+        {
+            return Ok(vec![Finding::bad(error.to_string(), "")]);
         }
-        found.extend(contents(directory)?);
+        let mut found = vec![file_system(directory)?, rights(directory)?, locking(directory)?];
+        found.extend(space(directory)?);
+        match stuck {
+            Some(finding) => found.push(finding),
+            None => found.extend(contents(directory)?),
+        }
         Ok(found)
     }
 }
@@ -228,9 +228,12 @@ fn space(directory: &Path) -> Result<Option<Finding>, Error> {
 }
 
 /// A latch that nobody lets go for a while is a stopped process's.
-fn latch(table: &Table, directory: &Path) -> Result<Option<Finding>, Error> {
+fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
+    // What cannot be opened has no latch; why it cannot is said by who opens it next.
+    let Ok(Some(view)) = View::open(directory) else { return Ok(None) };
     for _ in 0..20 {
-        if Latch::attempt(&table.file, Kind::Shared).doing("lock", table.path())?.is_some() {
+        let latch = Latch::attempt(&view.file, Kind::Shared);
+        if latch.doing("lock the table in", directory)?.is_some() {
             return Ok(None);
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -249,7 +252,7 @@ fn contents(directory: &Path) -> Result<Vec<Finding>, Error> {
     let mut found = vec![Finding::good(format!("{} requests are live", live.len()))];
     if !dead.is_empty() {
         found.push(Finding::good(format!(
-            "{} records are left of processes that died; they are in nobody's way",
+            "{} records are left of requests that are over; they are in nobody's way",
             dead.len()
         )));
     }

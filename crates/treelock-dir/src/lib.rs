@@ -83,6 +83,7 @@ mod inspect;
 mod kernel;
 mod lock;
 mod lost;
+mod payload;
 mod record;
 mod table;
 mod watch;

@@ -12,10 +12,11 @@
 //! A cell is used iff its state says so *and* the byte of its ticket is locked: what a process left behind
 //! when it died, half-written or whole, is nobody's.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell, collections::HashMap};
 
-use serde::{Deserialize, Serialize};
-use treelock::{Access, Node, NodeError, Request};
+use treelock::Request;
+
+use crate::payload::{self, Draft};
 
 /// Bytes of a cell, and of the header.
 pub(crate) const CELL: usize = 256;
@@ -58,15 +59,17 @@ pub(crate) struct Record {
     /// What is asked. A damaged record is taken as a write on everything, which is safe.
     pub(crate) request: Request,
     pub(crate) damaged: bool,
-    /// The numbers of its cells.
-    pub(crate) cells: Vec<usize>,
 }
 
-/// The label of a record that cannot be read.
-pub(crate) const DAMAGED: &str = "damaged record";
-
 /// The cells of a table at one moment.
-pub(crate) struct Cells<'a>(pub(crate) &'a [[u8; CELL]]);
+pub(crate) struct Cells<'a> {
+    cells: &'a [[u8; CELL]],
+    /// The parts of each record of several, found when the first such record is read.
+    parts: OnceCell<Parts>,
+}
+
+/// The numbers of the parts of a record and of their cells, in order, by the record's ticket.
+type Parts = HashMap<u64, Vec<(u16, usize)>>;
 
 /// The fixed part of a cell.
 #[derive(Clone, Copy)]
@@ -124,9 +127,17 @@ impl Head {
     }
 }
 
-impl Cells<'_> {
+impl<'a> Cells<'a> {
+    pub(crate) fn new(cells: &'a [[u8; CELL]]) -> Cells<'a> {
+        Cells { cells, parts: OnceCell::new() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.cells.len()
+    }
+
     fn heads(&self) -> impl Iterator<Item = (usize, Head)> {
-        self.0.iter().map(Head::read).enumerate()
+        self.cells.iter().map(Head::read).enumerate()
     }
 
     /// The largest ticket and the largest token that were ever given; 0 if none was.
@@ -135,6 +146,11 @@ impl Cells<'_> {
             (ticket.max(head.ticket), token.max(head.token))
         };
         self.heads().fold((0, 0), join)
+    }
+
+    /// The ticket of a cell, used or free; 0 if there is no such cell.
+    pub(crate) fn ticket(&self, cell: usize) -> u64 {
+        self.cells.get(cell).map_or(0, |cell| Head::read(cell).ticket)
     }
 
     /// The numbers of the free cells.
@@ -147,129 +163,102 @@ impl Cells<'_> {
         self.heads().filter(|(_, head)| head.used).map(|(number, head)| (number, head.ticket))
     }
 
+    /// The first cells of all records.
+    fn firsts(&self) -> impl Iterator<Item = (usize, Head)> {
+        self.heads().filter(|(_, head)| head.used && head.part == 0)
+    }
+
+    /// The tickets of the records that conflict with a request, live or not, and their cells. `gone` is a
+    /// ticket that is known to have left.
+    pub(crate) fn conflicting(
+        &self,
+        draft: &Draft<'_>,
+        gone: Option<u64>,
+    ) -> impl Iterator<Item = (u64, Vec<usize>)> {
+        let others = self.firsts().filter(move |(_, head)| gone != Some(head.ticket));
+        others.filter_map(|(number, head)| {
+            let payload = self.payload(number, &head);
+            let conflicts = draft.conflicts(payload.as_deref());
+            conflicts.then(|| (head.ticket, self.cells_of(number, &head)))
+        })
+    }
+
     /// All records, each read as far as it can be.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
-        self.heads().filter(|(_, head)| head.used && head.part == 0).map(|(number, head)| {
-            let (payload, cells) = self.payload(number, &head);
-            let request = payload.and_then(|payload| decode(&payload));
+        self.firsts().map(|(number, head)| {
+            let payload = self.payload(number, &head);
+            let request = payload.and_then(|payload| payload::decode(&payload));
             let damaged = request.is_none();
-            let request = request
-                .unwrap_or_else(|| Request::new().with(Access::Write, Node::root()).label(DAMAGED));
+            let request = request.unwrap_or_else(payload::damaged);
             let Head { ticket, pid, asked, granted, .. } = head;
-            Record { ticket, pid, asked, granted, request, damaged, cells }
+            Record { ticket, pid, asked, granted, request, damaged }
         })
     }
 
-    /// The payload of the record that begins in a cell, if it is whole, and the record's cells.
-    fn payload(&self, first: usize, head: &Head) -> (Option<Cow<'_, [u8]>>, Vec<usize>) {
+    /// The payload of the record that begins in a cell, if it is whole.
+    fn payload(&self, first: usize, head: &Head) -> Option<Cow<'_, [u8]>> {
         let length = head.length as usize;
-        let text = |cell: usize| &self.0[cell][HEAD..];
+        let text = |cell: usize| &self.cells[cell][HEAD..];
         if head.parts == 1 {
-            return (text(first).get(..length).map(Cow::Borrowed), vec![first]);
+            return text(first).get(..length).map(Cow::Borrowed);
         }
-        let of_record = |(_, other): &(usize, Head)| other.used && other.ticket == head.ticket;
-        let mut parts: Vec<(u16, usize)> =
-            self.heads().filter(of_record).map(|(cell, head)| (head.part, cell)).collect();
-        parts.sort_unstable();
+        let parts = self.parts().get(&head.ticket)?;
         let whole = parts.iter().map(|(part, _)| *part).eq(0..head.parts);
-        let payload: Vec<u8> = parts.iter().flat_map(|(_, cell)| text(*cell)).copied().collect();
-        let payload = payload.get(..length).filter(|_| whole).map(|text| Cow::Owned(text.to_vec()));
-        (payload, parts.into_iter().map(|(_, cell)| cell).collect())
-    }
-}
-
-/// A request that is about to be entered: its record, but for the place.
-pub(crate) struct Draft {
-    payload: Vec<u8>,
-}
-
-impl Draft {
-    pub(crate) fn new(request: &Request) -> Draft {
-        Draft { payload: encode(request) }
+        let mut payload: Vec<u8> =
+            parts.iter().flat_map(|(_, cell)| text(*cell)).copied().collect();
+        let enough = whole && length <= payload.len();
+        payload.truncate(length);
+        enough.then_some(Cow::Owned(payload))
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.payload.len()
+    fn cells_of(&self, first: usize, head: &Head) -> Vec<usize> {
+        let parts = if head.parts == 1 { None } else { self.parts().get(&head.ticket) };
+        parts.map_or_else(|| vec![first], |parts| parts.iter().map(|(_, cell)| *cell).collect())
     }
 
-    /// How many cells it needs.
-    pub(crate) fn parts(&self) -> usize {
-        self.payload.len().div_ceil(PAYLOAD).max(1)
-    }
-
-    /// The cells of the record. `granted` is 0 if it has to wait.
-    pub(crate) fn cells(
-        &self,
-        ticket: u64,
-        token: u64,
-        asked: u64,
-        granted: u64,
-    ) -> impl Iterator<Item = [u8; CELL]> {
-        let length = self.payload.len() as u32;
-        let parts = self.parts() as u16;
-        let pid = std::process::id();
-        (0..parts).map(move |part| {
-            let head = Head { ticket, used: true, pid, token, asked, granted, part, parts, length };
-            let start = usize::from(part) * PAYLOAD;
-            let end = self.payload.len().min(start + PAYLOAD);
-            head.write(&self.payload[start..end])
+    fn parts(&self) -> &Parts {
+        self.parts.get_or_init(|| {
+            let mut parts = Parts::new();
+            for (cell, head) in self.heads().filter(|(_, head)| head.used && head.parts != 1) {
+                parts.entry(head.ticket).or_default().push((head.part, cell));
+            }
+            parts.values_mut().for_each(|parts| parts.sort_unstable());
+            parts
         })
     }
 }
 
-/// A request as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Stored<'a> {
-    label: Option<&'a str>,
-    #[serde(borrow)]
-    roots: Vec<StoredRoot<'a>>,
+/// How many cells a record with this draft needs.
+pub(crate) fn parts(draft: &Draft<'_>) -> usize {
+    draft.payload.len().div_ceil(PAYLOAD).max(1)
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredRoot<'a> {
-    write: bool,
-    #[serde(borrow)]
-    node: Components<'a>,
-    /// The ancestors, if they were given.
-    above: Option<Vec<Components<'a>>>,
-}
-
-type Components<'a> = Vec<&'a [u8]>;
-
-fn encode(request: &Request) -> Vec<u8> {
-    let roots = request.roots().zip(request.given_ancestors()).map(|((access, node), above)| {
-        let above =
-            above.map(|above| above.iter().map(|node| node.components().collect()).collect());
-        StoredRoot { write: access == Access::Write, node: node.components().collect(), above }
-    });
-    let stored = Stored { label: request.get_label(), roots: roots.collect() };
-    postcard::to_stdvec(&stored).expect("memory takes everything")
-}
-
-fn decode(payload: &[u8]) -> Option<Request> {
-    let (stored, rest): (Stored<'_>, _) = postcard::take_from_bytes(payload).ok()?;
-    let request = stored.roots.iter().try_fold(Request::new(), enter).ok()?;
-    rest.is_empty().then(|| match stored.label {
-        Some(label) => request.label(label),
-        None => request,
-    })
-}
-
-fn enter(request: Request, root: &StoredRoot<'_>) -> Result<Request, NodeError> {
-    let access = if root.write { Access::Write } else { Access::Read };
-    let node = Node::from_components(&root.node)?;
-    Ok(match &root.above {
-        None => request.with(access, node),
-        Some(above) => {
-            let above: Result<Vec<Node>, _> = above.iter().map(Node::from_components).collect();
-            request.with_ancestors(access, node, above?)
-        }
+/// The cells of a record. `granted` is 0 if it has to wait.
+pub(crate) fn write(
+    draft: &Draft<'_>,
+    ticket: u64,
+    token: u64,
+    asked: u64,
+    granted: u64,
+) -> impl Iterator<Item = [u8; CELL]> {
+    let payload = &draft.payload;
+    let length = payload.len() as u32;
+    let parts = parts(draft) as u16;
+    let pid = std::process::id();
+    (0..parts).map(move |part| {
+        let head = Head { ticket, used: true, pid, token, asked, granted, part, parts, length };
+        let start = usize::from(part) * PAYLOAD;
+        let end = payload.len().min(start + PAYLOAD);
+        head.write(&payload[start..end])
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use treelock::{Access, Node};
+
     use super::*;
+    use crate::payload::DAMAGED;
 
     fn shown(request: &Request) -> String {
         let above: Vec<_> = request.given_ancestors().collect();
@@ -291,16 +280,23 @@ mod tests {
             (0..300).fold(Request::new(), |r, i| r.read(format!("{i}/{long}").as_str()).unwrap()),
         ] {
             let draft = Draft::new(&request);
-            let mut cells: Vec<[u8; CELL]> = draft.cells(7, 8, 9, 10).collect();
+            let mut cells: Vec<[u8; CELL]> = write(&draft, 7, 8, 9, 10).collect();
             cells.reverse();
             cells.push([0; CELL]);
-            let records: Vec<Record> = Cells(&cells).records().collect();
+            let cells = Cells::new(&cells);
+            let records: Vec<Record> = cells.records().collect();
             assert_eq!(records.len(), 1);
             assert_eq!(shown(&records[0].request), shown(&request));
             assert!(!records[0].damaged);
             assert_eq!((records[0].ticket, records[0].granted), (7, 10));
-            assert_eq!(records[0].cells.len(), draft.parts());
-            assert_eq!(Cells(&cells).last(), (7, 8));
+            let everything = Request::new().write("/").unwrap();
+            let found: Vec<_> = cells.conflicting(&Draft::new(&everything), None).collect();
+            // In the order of the parts, which were put in backwards.
+            let all = (0..parts(&draft)).rev().collect();
+            let conflicts = everything.conflict(&request).is_some();
+            let expected = if conflicts { vec![(7, all)] } else { vec![] };
+            assert_eq!(found, expected);
+            assert_eq!((cells.last(), cells.ticket(0), cells.ticket(9_999_999)), ((7, 8), 7, 0));
         }
     }
 
@@ -308,20 +304,23 @@ mod tests {
     #[test]
     fn damage_is_taken_as_a_write_on_everything() {
         let request = Request::new().read("a/b/c").unwrap().label("me");
-        let whole: Vec<[u8; CELL]> = Draft::new(&request).cells(7, 8, 9, 10).collect();
-        for byte in HEAD..HEAD + Draft::new(&request).bytes() {
+        let draft = Draft::new(&request);
+        let whole: Vec<[u8; CELL]> = write(&draft, 7, 8, 9, 10).collect();
+        let first =
+            |cells: &[[u8; CELL]]| Cells::new(cells).records().next().expect("used: a record");
+        for byte in HEAD..HEAD + draft.payload.len() {
             for value in [0, 1, 2, 0x2e, 0x7f, 0xff] {
                 let mut cells = whole.clone();
                 cells[0][byte] = value;
-                let record = Cells(&cells).records().next().expect("a used cell is a record");
+                let record = first(&cells);
                 let all = record.request.to_string() == "write /";
                 assert_eq!(record.damaged, all && record.request.get_label() == Some(DAMAGED));
             }
         }
         let mut cells = whole.clone();
         cells[0][44] = 0xff; // a length beyond the cell
-        assert!(Cells(&cells).records().next().expect("a record").damaged);
+        assert!(first(&cells).damaged);
         cells[0][42] = 2; // a second part that is not there
-        assert!(Cells(&cells).records().next().expect("a record").damaged);
+        assert!(first(&cells).damaged);
     }
 }

@@ -11,10 +11,13 @@
 //! - *Waiting.* The tickets noted are all that this request will ever wait for: later ones are not
 //!   earlier. So the list only shrinks, and needs no latch. A ticket is gone when its byte is not locked;
 //!   to wait for it is to wait for its byte. When the list is empty the request is granted.
-//! - *Leaving*, whether a release or a cancellation: mark the cells free, unlock the byte. No latch, nothing
-//!   that could block or fail.
-//! - *Dying*, at whatever instruction: the kernel unlocks the byte, and the latch if it was held. What is
-//!   left in the table has no locked byte, so it is nobody's; the next who comes across it frees its cells.
+//! - *Leaving*, whether a release or a cancellation: unlock the byte. No latch, nothing that could block or
+//!   fail.
+//! - *Dying*, at whatever instruction: the kernel unlocks the byte, and the latch if it was held.
+//!
+//! A record whose byte is not locked is nobody's; the next who comes across it frees its cells. Who leaves
+//! frees them beforehand, so that nobody has to ask the kernel about them, but for those of one place, which
+//! the next request by the same handle uses again: a write is the dearest call of all.
 //!
 //! Each waits for the *latest* of its list first, so in a line of writers each waits for the one ahead, and
 //! a release wakes one. A ticket's number is used once, so a byte that is free stays free: whoever waits
@@ -42,7 +45,8 @@ use crate::{
     error::{Doing, Error},
     kernel::{self, FileSystem, Kind},
     lost::Listener,
-    record::{self, CELL, Cells, Draft, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
+    payload::Draft,
+    record::{self, CELL, Cells, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
     watch::Watches,
 };
 
@@ -63,7 +67,9 @@ pub(crate) struct Table {
     /// For locks that nobody needs to inherit: those of the threads that wait.
     pub(crate) file: File,
     pub(crate) watches: Watches,
-    spare: Mutex<Vec<File>>,
+    spare: Mutex<Vec<Spare>>,
+    /// What the table is read into.
+    buffer: Mutex<Vec<u8>>,
     /// The thread that listens for the loss of the table, from the first time that somebody asks.
     pub(crate) listener: Mutex<Option<Listener>>,
 }
@@ -75,6 +81,25 @@ pub(crate) struct Place {
     /// The open file description whose lock is the place.
     pub(crate) file: File,
     cells: Vec<usize>,
+}
+
+/// An open file description that holds no lock.
+struct Spare {
+    file: File,
+    /// The place that it had, if the cells were not freed.
+    left: Option<Left>,
+}
+
+/// A place whose ticket has left, and its cells, which are used again if they still have that ticket.
+struct Left {
+    ticket: u64,
+    cells: Vec<usize>,
+}
+
+impl Left {
+    fn is_there(&self, cells: &Cells<'_>) -> bool {
+        self.cells.iter().all(|cell| cells.ticket(*cell) == self.ticket)
+    }
 }
 
 /// The answer to who asks.
@@ -101,8 +126,8 @@ impl Table {
         }
         let identity = (metadata.dev(), metadata.ino());
         let watches = Watches::default();
-        let (spare, listener) = (Mutex::default(), Mutex::default());
-        let table = Table { path, identity, file, watches, spare, listener };
+        let (spare, buffer, listener) = Default::default();
+        let table = Table { path, identity, file, watches, spare, buffer, listener };
         table.begin(directory)?;
         Ok(table)
     }
@@ -110,7 +135,7 @@ impl Table {
     /// See that the file has a header of ours; write it if the file is new.
     fn begin(&self, directory: &Path) -> Result<(), Error> {
         let latch = Latch::new(&self.file, Kind::Exclusive).doing("lock", &self.path)?;
-        let bytes = read(&self.file).doing("read", &self.path)?;
+        let bytes = read_all(&self.file).doing("read", &self.path)?;
         match check(&self.path, &bytes) {
             Ok(()) => return Ok(()),
             Err(Error::Damaged { .. }) => {}
@@ -148,13 +173,19 @@ impl Table {
 
     /// Whether the table is still the one in its place.
     pub(crate) fn is_in_place(&self) -> bool {
-        identity(&self.path) == Some(self.identity)
+        self.size().is_some()
+    }
+
+    /// Its size in bytes, if it is still the one in its place.
+    fn size(&self) -> Option<u64> {
+        let metadata = fs::symlink_metadata(&self.path).ok()?;
+        ((metadata.dev(), metadata.ino()) == self.identity).then_some(metadata.len())
     }
 
     /// An open file description of this table that holds no lock; `None` if another is in its place.
-    fn description(&self) -> Result<Option<File>, Error> {
-        if let Some(file) = self.spare().pop() {
-            return Ok(Some(file));
+    fn description(&self) -> Result<Option<Spare>, Error> {
+        if let Some(spare) = self.spare().pop() {
+            return Ok(Some(spare));
         }
         let file = match open(&self.path, OpenOptions::new().read(true).write(true)) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -163,62 +194,76 @@ impl Table {
             file => file?,
         };
         let metadata = file.metadata().doing("read", &self.path)?;
-        Ok(((metadata.dev(), metadata.ino()) == self.identity).then_some(file))
+        let same = (metadata.dev(), metadata.ino()) == self.identity;
+        Ok(same.then_some(Spare { file, left: None }))
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<File>> {
+    fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keep a description for the next who asks. It must hold no lock.
-    fn keep(&self, file: File) {
+    /// Keep a description for the next who asks.
+    fn keep(&self, file: File, left: Option<Left>) {
         let mut spare = self.spare();
         if spare.len() < SPARE {
-            spare.push(file);
+            spare.push(Spare { file, left });
         }
+    }
+
+    /// Whether the cells of a place need not be freed: those of one place wait to be used again. More would
+    /// be a burden to all who read the table.
+    fn may_leave_cells(&self) -> bool {
+        let spare = self.spare();
+        spare.len() < SPARE && spare.iter().all(|spare| spare.left.is_none())
     }
 
     /// Enter a request behind all that are live. One that will not wait is entered only if nobody is in
     /// the way.
     pub(crate) fn ask(&self, request: &Request, may_wait: bool) -> Result<Answer, Error> {
         let draft = Draft::new(request);
-        if draft.bytes() > LARGEST {
-            return Err(Error::TooLarge { bytes: draft.bytes(), most: LARGEST });
+        if draft.payload.len() > LARGEST {
+            return Err(Error::TooLarge { bytes: draft.payload.len(), most: LARGEST });
         }
-        let Some(file) = self.description()? else { return Ok(Answer::Gone) };
-        let answer = self.ask_with(&file, request, &draft, may_wait)?;
-        Ok(match answer {
+        let Some(Spare { file, left }) = self.description()? else { return Ok(Answer::Gone) };
+        let mut buffer = std::mem::take(&mut *self.buffer());
+        let outcome = self.ask_with(&file, left.as_ref(), request, &draft, may_wait, &mut buffer);
+        *self.buffer() = buffer;
+        Ok(match outcome? {
             Outcome::Entered { ticket, token, cells, blockers } => {
                 Answer::Entered(Place { ticket, token, file, cells }, blockers)
             }
             Outcome::Refused(blocked) => {
-                self.keep(file);
+                self.keep(file, left);
                 Answer::Refused(blocked)
             }
             Outcome::Gone => Answer::Gone,
         })
     }
 
+    fn buffer(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ask_with(
         &self,
         file: &File,
+        left: Option<&Left>,
         request: &Request,
-        draft: &Draft,
+        draft: &Draft<'_>,
         may_wait: bool,
+        buffer: &mut Vec<u8>,
     ) -> Result<Outcome, Error> {
         let _latch = Latch::new(file, Kind::Exclusive).doing("lock", &self.path)?;
-        if !self.is_in_place() {
-            return Ok(Outcome::Gone);
-        }
-        let bytes = read(file).doing("read", &self.path)?;
-        check(&self.path, &bytes)?;
-        let cells = cells(&bytes);
+        let Some(size) = self.size() else { return Ok(Outcome::Gone) };
+        let bytes = read(file, size, buffer).doing("read", &self.path)?;
+        check(&self.path, bytes)?;
+        let cells = cells(bytes);
         let mut blockers = Vec::new();
-        for record in cells.records().filter(|r| request.conflict(&r.request).is_some()) {
-            if self.is_live(file, record.ticket)? {
-                blockers.push(record.ticket);
+        for (ticket, own_cells) in cells.conflicting(draft, left.map(|left| left.ticket)) {
+            if self.is_live(file, ticket)? {
+                blockers.push(ticket);
             } else {
-                self.free(file, &record.cells);
+                self.free(file, &own_cells);
             }
         }
         blockers.sort_unstable();
@@ -230,18 +275,19 @@ impl Table {
             // All of them left just now: leaving needs no latch.
             blockers.clear();
         }
-        self.enter(file, &cells, draft, blockers)
+        self.enter(file, left, &cells, draft, blockers)
     }
 
     /// Take the next ticket, lock its byte and write the record.
     fn enter(
         &self,
         file: &File,
+        left: Option<&Left>,
         cells: &Cells<'_>,
-        draft: &Draft,
+        draft: &Draft<'_>,
         blockers: Vec<u64>,
     ) -> Result<Outcome, Error> {
-        let places = self.room(file, cells, draft.parts())?;
+        let places = self.room(file, left, cells, record::parts(draft))?;
         let (last_ticket, last_token) = cells.last();
         let mut ticket = last_ticket + 1;
         // Only a table that was cut short has tickets without a cell.
@@ -252,7 +298,7 @@ impl Table {
         let token = kernel::since_1970().max(last_token + 1);
         let asked = kernel::since_boot();
         let granted = if blockers.is_empty() { asked } else { 0 };
-        for (cell, place) in draft.cells(ticket, token, asked, granted).zip(&places) {
+        for (cell, place) in record::write(draft, ticket, token, asked, granted).zip(&places) {
             if let Err(error) = file.write_all_at(&cell, offset(*place)) {
                 self.free(file, &places);
                 kernel::unlock(file, ticket);
@@ -262,8 +308,21 @@ impl Table {
         Ok(Outcome::Entered { ticket, token: FencingToken(token), cells: places, blockers })
     }
 
-    /// Find free cells: those that are free, else those of the dead, else new ones at the end.
-    fn room(&self, file: &File, cells: &Cells<'_>, count: usize) -> Result<Vec<usize>, Error> {
+    /// Find cells: those of the handle's last place, else free ones, else those of the dead, else new ones
+    /// at the end.
+    fn room(
+        &self,
+        file: &File,
+        left: Option<&Left>,
+        cells: &Cells<'_>,
+        count: usize,
+    ) -> Result<Vec<usize>, Error> {
+        if let Some(left) = left.filter(|left| left.is_there(cells)) {
+            if left.cells.len() == count {
+                return Ok(left.cells.clone());
+            }
+            self.free(file, &left.cells);
+        }
         let mut places: Vec<usize> = cells.free().take(count).collect();
         if places.len() == count {
             return Ok(places);
@@ -273,7 +332,7 @@ impl Table {
                 places.push(cell);
             }
         }
-        let end = cells.0.len();
+        let end = cells.count();
         let new = (count - places.len()).next_multiple_of(PAGE / CELL);
         if places.len() < count {
             let empty = vec![0; new * CELL];
@@ -325,10 +384,13 @@ impl Table {
     /// Give a place back, and wake those here who wait for it. `shared` if a child has its description.
     pub(crate) fn leave(&self, place: &mut Option<Place>, shared: bool) {
         let Some(Place { ticket, file, cells, .. }) = place.take() else { return };
-        self.free(&file, &cells);
+        let leave_cells = !shared && self.may_leave_cells();
+        if !leave_cells {
+            self.free(&file, &cells);
+        }
         kernel::unlock(&file, ticket);
         if !shared {
-            self.keep(file);
+            self.keep(file, leave_cells.then_some(Left { ticket, cells }));
         }
         self.watches.gone(ticket);
     }
@@ -408,7 +470,7 @@ impl View {
     /// All records at one moment, each with whether it is a live request's.
     pub(crate) fn look(&self) -> Result<Vec<(Record, bool)>, Error> {
         let _latch = Latch::new(&self.file, Kind::Shared).doing("lock", &self.path)?;
-        let bytes = read(&self.file).doing("read", &self.path)?;
+        let bytes = read_all(&self.file).doing("read", &self.path)?;
         if bytes.is_empty() {
             return Ok(Vec::new());
         }
@@ -425,7 +487,7 @@ impl View {
 
     /// The last token that was given.
     pub(crate) fn last_token(&self) -> Result<u64, Error> {
-        let bytes = read(&self.file).doing("read", &self.path)?;
+        let bytes = read_all(&self.file).doing("read", &self.path)?;
         Ok(cells(&bytes).last().1)
     }
 }
@@ -458,27 +520,34 @@ fn offset(cell: usize) -> u64 {
 
 /// The cells behind the header. What is cut short at the end is no cell.
 fn cells(bytes: &[u8]) -> Cells<'_> {
-    Cells(bytes[CELL..].as_chunks().0)
+    Cells::new(bytes[CELL..].as_chunks().0)
 }
 
-/// The whole file, up to where the kernel says that nothing more comes: a record overlooked would be a
-/// conflict overlooked.
-fn read(file: &File) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; 2 * PAGE];
+/// The first `size` bytes of a file, or all if it has become shorter. A record overlooked would be a
+/// conflict overlooked, so a read that ends early goes on.
+fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    let size = usize::try_from(size).map_err(io::Error::other)?;
+    if buffer.len() < size {
+        buffer.resize(size, 0);
+    }
     let mut length = 0;
-    loop {
-        match file.read_at(&mut bytes[length..], length as u64) {
+    while length < size {
+        match file.read_at(&mut buffer[length..size], length as u64) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if length == bytes.len() {
-            bytes.resize(2 * length, 0);
-        }
     }
-    bytes.truncate(length);
-    Ok(bytes)
+    Ok(&buffer[..length])
+}
+
+/// The whole file.
+fn read_all(file: &File) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    let length = read(file, file.metadata()?.len(), &mut buffer)?.len();
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// See that these are the bytes of a table.
@@ -497,10 +566,6 @@ fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
     file.doing("open the lock table", path)
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn refuse_shared(directory: &Path) -> Result<(), Error> {

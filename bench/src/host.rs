@@ -1,0 +1,142 @@
+//! Locks between the processes of one host: `treelock-dir`, and what people use today instead.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::Connection;
+use treelock::Request;
+use treelock_dir::{DirLock, Guard};
+
+/// One lock in a directory. All that open it there exclude each other.
+pub trait HostLock: Sized {
+    /// As it is called in the tables.
+    const NAME: &'static str;
+
+    /// Makes what it needs in a directory, if it is not there.
+    fn open(directory: &Path) -> Self;
+
+    /// Waits for the lock and takes it.
+    fn acquire(&mut self);
+
+    /// Gives it back.
+    fn release(&mut self);
+}
+
+/// `treelock-dir`: a write lock at depth 4, from a prebuilt request.
+pub struct Directory {
+    lock: DirLock,
+    request: Request,
+    guard: Option<Guard>,
+}
+
+impl Directory {
+    /// The lock of this node, and no other, in the directory.
+    #[must_use]
+    pub fn on(directory: &Path, node: &str) -> Directory {
+        let request = Request::new().write(node).expect("the path is valid");
+        Directory { lock: DirLock::new(directory.join("locks")), request, guard: None }
+    }
+}
+
+impl HostLock for Directory {
+    const NAME: &'static str = "treelock-dir";
+
+    fn open(directory: &Path) -> Directory {
+        Directory::on(directory, "/dir00/dir01/dir02/leaf0")
+    }
+
+    fn acquire(&mut self) {
+        self.guard = Some(self.lock.acquire_blocking(&self.request).expect("a table that works"));
+    }
+
+    fn release(&mut self) {
+        self.guard = None;
+    }
+}
+
+/// flock(2) on a file that stays open: two system calls, the least that a lock of the kernel can cost.
+pub struct OpenFlock(Option<Flocked>);
+
+enum Flocked {
+    Free(File),
+    Held(Flock<File>),
+}
+
+fn flock(file: File) -> Flock<File> {
+    Flock::lock(file, FlockArg::LockExclusive).expect("a local file")
+}
+
+fn lock_file(directory: &Path) -> File {
+    let path = directory.join("flock");
+    File::options().append(true).create(true).open(path).expect("room for a file")
+}
+
+impl HostLock for OpenFlock {
+    const NAME: &'static str = "flock, file kept open";
+
+    fn open(directory: &Path) -> OpenFlock {
+        OpenFlock(Some(Flocked::Free(lock_file(directory))))
+    }
+
+    fn acquire(&mut self) {
+        self.0 = match self.0.take() {
+            Some(Flocked::Free(file)) => Some(Flocked::Held(flock(file))),
+            held => held,
+        };
+    }
+
+    fn release(&mut self) {
+        self.0 = match self.0.take() {
+            Some(Flocked::Held(held)) => {
+                Some(Flocked::Free(held.unlock().expect("an open file")))
+            }
+            free => free,
+        };
+    }
+}
+
+/// As flock(1) does it: open the file, lock it, close it.
+pub struct NewFlock {
+    path: std::path::PathBuf,
+    held: Option<Flock<File>>,
+}
+
+impl HostLock for NewFlock {
+    const NAME: &'static str = "flock, as flock(1): open, lock, close";
+
+    fn open(directory: &Path) -> NewFlock {
+        NewFlock { path: directory.to_path_buf(), held: None }
+    }
+
+    fn acquire(&mut self) {
+        self.held = Some(flock(lock_file(&self.path)));
+    }
+
+    fn release(&mut self) {
+        self.held = None;
+    }
+}
+
+/// SQLite: `BEGIN IMMEDIATE` takes the database's only write lock, `ROLLBACK` gives it back.
+pub struct Sqlite(Connection);
+
+impl HostLock for Sqlite {
+    const NAME: &'static str = "SQLite, BEGIN IMMEDIATE … ROLLBACK";
+
+    fn open(directory: &Path) -> Sqlite {
+        let connection = Connection::open(directory.join("sqlite")).expect("room for a database");
+        connection.busy_timeout(Duration::from_secs(600)).expect("a time-out");
+        Sqlite(connection)
+    }
+
+    fn acquire(&mut self) {
+        let mut begin = self.0.prepare_cached("BEGIN IMMEDIATE").expect("good SQL");
+        begin.execute([]).expect("granted within the time-out");
+    }
+
+    fn release(&mut self) {
+        self.0.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([])).expect("began");
+    }
+}

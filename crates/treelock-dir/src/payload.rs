@@ -1,0 +1,245 @@
+//! A request as bytes, and whether it conflicts with another one, told from the bytes alone.
+//!
+//! Every request that asks compares itself with all that stand in the table, so the comparison must be
+//! cheap. A node is stored as its components, each behind its length; so one node lies above another, or is
+//! the same, iff its bytes are a beginning of the other's. Only requests whose ancestors were given, which
+//! no bytes of the node tell, have to be made again to be compared.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
+use treelock::{Access, Node, Request};
+
+/// A request as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    label: Option<&'a str>,
+    #[serde(borrow)]
+    roots: Vec<StoredRoot<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRoot<'a> {
+    write: bool,
+    #[serde(borrow)]
+    node: &'a Bytes,
+    /// The ancestors, if they were given.
+    above: Option<Vec<&'a Bytes>>,
+}
+
+/// What is read from bytes, and the bytes behind it.
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
+    postcard::take_from_bytes(bytes).ok()
+}
+
+/// The components of a node, each behind its length.
+fn pack(node: &Node) -> Vec<u8> {
+    let packed = Vec::with_capacity(TYPICAL);
+    node.components().fold(packed, |packed, component| append(Bytes::new(component), packed))
+}
+
+/// Room for most nodes, and for most requests, so that they need not be moved while they grow.
+const TYPICAL: usize = 128;
+
+fn append(what: &(impl Serialize + ?Sized), behind: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(what, behind).expect("memory takes everything")
+}
+
+/// The components of a packed node; `None` where they cannot be read.
+fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    std::iter::from_fn(move || {
+        if packed.is_empty() {
+            return None;
+        }
+        let component = take(packed);
+        packed = component.map_or(&[], |(_, rest)| rest);
+        Some(component.map(|(component, _)| component))
+    })
+}
+
+/// Whether these are the bytes of a node. Which components a node may have is [`Node`]'s to say.
+fn is_node(packed: &[u8]) -> bool {
+    components(packed).all(|component| !matches!(component, None | Some(b"" | b"." | b"..")))
+}
+
+fn unpack(packed: &[u8]) -> Option<Node> {
+    let components: Option<Vec<&[u8]>> = components(packed).collect();
+    Node::from_components(components?).ok()
+}
+
+/// A request that is about to be entered: as it will be stored, and ready to be compared.
+pub(crate) struct Draft<'a> {
+    request: &'a Request,
+    pub(crate) payload: Vec<u8>,
+    /// Whether each root is a write, and its node; `None` if the ancestors of one were given.
+    plain: Option<Vec<(bool, Vec<u8>)>>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(request: &'a Request) -> Draft<'a> {
+        let write = |access| access == Access::Write;
+        let roots: Vec<(bool, Vec<u8>)> =
+            request.roots().map(|(access, node)| (write(access), pack(node))).collect();
+        let above = |above: &[Node]| above.iter().map(pack).collect();
+        let above: Vec<Option<Vec<Vec<u8>>>> =
+            request.given_ancestors().map(|given| given.map(above)).collect();
+        let payload = encode(request.get_label(), &roots, &above);
+        let plain = above.iter().all(Option::is_none).then_some(roots);
+        Draft { request, payload, plain }
+    }
+
+    /// Whether it conflicts with the request that is stored in these bytes, if they are whole.
+    pub(crate) fn conflicts(&self, payload: Option<&[u8]>) -> bool {
+        let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
+        plainly.unwrap_or_else(|| {
+            let other = payload.and_then(decode).unwrap_or_else(damaged);
+            self.request.conflict(&other).is_some()
+        })
+    }
+
+    /// The same where bytes are enough to tell; `None` where ancestors were given, or something is damaged.
+    fn plainly_conflicts(&self, payload: &[u8]) -> Option<bool> {
+        let own = self.plain.as_ref()?;
+        let (_, rest) = take::<Option<&str>>(payload)?;
+        let (roots, mut rest) = take::<usize>(rest)?;
+        let mut conflicts = false;
+        for _ in 0..roots {
+            let (other, behind) = take::<StoredRoot<'_>>(rest)?;
+            rest = behind;
+            if other.above.is_some() || !is_node(other.node) {
+                return None;
+            }
+            conflicts |= own.iter().any(|(write, node)| {
+                (*write || other.write)
+                    && (node.starts_with(other.node.as_ref()) || other.node.starts_with(node))
+            });
+        }
+        rest.is_empty().then_some(conflicts)
+    }
+}
+
+fn encode(
+    label: Option<&str>,
+    roots: &[(bool, Vec<u8>)],
+    above: &[Option<Vec<Vec<u8>>>],
+) -> Vec<u8> {
+    let roots = roots.iter().zip(above).map(|((write, node), above)| {
+        let above = above.as_ref().map(|above| above.iter().map(|node| Bytes::new(node)).collect());
+        StoredRoot { write: *write, node: Bytes::new(node), above }
+    });
+    let stored = Stored { label, roots: roots.collect() };
+    append(&stored, Vec::with_capacity(TYPICAL))
+}
+
+/// The request that is stored in these bytes, if they are whole.
+pub(crate) fn decode(payload: &[u8]) -> Option<Request> {
+    let (stored, rest): (Stored<'_>, _) = take(payload)?;
+    let request = stored.roots.iter().try_fold(Request::new(), enter)?;
+    rest.is_empty().then(|| match stored.label {
+        Some(label) => request.label(label),
+        None => request,
+    })
+}
+
+fn enter(request: Request, root: &StoredRoot<'_>) -> Option<Request> {
+    let access = if root.write { Access::Write } else { Access::Read };
+    let node = unpack(root.node)?;
+    Some(match &root.above {
+        None => request.with(access, node),
+        Some(above) => {
+            let above: Option<Vec<Node>> = above.iter().map(|node| unpack(node)).collect();
+            request.with_ancestors(access, node, above?)
+        }
+    })
+}
+
+/// The label of what cannot be read.
+pub(crate) const DAMAGED: &str = "damaged record";
+
+/// What a damaged record is taken for: a write on everything, which is safe.
+pub(crate) fn damaged() -> Request {
+    Request::new().with(Access::Write, Node::root()).label(DAMAGED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(components: &[&[u8]]) -> Node {
+        Node::from_components(components).expect("good components")
+    }
+
+    /// Requests of all kinds, near enough to one another to conflict or just not to.
+    fn requests() -> Vec<Request> {
+        let nodes: [&[&[u8]]; 9] = [
+            &[],
+            &[b"a"],
+            &[b"a", b"b"],
+            &[b"ab"],
+            &[b"a/b"],
+            &[b"a", b"\x01b"],
+            &[b"\x01a"],
+            &[b"\xff\0"],
+            &[&[b'x'; 200], b"y"],
+        ];
+        let mut requests = vec![Request::new(), Request::new().label("nobody")];
+        for (number, components) in nodes.iter().enumerate() {
+            let own = node(components);
+            for access in [Access::Read, Access::Write] {
+                let plain = Request::new().with(access, own.clone());
+                let two = plain.clone().with(Access::Read, node(nodes[(number + 3) % 9]));
+                let given = plain.clone().with_ancestors(access, own.clone(), [node(&[b"a"])]);
+                requests.extend([plain.label("one\u{1f333}"), two, given]);
+            }
+        }
+        requests
+    }
+
+    #[test]
+    fn bytes_and_requests_agree_on_conflicts() {
+        let requests = requests();
+        let mut found = [0, 0];
+        for one in &requests {
+            let draft = Draft::new(one);
+            for two in &requests {
+                let conflicts = one.conflict(two).is_some();
+                let payload = Draft::new(two).payload;
+                assert_eq!(draft.conflicts(Some(&payload)), conflicts, "{one} and {two}");
+                if let Some(plainly) = draft.plainly_conflicts(&payload) {
+                    assert_eq!(plainly, conflicts, "{one} and {two}");
+                    found[usize::from(plainly)] += 1;
+                }
+            }
+        }
+        assert!(found.iter().all(|count| *count > 100), "bytes are rarely enough: {found:?}");
+    }
+
+    /// What bytes say of a damaged record, and what is shown of it, is the same.
+    #[test]
+    fn bytes_and_requests_agree_on_damage() {
+        let ours = Request::new().write("a/b").expect("a good node");
+        let draft = Draft::new(&ours);
+        let (mut whole, mut broken) = (0, 0);
+        for request in requests() {
+            let payload = Draft::new(&request).payload;
+            for (at, value) in
+                (0..payload.len()).flat_map(|at| [0, 1, 2, 0x2e, 0xff].map(|v| (at, v)))
+            {
+                let mut payload = payload.clone();
+                payload[at] = value;
+                let read = decode(&payload);
+                *if read.is_some() { &mut whole } else { &mut broken } += 1;
+                let shown = read.unwrap_or_else(damaged);
+                assert_eq!(draft.conflicts(Some(&payload)), ours.conflict(&shown).is_some());
+            }
+            for length in 0..payload.len() {
+                assert!(
+                    decode(&payload[..length]).is_none()
+                        && draft.conflicts(Some(&payload[..length]))
+                );
+            }
+        }
+        assert!(whole > 100 && broken > 100, "{whole} whole, {broken} broken");
+        assert!(draft.conflicts(None));
+        assert!(!Draft::new(&Request::new()).conflicts(None), "no roots, no conflict");
+    }
+}
