@@ -2,6 +2,7 @@
 
 use std::{error, fmt, io, path::PathBuf};
 
+use nix::libc;
 use treelock::Blocked;
 
 /// Why a lock was not granted, or the table could not be read.
@@ -130,18 +131,7 @@ impl fmt::Display for Error {
         match self {
             Error::Blocked(blocked) => blocked.fmt(f),
             Error::Io { doing, path, source } => {
-                write!(f, "cannot {doing} {path:?}: {source}")?;
-                f.write_str(match source.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        "; use a directory that you may write, or ask its owner to let you"
-                    }
-                    io::ErrorKind::ReadOnlyFilesystem => "; use a directory that can be written",
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                        "; make room, or use a directory on another disk"
-                    }
-                    io::ErrorKind::NotADirectory => "; a part of the path is a file",
-                    _ => "",
-                })
+                write!(f, "cannot {doing} {path:?}: {source}{}", advice(source))
             }
             Error::Shared { path, kind } => write!(
                 f,
@@ -169,6 +159,27 @@ impl fmt::Display for Error {
                  wider roots",
             ),
         }
+    }
+}
+
+/// What to do about an error of the system, if that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => return "; close some, or raise the limit",
+        Some(libc::EAGAIN) => return "; end some threads, or raise the limit",
+        Some(libc::ELOOP) => return "; a symbolic link in its place is not followed",
+        _ => {}
+    }
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; use a directory that you may write, or ask its owner to let you"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; use a directory that can be written",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room, or use a directory on another disk"
+        }
+        io::ErrorKind::NotADirectory => "; a part of the path is a file",
+        _ => "",
     }
 }
 

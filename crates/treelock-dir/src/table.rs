@@ -33,7 +33,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -43,7 +43,7 @@ use treelock::{Blocked, FencingToken, Process, Request, Sighting};
 
 use crate::{
     error::{Doing, Error},
-    kernel::{self, FileSystem, Kind},
+    kernel::{self, FileSystem, Identity, Kind},
     lost::Listener,
     payload::Draft,
     record::{self, CELL, Cells, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
@@ -63,7 +63,7 @@ const SPARE: usize = 16;
 pub(crate) struct Table {
     path: PathBuf,
     /// What the file is, whatever becomes of its name.
-    identity: (u64, u64),
+    identity: Identity,
     /// For locks that nobody needs to inherit: those of the threads that wait.
     pub(crate) file: File,
     pub(crate) watches: Watches,
@@ -124,7 +124,7 @@ impl Table {
         if !metadata.is_file() {
             return Err(Error::Foreign { path, what: "it is not a file".into() });
         }
-        let identity = (metadata.dev(), metadata.ino());
+        let (identity, _) = kernel::identify_open(&file).doing("read", &path)?;
         let watches = Watches::default();
         let (spare, buffer, listener) = Default::default();
         let table = Table { path, identity, file, watches, spare, buffer, listener };
@@ -171,15 +171,15 @@ impl Table {
         self.path.parent().expect("a table lies in a directory")
     }
 
-    /// Whether the table is still the one in its place.
+    /// Whether the table is still the one in its place. Where that cannot be seen it is not.
     pub(crate) fn is_in_place(&self) -> bool {
-        self.size().is_some()
+        matches!(self.size(), Ok(Some(_)))
     }
 
     /// Its size in bytes, if it is still the one in its place.
-    fn size(&self) -> Option<u64> {
-        let metadata = fs::symlink_metadata(&self.path).ok()?;
-        ((metadata.dev(), metadata.ino()) == self.identity).then_some(metadata.len())
+    fn size(&self) -> Result<Option<u64>, Error> {
+        let found = kernel::identify(&self.path).doing("look for", &self.path)?;
+        Ok(found.filter(|(identity, _)| *identity == self.identity).map(|(_, size)| size))
     }
 
     /// An open file description of this table that holds no lock; `None` if another is in its place.
@@ -193,9 +193,8 @@ impl Table {
             }
             file => file?,
         };
-        let metadata = file.metadata().doing("read", &self.path)?;
-        let same = (metadata.dev(), metadata.ino()) == self.identity;
-        Ok(same.then_some(Spare { file, left: None }))
+        let (identity, _) = kernel::identify_open(&file).doing("read", &self.path)?;
+        Ok((identity == self.identity).then_some(Spare { file, left: None }))
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
@@ -254,7 +253,7 @@ impl Table {
         buffer: &mut Vec<u8>,
     ) -> Result<Outcome, Error> {
         let _latch = Latch::new(file, Kind::Exclusive).doing("lock", &self.path)?;
-        let Some(size) = self.size() else { return Ok(Outcome::Gone) };
+        let Some(size) = self.size()? else { return Ok(Outcome::Gone) };
         let bytes = read(file, size, buffer).doing("read", &self.path)?;
         check(&self.path, bytes)?;
         let cells = cells(bytes);
@@ -545,7 +544,8 @@ fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [
 /// The whole file.
 fn read_all(file: &File) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
-    let length = read(file, file.metadata()?.len(), &mut buffer)?.len();
+    let (_, size) = kernel::identify_open(file)?;
+    let length = read(file, size, &mut buffer)?.len();
     buffer.truncate(length);
     Ok(buffer)
 }
