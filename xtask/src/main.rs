@@ -1,5 +1,6 @@
 //! `cargo xtask ci` does everything that CI does; `cargo xtask --help` lists the steps.
 
+mod links;
 mod python;
 
 use std::{
@@ -31,7 +32,7 @@ enum Step {
     Test,
     /// The hand-offs under every interleaving, by the loom model checker
     Loom,
-    /// Documentation, with warnings as errors
+    /// Documentation, with warnings as errors; the links of all Markdown files
     Doc,
     /// Every dependency of the published crates builds with the stated Rust version
     Msrv,
@@ -107,6 +108,7 @@ fn run(step: Step) -> Outcome {
             command("cargo test --release -p treelock --test loom", &flags)
         }
         Step::Doc => {
+            links::check()?;
             let flags = [("RUSTDOCFLAGS", "-D warnings")];
             command("cargo doc --workspace --no-deps --all-features", &flags)
         }
