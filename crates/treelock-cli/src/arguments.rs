@@ -57,8 +57,10 @@ pub(crate) enum Command {
     /// Print the man page, or write those of all sub-commands into a directory
     Man {
         /// Directory to write `treelock.1`, `treelock-run.1` and so on into
+        ///
+        /// It is made if it is missing.
         #[arg(value_name = "DIR")]
-        dir: Option<PathBuf>,
+        into: Option<PathBuf>, // not `dir`: that is the lock table's, which the environment may name
     },
 }
 
@@ -171,9 +173,7 @@ pub(crate) struct Break {
 }
 
 #[derive(Args)]
-#[command(
-    after_long_help = "Exit codes: 0 nothing is bad, 1 something is, 74 it cannot be found out."
-)]
+#[command(after_long_help = AFTER_DOCTOR_HELP)]
 pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]
@@ -209,9 +209,11 @@ fn ticket(text: &str) -> Result<u64, String> {
     number.map_err(|_| "a ticket is a number, which `treelock ls` shows".into())
 }
 
+// Lines have at most 78 columns, since narrow terminals and man pages show them as they are.
+
 const AFTER_HELP: &str = "\
 Examples:
-  treelock run -w src/auth -r src/lib --label agent-7 --timeout 30s -- make test
+  treelock run -w src/auth -r src/lib --timeout 30s -- make test
   treelock run --paths -w target -- cargo clean
   treelock ls
   treelock who src --read
@@ -219,6 +221,7 @@ Examples:
 Environment:
   TREELOCK_DIR    as --dir; must be absolute
   NO_COLOR        no colour; without it there is colour on terminals only
+  CLICOLOR_FORCE  colour elsewhere too
   TREELOCK_TOKEN  set by `run` for the command: its fencing token
 
 Exit codes:
@@ -230,27 +233,32 @@ Exit codes:
 const AFTER_RUN_HELP: &str = "\
 Examples:
   treelock run -w src/auth -r src/lib --timeout 30s -- make test
-  treelock run -w / --try -- ./deploy       the whole tree, now or never
+  treelock run -w / --try -- ./deploy.sh    # the whole tree, now or never
   treelock run --paths -w \"$PWD/target\" -- cargo build
 
 The command:
-  It finds its fencing token in TREELOCK_TOKEN: a number higher than that of every conflicting
-  run before. Hand it to what the lock protects, which can then refuse a writer that is too late.
+  It finds its fencing token in TREELOCK_TOKEN: a number higher than that of
+  every conflicting run before. Hand it to what the lock protects, which can
+  then refuse a writer that is too late.
 
-  SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are forwarded to it, except for those that
-  a terminal sends to both. While treelock waits for the lock, each of them ends the wait.
+  SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are forwarded to it,
+  except for those that a terminal sends to both. While treelock waits for
+  the lock, each of them ends the wait.
 
-  If treelock itself is killed, the command keeps the lock until it ends. When it has ended the
-  lock is released, whatever it left running in the background.
+  If treelock itself is killed, the command keeps the lock until it ends.
+  When it has ended the lock is released, whatever it left running in the
+  background.
 
-  It must not ask for what it holds: a `treelock run` inside would wait for the one outside.
+  It must not ask for what it holds: a `treelock run` inside would wait for
+  the one outside.
 
 Exit codes:
   the command's own
   128+N  signal N ended the command, or the wait for the lock
   126    the command cannot be executed
   127    the command was not found
-  75     not granted in time (or --conflict-exit-code); standard error says who is in the way
+  75     not granted in time (or --conflict-exit-code); standard error says
+         who is in the way
   74     the lock table cannot be used
   64     the command line is wrong";
 
@@ -260,19 +268,37 @@ Examples:
   treelock ls src --watch
   treelock ls --json | jq '.requests[] | select(.age_seconds > 3600)'
 
-With --json --watch there is one document a line, a new one whenever more than the ages has changed.";
+With --json --watch there is one document a line, a new one whenever more than
+the ages has changed.
+
+Exit codes:
+  0   also if nobody holds or waits for anything
+  74  the lock table cannot be used
+  64  the command line is wrong";
 
 const AFTER_WHO_HELP: &str = "\
-Nothing is asked for: the answer may be another a moment later. To have the lock or to be told, use
-`treelock run --try`.
+Nothing is asked for: the answer may be another a moment later. To have the
+lock or to be told, use `treelock run --try`.
 
-Exit codes: 0 nobody, 75 somebody, 74 the lock table cannot be used, 64 the command line is wrong.";
+Exit codes:
+  0   nobody is in the way
+  75  somebody is
+  74  the lock table cannot be used
+  64  the command line is wrong";
 
 const AFTER_BREAK_HELP: &str = "\
 Exit codes:
   0   the ticket is free now
   1   it is not, or you said no
-  64  no terminal to ask on and no --force, or this command runs under the ticket and there is no --force
+  64  the command line is wrong, or --force is needed: there is no terminal to
+      ask on, or this command runs under the ticket
   66  no request has this ticket
   74  the lock table cannot be used
   77  a process belongs to somebody else";
+
+const AFTER_DOCTOR_HELP: &str = "\
+Exit codes:
+  0   nothing is bad
+  1   something is
+  74  it cannot be found out
+  64  the command line is wrong";

@@ -5,7 +5,6 @@
 //! ticket: each is held by a handler first, then looked up once more, then signalled by its handler.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, IsTerminal as _, Write as _},
     os::fd::OwnedFd,
@@ -25,7 +24,7 @@ use crate::{
     exit::{self, Failure},
     json::{self, KeptBy},
     listing::print,
-    say, text,
+    processes, say, text,
 };
 
 /// How often it looks whether the ticket is gone.
@@ -42,8 +41,11 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
         Failure::new(exit::NO_TICKET, message)
     })?;
     let kept_by = kept_by(engine, ticket)?;
-    if !arguments.json {
-        print(&describe(&entry, &kept_by))?;
+    match (arguments.json, arguments.force) {
+        (false, _) => print(&describe(&entry, &kept_by))?,
+        // Standard output is the document's, but nobody can agree to what is not shown.
+        (true, false) => say(&describe(&entry, &kept_by)),
+        (true, true) => {}
     }
     if kept_by.is_empty() && live(engine, ticket)?.is_some() {
         return Err(Failure::new(
@@ -106,7 +108,7 @@ fn describe(entry: &Entry, kept_by: &[KeptBy]) -> String {
 
 /// Refuses to end this process or those it runs in.
 fn spare_own(kept_by: &[KeptBy]) -> Result<(), Failure> {
-    let own = own_and_above();
+    let own = processes::own_and_above();
     match kept_by.iter().find(|process| own.contains(&process.pid)) {
         None => Ok(()),
         Some(KeptBy { pid, .. }) => Err(Failure::usage(format_args!(
@@ -114,27 +116,6 @@ fn spare_own(kept_by: &[KeptBy]) -> Result<(), Failure> {
              that too"
         ))),
     }
-}
-
-/// This process, its parent, and so on.
-fn own_and_above() -> BTreeSet<u32> {
-    let mut all = BTreeSet::new();
-    let mut next = Some(process::id());
-    while let Some(pid) = next
-        && pid > 1
-        && all.insert(pid)
-    {
-        next = parent(pid);
-    }
-    all
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything, so it is found by its last parenthesis.
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = str::from_utf8(&stat[name_end + 1..]).ok()?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Asks the person at the terminal.

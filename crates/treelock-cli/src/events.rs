@@ -14,6 +14,7 @@ use std::{
     time::Instant,
 };
 
+use rustix::process::{getpid, getsid};
 use signal_hook::{
     consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2},
     iterator::{SignalsInfo, exfiltrator::WithOrigin},
@@ -64,13 +65,17 @@ impl Events {
         let ignored = ignored();
         let wanted = FORWARDED.into_iter().filter(|signal| !ignored.contains(signal));
         let mut signals = SignalsInfo::<WithOrigin>::new(wanted.chain([SIGCHLD]))?;
+        // Of a terminal that is gone the kernel tells the leader of the session only, and the others when
+        // that one has ended; what comes from Ctrl-C goes to all.
+        let leads_session = getsid(None).is_ok_and(|session| session == getpid());
         thread::Builder::new().name("signals".into()).spawn(move || {
             for origin in signals.forever() {
                 let event = match origin.signal {
                     SIGCHLD => Event::Woken,
                     number => Event::Signal(Signal {
                         number,
-                        from_terminal: matches!(origin.cause, Cause::Kernel),
+                        from_terminal: matches!(origin.cause, Cause::Kernel)
+                            && !(number == SIGHUP && leads_session),
                     }),
                 };
                 if sender.send(event).is_err() {

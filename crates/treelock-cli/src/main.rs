@@ -12,6 +12,7 @@ mod generated;
 mod json;
 mod listing;
 mod nodes;
+mod processes;
 mod run;
 mod text;
 mod tree;
@@ -61,7 +62,7 @@ fn execute(arguments: Arguments, origin: Origin) -> Result<u8, Failure> {
         Command::Break(this) => breaking::break_ticket(&engine()?, this),
         Command::Doctor(doctor) => doctor::doctor(&engine()?, doctor),
         Command::Completions { shell } => generated::completions(*shell),
-        Command::Man { dir } => generated::man(dir.as_deref()),
+        Command::Man { into } => generated::man(into.as_deref()),
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{
     wait::{Outcome, wait},
 };
 
+/// Where the command finds its fencing token.
+pub(crate) const TOKEN: &str = "TREELOCK_TOKEN";
 /// A label made of a command line has at most this many characters.
 const LABEL_LENGTH: usize = 40;
 
@@ -63,7 +65,7 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
 fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
     let (program, rest) = command_line.split_first().expect("clap demands a command");
     let mut command = Command::new(program);
-    command.args(rest).env("TREELOCK_TOKEN", guard.token().to_string());
+    command.args(rest).env(TOKEN, guard.token().to_string());
     guard.inherit(&mut command)?;
     command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {

@@ -1,18 +1,23 @@
 //! Waiting for the grant, with a line on the terminal that says for whom.
 
 use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+    mem,
     pin::pin,
     task::Poll,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use rustix::{process::getpgrp, termios::tcgetpgrp};
 use treelock::{Blocked, Request};
 
 use crate::{
     engine::{Acquire, Engine, Error, Guard},
     events::{Event, Events},
-    text,
+    processes,
+    run::TOKEN,
+    say, text,
 };
 
 /// How a wait ended.
@@ -44,10 +49,14 @@ pub(crate) fn wait(
     // A time too long to be counted is as good as none.
     let deadline = limit.and_then(|limit| started.checked_add(limit));
     let mut acquire = pin!(engine.acquire(request));
-    let line = WaitingLine::new(started);
+    let mut line = WaitingLine::new(started);
+    let mut is_first = true;
     loop {
         if let Poll::Ready(result) = events.poll(acquire.as_mut()) {
             return outcome(result);
+        }
+        if mem::take(&mut is_first) {
+            warn_of_deadlock(&acquire)?;
         }
         line.refresh(&acquire)?;
         let now = Instant::now();
@@ -75,32 +84,53 @@ fn outcome(result: Result<Guard, Error>) -> Result<Outcome, Error> {
     }
 }
 
+/// Says it if this waits for the run that it is part of. That one waits for its command, hence for this, and
+/// somebody who is told nothing would look for the reason for long.
+fn warn_of_deadlock(acquire: &Acquire) -> Result<(), Error> {
+    if env::var_os(TOKEN).is_none() {
+        return Ok(());
+    }
+    if let Some(blocked) = acquire.blocked()?
+        && let Some(process) = &blocked.process
+        && processes::own_and_above().contains(&process.pid)
+    {
+        say(&format!(
+            "{blocked}; that is the run that this one is part of, and it waits for this one: let the outer \
+             one ask for everything"
+        ));
+    }
+    Ok(())
+}
+
 /// One line on the terminal, if there is one; gone when dropped.
 struct WaitingLine {
     started: Instant,
-    bar: ProgressBar,
+    /// There is a terminal that clears lines.
+    is_seen: bool,
+    is_drawn: bool,
 }
 
 impl WaitingLine {
     fn new(started: Instant) -> WaitingLine {
-        // It draws on standard error, and only if that is a terminal.
-        let bar = ProgressBar::new_spinner();
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}");
-        WaitingLine { started, bar: bar.with_style(style.expect("the template is good")) }
+        let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let is_seen = io::stderr().is_terminal() && !is_dumb;
+        WaitingLine { started, is_seen, is_drawn: false }
     }
 
     /// When the line has to be written again, if anybody sees it.
     fn next_refresh(&self, now: Instant) -> Option<Instant> {
-        (!self.bar.is_hidden()).then_some(now + REFRESH)
+        self.is_seen.then_some(now + REFRESH)
     }
 
-    fn refresh(&self, acquire: &Acquire) -> Result<(), Error> {
-        if self.bar.is_hidden() {
-            return Ok(());
-        }
-        if let Some(blocked) = acquire.blocked()? {
-            self.bar.set_message(text::waiting(&blocked, self.started.elapsed()));
-            self.bar.tick();
+    fn refresh(&mut self, acquire: &Acquire) -> Result<(), Error> {
+        // A line from the background would be written over what the shell's user types.
+        self.is_drawn &= in_foreground();
+        if self.is_seen
+            && in_foreground()
+            && let Some(blocked) = acquire.blocked()?
+        {
+            self.is_drawn = true;
+            draw(&text::waiting(&blocked, self.started.elapsed()));
         }
         Ok(())
     }
@@ -108,6 +138,26 @@ impl WaitingLine {
 
 impl Drop for WaitingLine {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        if self.is_drawn && in_foreground() {
+            draw("");
+        }
     }
+}
+
+/// Whether the terminal is that of this job, and not of the shell that it was started from.
+fn in_foreground() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|job| job == getpgrp())
+}
+
+/// Writes the line over what was there. The terminal cuts it off at its edge, however wide it is, and the
+/// cursor goes back to the beginning, so that a `^C` that the terminal writes stands in the line too and is
+/// cleared with it.
+fn draw(line: &str) {
+    const CLEAR: &str = "\r\x1b[K";
+    const CUT_OFF: &str = "\x1b[?7l";
+    const WRAP: &str = "\x1b[?7h";
+    // In one piece, so that nobody sees half of it.
+    let line = format!("{CLEAR}{CUT_OFF}{line}{WRAP}\r");
+    // Nobody may look any more, which is no reason to end a wait.
+    let _ = io::stderr().write_all(line.as_bytes());
 }

@@ -1,10 +1,13 @@
 //! Fifty processes on random roots: what conflicts is never inside together, and tokens grow.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, thread};
+use std::{
+    collections::BTreeMap, fmt::Write as _, fs, os::unix::process::ExitStatusExt as _, thread,
+    time::Duration,
+};
 
 use fastrand::Rng;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, until};
 
 const PROCESSES: usize = 50;
 const ROUNDS: usize = 4;
@@ -43,33 +46,89 @@ impl Roots {
     }
 }
 
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Lives,
+    /// SIGKILL for the command; for `treelock run`, while its command goes on; for both at once.
+    CommandKilled,
+    WrapperKilled,
+    BothKilled,
+    /// SIGKILL for `treelock run` at some time: mostly it waits then.
+    KilledSoon,
+}
+
+impl Fate {
+    /// What the command does between entering and leaving, and after it.
+    fn script(self) -> (&'static str, &'static str) {
+        match self {
+            Fate::Lives | Fate::KilledSoon => ("", ""),
+            Fate::CommandKilled => ("", "kill -KILL $$"),
+            Fate::WrapperKilled => ("kill -KILL $PPID", ""),
+            Fate::BothKilled => ("", "kill -KILL $PPID $$"),
+        }
+    }
+}
+
 #[test]
 fn what_conflicts_is_never_inside_together() {
+    play(0x7265_6c6f_636b, &[Fate::Lives]);
+}
+
+#[test]
+fn nor_when_many_are_killed() {
+    use Fate::*;
+    play(0x6b69_6c6c, &[Lives, CommandKilled, WrapperKilled, BothKilled, KilledSoon]);
+}
+
+/// Many processes lock random roots, write down when they enter and leave, and end in random ways.
+fn play(seed: u64, fates: &[Fate]) {
     let scene = Scene::new();
-    let log = scene.path("log");
-    let mut rng = Rng::with_seed(0x7265_6c6f_636b);
-    let plans: Vec<Vec<Roots>> =
-        (0..PROCESSES).map(|_| (0..ROUNDS).map(|_| Roots::random(&mut rng)).collect()).collect();
+    let mut rng = Rng::with_seed(seed);
+    let mut run = || (Roots::random(&mut rng), *rng.choice(fates).unwrap());
+    let runs: Vec<Vec<(Roots, Fate)>> =
+        (0..PROCESSES).map(|_| (0..ROUNDS).map(|_| run()).collect()).collect();
     thread::scope(|scope| {
-        for (process, plan) in plans.iter().enumerate() {
+        for (process, runs) in runs.iter().enumerate() {
             let scene = &scene;
             scope.spawn(move || {
-                for (round, roots) in plan.iter().enumerate() {
-                    let script = format!(
-                        "echo enter {process} {round} $TREELOCK_TOKEN >> log; \
-                         sleep 0.00{}; echo leave {process} {round} >> log",
-                        (process + round) % 7,
-                    );
-                    let mut command = scene.treelock(["run"]);
-                    command.args(roots.arguments()).args(["--", "sh", "-c", &script]);
-                    assert!(command.status().unwrap().success());
+                for (round, (roots, fate)) in runs.iter().enumerate() {
+                    run_one(scene, process, round, roots, *fate);
                 }
             });
         }
     });
-    let entered = check(&fs::read_to_string(log).unwrap(), &plans);
-    assert_eq!(entered, PROCESSES * ROUNDS);
-    assert_eq!(scene.counts(), (0, 0));
+    // The commands of killed wrappers may still be at it.
+    until("all have left", || scene.counts() == (0, 0));
+    let plans: Vec<Vec<Roots>> =
+        runs.iter().map(|runs| runs.iter().map(|(roots, _)| roots.clone()).collect()).collect();
+    let entered = check(&fs::read_to_string(scene.path("log")).unwrap(), &plans);
+    let certain = runs.iter().flatten().filter(|(_, fate)| *fate != Fate::KilledSoon).count();
+    assert!((certain..=PROCESSES * ROUNDS).contains(&entered), "{entered} of {certain} entered");
+}
+
+fn run_one(scene: &Scene, process: usize, round: usize, roots: &Roots, fate: Fate) {
+    let (inside, at_the_end) = fate.script();
+    let script = format!(
+        "echo enter {process} {round} $TREELOCK_TOKEN >> log; {inside}
+         sleep 0.00{}; echo leave {process} {round} >> log; {at_the_end}",
+        (process + round) % 7,
+    );
+    let mut command = scene.treelock(["run"]);
+    command.args(roots.arguments()).args(["--", "sh", "-c", &script]);
+    let mut child = command.spawn().unwrap();
+    if fate == Fate::KilledSoon {
+        thread::sleep(Duration::from_millis((process + round) as u64));
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    let expected = match fate {
+        Fate::Lives => (Some(0), None),
+        Fate::CommandKilled => (Some(128 + 9), None),
+        Fate::WrapperKilled | Fate::BothKilled => (None, Some(9)),
+        Fate::KilledSoon => return,
+    };
+    assert_eq!((status.code(), status.signal()), expected, "{fate:?}");
 }
 
 /// Reads what happened in order; returns how many were inside.
@@ -78,7 +137,7 @@ fn check(log: &str, plans: &[Vec<Roots>]) -> usize {
     let mut before: Vec<(&Roots, u64)> = Vec::new();
     for line in log.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let who = (words[1].parse().unwrap(), words[2].parse().unwrap());
+        let who: (usize, usize) = (words[1].parse().unwrap(), words[2].parse().unwrap());
         let roots = &plans[who.0][who.1];
         if words[0] == "leave" {
             inside.remove(&who).expect("it was inside");
@@ -100,8 +159,8 @@ fn check(log: &str, plans: &[Vec<Roots>]) -> usize {
 
 #[test]
 fn the_check_can_fail() {
-    let roots = |text: &str| Roots(vec![(true, text.chars().collect())]);
-    let plans = [vec![roots("a")], vec![roots("ab")]];
+    let roots = |components: &[&'static str]| Roots(vec![(true, components.to_vec())]);
+    let plans = [vec![roots(&["a"])], vec![roots(&["a", "b"])]];
     assert_eq!(check("enter 0 0 1\nleave 0 0\nenter 1 0 2\nleave 1 0\n", &plans), 2);
     let together = "enter 0 0 1\nenter 1 0 2\nleave 0 0\nleave 1 0\n";
     assert!(std::panic::catch_unwind(|| check(together, &plans)).is_err());

@@ -36,4 +36,19 @@ fn man_pages() {
     }
     let run = fs::read_to_string(scene.path("new/pages/treelock-run.1")).unwrap();
     assert!(run.contains("128+N") && run.contains("TREELOCK_TOKEN") && run.contains("75"));
+    assert!(run.contains(".SH NOTES\n.nf\nExamples:\n  treelock run "), "{run}");
+    assert!(run.ends_with("\n.fi\n"), "{run}");
+    let version = format!("\"treelock {}\"", env!("CARGO_PKG_VERSION"));
+    assert!(run.contains(&version), "{run}");
+    assert!(page.contains("\n.fi\n.SH VERSION\n"), "{page}");
+    assert!(!scene.table().exists(), "the lock table's directory is no place for pages");
+}
+
+#[test]
+fn a_directory_that_takes_no_pages() {
+    let scene = Scene::new();
+    fs::write(scene.path("file"), "").unwrap();
+    let done = scene.done(&["man", "file/below"]);
+    assert_eq!(done.code(), 74);
+    assert!(done.stderr().contains("cannot write into \"file/below\""), "{}", done.stderr());
 }

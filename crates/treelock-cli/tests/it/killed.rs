@@ -72,6 +72,21 @@ fn what_a_command_leaves_running_does_not_keep_the_lock() {
 }
 
 #[test]
+fn what_a_command_leaves_running_keeps_the_lock_if_no_wrapper_can_release_it() {
+    let scene = Scene::new();
+    let script = "sleep 600 >/dev/null 2>&1 & echo $!; read line; exit 0";
+    let mut running = scene.run(&["-w", "a"], script);
+    let daemon = running.line().parse().unwrap();
+    running.kill().unwrap();
+    running.status();
+    running.close_input(); // and the command ends
+    assert_eq!(scene.counts(), (1, 0));
+    assert_eq!(scene.done(&["run", "-w", "a", "--try", "--", "true"]).code(), 75);
+    kill(daemon, Signal::KILL);
+    until("it is free", || scene.counts() == (0, 0));
+}
+
+#[test]
 fn many_killed_at_random_leave_nothing() {
     let scene = Scene::new();
     let mut rng = fastrand::Rng::with_seed(7);

@@ -3,6 +3,7 @@
 
 mod breaking;
 mod codes;
+mod command;
 mod exclusion;
 mod generated;
 mod killed;
@@ -14,3 +15,4 @@ mod schema;
 mod shown;
 mod signals;
 mod terminal;
+mod timeless;

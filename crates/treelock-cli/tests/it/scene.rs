@@ -218,7 +218,24 @@ pub(crate) fn kill(pid: u32, signal: Signal) {
 
 pub(crate) fn is_alive(pid: u32) -> bool {
     // A process that nobody has waited for yet is a zombie, which does not run any more.
+    !['Z', '-'].contains(&state(pid))
+}
+
+/// The letter that ps(1) shows for what a process does, or `-` if there is none.
+pub(crate) fn state(pid: u32) -> char {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = status.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
-    state.is_some_and(|state| state != b'Z')
+    status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('-')
+}
+
+/// Whether a process has a child that has become another program; a fork shows its parent's name at first.
+pub(crate) fn has_started(parent: u32) -> bool {
+    let name = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut children = pids.filter(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = status.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        rest.split(' ').nth(1) == Some(&parent.to_string())
+    });
+    children.any(|pid: u32| name(pid) != name(parent))
 }

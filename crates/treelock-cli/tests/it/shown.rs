@@ -5,6 +5,7 @@ use std::fs;
 use crate::{
     scene::{Running, Scene},
     schema,
+    timeless::timeless,
 };
 
 #[test]
@@ -16,20 +17,6 @@ fn nothing_is_shown_where_nothing_is() {
     assert_eq!(done.stderr(), format!("treelock: nobody holds or waits for anything in {place}\n"));
     assert_eq!(scene.done(&["ls", "--json"]).stdout(), "{\"requests\":[]}\n");
     assert!(!scene.table().exists(), "looking makes nothing");
-}
-
-/// A tree without its numbers: `pid 4242` is `pid N`, and an age is `T`.
-fn timeless(text: &str) -> String {
-    let number = |word: &str| word.strip_suffix(')').is_some_and(|w| w.parse::<u32>().is_ok());
-    let age = |word: &str| word.strip_suffix('s').is_some_and(|w| w.parse::<f64>().is_ok());
-    let words = text.split(' ').map(|word| match word {
-        word if number(word) || word.contains(")\n") => {
-            word.replace(|c: char| c.is_ascii_digit(), "").replace(")", "N)")
-        }
-        word if age(word) => "T".into(),
-        word => word.into(),
-    });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

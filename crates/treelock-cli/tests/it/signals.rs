@@ -16,10 +16,11 @@ const SIGNALS: [(&str, Signal); 6] = [
 ];
 
 /// A command that writes down which signal it got and ends with 3. `wait` is what a trap interrupts, and
-/// `sleep` would live on.
+/// `sleep` would live on. It is killed with SIGKILL since before it becomes `sleep` it may trap others.
 fn trapping(scene: &Scene, name: &str) -> Running {
-    let script =
-        format!("trap 'kill $!; echo {name} > got; exit 3' {name}; sleep 600 & echo up; wait");
+    let script = format!(
+        "trap 'kill -KILL $!; echo {name} > got; exit 3' {name}; sleep 600 & echo up; wait"
+    );
     // A shell may not trap what it was told to ignore, and one without job control tells its background so;
     // `env` makes both as they are at a terminal.
     let mut running = scene.run(&["-w", "a"], &script);

@@ -3,22 +3,30 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    sync::{Arc, Mutex},
-    thread,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
 };
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::Signal;
 
-use crate::scene::{Scene, TREELOCK, kill, until};
+use crate::{
+    scene::{Scene, TREELOCK, kill, state, until},
+    timeless::timeless,
+};
 
 /// A command in a terminal of its own.
 struct Terminal {
     child: Box<dyn Child + Send + Sync>,
-    keyboard: Box<dyn std::io::Write + Send>,
+    keyboard: Option<Box<dyn std::io::Write + Send>>,
     /// What came, and what is to be seen of it.
     output: Arc<Mutex<(Vec<u8>, vt100::Parser)>>,
-    _master: Box<dyn MasterPty + Send>,
+    master: Option<Box<dyn MasterPty + Send>>,
+    reading: Option<JoinHandle<()>>,
+    is_closing: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -27,15 +35,19 @@ impl Terminal {
     }
 
     fn with(scene: &Scene, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+        Terminal::of(scene, &[&[TREELOCK], arguments].concat(), environment)
+    }
+
+    fn of(scene: &Scene, command_line: &[&str], environment: &[(&str, &str)]) -> Terminal {
         let size = PtySize { rows: 24, cols: 100, ..PtySize::default() };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new("env");
-        command.args(["--default-signal", TREELOCK]);
-        command.args(arguments);
+        command.arg("--default-signal");
+        command.args(command_line);
         command.cwd(scene.dir());
         command.env("TREELOCK_DIR", scene.table());
         command.env("TERM", "xterm-256color");
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN"] {
             command.env_remove(name);
         }
         environment.iter().for_each(|(name, value)| command.env(name, value));
@@ -44,16 +56,21 @@ impl Terminal {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let output = Arc::new(Mutex::new((Vec::new(), vt100::Parser::new(24, 100, 0))));
         let shared = Arc::clone(&output);
-        thread::spawn(move || {
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&is_closing);
+        let reading = thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            while let Ok(count @ 1..) = reader.read(&mut buffer)
+                && !closes.load(Relaxed)
+            {
                 let (bytes, screen) = &mut *shared.lock().unwrap();
                 bytes.extend(&buffer[..count]);
                 screen.process(&buffer[..count]);
             }
         });
         let keyboard = pair.master.take_writer().unwrap();
-        Terminal { child, keyboard, output, _master: pair.master }
+        let (keyboard, master) = (Some(keyboard), Some(pair.master));
+        Terminal { child, keyboard, output, master, reading: Some(reading), is_closing }
     }
 
     fn screen(&self) -> String {
@@ -70,7 +87,16 @@ impl Terminal {
     }
 
     fn type_in(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Closes the window, or the connection.
+    fn hang_up(&mut self) {
+        // The reader has the terminal open too, and looks up only when something comes: this one's echo.
+        self.is_closing.store(true, Relaxed);
+        self.type_in("x");
+        self.reading.take().unwrap().join().unwrap();
+        (self.keyboard, self.master) = (None, None);
     }
 
     fn pid(&self) -> u32 {
@@ -140,7 +166,7 @@ fn control_c_ends_a_wait() {
     terminal.type_in("\x03");
     assert_eq!(terminal.code(), 130);
     assert_eq!(scene.counts(), (1, 0));
-    until("the line is gone", || !terminal.screen().contains("waiting"));
+    until("the line is gone", || terminal.screen().trim().is_empty());
     assert_eq!(holder.finish(), 0);
 }
 
@@ -148,7 +174,7 @@ fn control_c_ends_a_wait() {
 fn control_c_reaches_the_command_once() {
     let scene = Scene::new();
     // The command ends at SIGUSR1, which is forwarded after whatever was forwarded before.
-    let script = "trap 'echo INT >> got' INT; trap 'kill $!; exit 4' USR1; echo up; \
+    let script = "trap 'echo INT >> got' INT; trap 'kill -KILL $!; exit 4' USR1; echo up; \
                   sleep 600 & while :; do wait; done";
     let mut terminal = Terminal::start(&scene, &["run", "-w", "a", "--", "sh", "-c", script]);
     terminal.until_shown("up");
@@ -171,6 +197,13 @@ fn break_asks() {
         assert_eq!(terminal.code(), 1);
         terminal.until_shown("nothing was done");
     }
+    // Also if a document is wanted, which is then none.
+    let mut terminal = Terminal::start(&scene, &["break", "1", "--json"]);
+    terminal.until_shown(&format!("  kept by pid {}: sh -c echo $$", holder.command));
+    terminal.until_shown("[y/N] ");
+    terminal.type_in("n\r");
+    assert_eq!(terminal.code(), 1);
+    assert!(!terminal.screen().contains('{'), "{}", terminal.screen());
     assert_eq!(scene.counts(), (1, 0));
     let mut terminal = Terminal::start(&scene, &["break", "1"]);
     terminal.until_shown("[y/N] ");
@@ -194,22 +227,113 @@ fn colour_on_terminals_only() {
     assert!(colour(&[]));
     assert!(!colour(&[("NO_COLOR", "1")]));
     assert!(!colour(&[("TERM", "dumb")]));
-    assert!(!scene.done(&["ls"]).stdout().contains('\x1b'));
+    let elsewhere = |environment: &[(&str, &str)]| {
+        let mut ls = scene.treelock(["ls"]);
+        let output = ls.envs(environment.iter().copied()).output().unwrap();
+        output.stdout.contains(&0x1b)
+    };
+    assert!(!elsewhere(&[]));
+    assert!(elsewhere(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!elsewhere(&[("NO_COLOR", "1")]));
 }
 
 #[test]
 fn watching_redraws() {
     let scene = Scene::new();
     let mut holder = scene.hold(&["-w", "a", "--label", "it"]);
-    for environment in [&[][..], &[("NO_COLOR", "1")]] {
+    for (environment, colour) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
         let mut terminal = Terminal::with(&scene, &["ls", "--watch"], environment);
         terminal.until_shown("\"it\"");
-        let second = scene.hold(&["-w", "b", "--label", "another"]);
+        let mut second = scene.hold(&["-w", "b", "--label", "another"]);
         terminal.until_shown("\"another\"");
-        drop(second);
-        scene.done(&["break", "2", "--force"]);
+        assert_eq!(second.finish(), 0);
+        until("it is gone", || !terminal.screen().contains("another"));
+        assert!(terminal.screen().starts_with("/a\n└── #1 write held "), "{}", terminal.screen());
+        let is_coloured = String::from_utf8(terminal.bytes()).unwrap().contains("\x1b[32m");
+        assert_eq!(is_coloured, colour);
         terminal.type_in("\x03");
         assert_ne!(terminal.code(), 0);
     }
     assert_eq!(holder.finish(), 0);
+}
+
+#[test]
+fn the_readme_shows_the_waiting_line_as_it_is() {
+    let scene = Scene::new();
+    let _holder = scene.hold(&["-w", "src/auth", "--label", "agent-7"]);
+    let terminal = Terminal::start(&scene, &["run", "-w", "src", "--", "true"]);
+    terminal.until_shown("; 1 ahead");
+    let line = timeless(terminal.screen().trim());
+    assert!(timeless(include_str!("../../README.md")).contains(&format!("\n`{line}`\n")), "{line}");
+}
+
+#[test]
+fn no_waiting_line_from_the_background() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut terminal = Terminal::of(&scene, &["sh", "-i"], &[("PS1", "> "), ("ENV", "")]);
+    terminal.until_shown("> ");
+    terminal.type_in(&format!("{TREELOCK} run -w a -- echo was granted &\r"));
+    scene.until_counts(1, 1);
+    assert_eq!(holder.finish(), 0);
+    until("it is granted", || terminal.screen().lines().any(|line| line.ends_with("was granted")));
+    assert!(!terminal.screen().contains("waiting "), "{}", terminal.screen());
+    assert!(!String::from_utf8_lossy(&terminal.bytes()).contains("waiting "));
+}
+
+/// The kernel tells only the first program of a terminal that it is gone.
+#[test]
+fn a_terminal_that_is_gone_ends_the_command() {
+    let scene = Scene::new();
+    let script = "trap 'kill -KILL $!; echo HUP >> got; exit 4' HUP; sleep 600 & echo up; wait";
+    let mut terminal = Terminal::start(&scene, &["run", "-w", "a", "--", "sh", "-c", script]);
+    terminal.until_shown("up");
+    terminal.hang_up();
+    assert_eq!(terminal.code(), 4);
+    assert_eq!(fs::read_to_string(scene.path("got")).unwrap(), "HUP\n");
+}
+
+#[test]
+fn control_z_stops_both_and_fg_continues_both() {
+    let scene = Scene::new();
+    let shell = ["sh", "-i"];
+    let mut terminal = Terminal::of(&scene, &shell, &[("PS1", "> "), ("ENV", "")]);
+    terminal.until_shown("> ");
+    let script = "echo $$ > pid; read line; echo it read $line";
+    terminal.type_in(&format!("{TREELOCK} run -w a --label it -- sh -c '{script}'\r"));
+    until("it is started", || {
+        fs::read_to_string(scene.path("pid")).is_ok_and(|pid| !pid.is_empty())
+    });
+    let command: u32 = fs::read_to_string(scene.path("pid")).unwrap().trim().parse().unwrap();
+    let wrapper = scene.live()[0]["pid"].as_u64().unwrap() as u32;
+    terminal.type_in("\x1a");
+    until("both are stopped", || [command, wrapper].map(state) == ['T', 'T']);
+    terminal.until_shown("Stopped");
+    assert_eq!(scene.counts(), (1, 0), "what is stopped goes on holding");
+    terminal.type_in("fg\r");
+    until("both go on", || [command, wrapper].map(state) == ['S', 'S']);
+    terminal.type_in("this\r");
+    terminal.until_shown("it read this");
+    terminal.type_in("echo code $?\r");
+    terminal.until_shown("code 0");
+    assert_eq!(scene.counts(), (0, 0));
+    terminal.type_in("exit\r");
+    assert_eq!(terminal.code(), 0);
+}
+
+#[test]
+fn one_who_waits_can_be_stopped() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut terminal = Terminal::of(&scene, &["sh", "-i"], &[("PS1", "> "), ("ENV", "")]);
+    terminal.until_shown("> ");
+    terminal.type_in(&format!("{TREELOCK} run -w a -- echo was granted\r"));
+    terminal.until_shown("; 1 ahead");
+    terminal.type_in("\x1a");
+    terminal.until_shown("Stopped");
+    assert_eq!(scene.counts(), (1, 1), "it keeps its place");
+    assert_eq!(holder.finish(), 0);
+    assert_eq!(scene.done(&["who", "a"]).code(), 75, "its turn has come");
+    terminal.type_in("fg\r");
+    until("it goes on", || terminal.screen().lines().any(|line| line.trim() == "was granted"));
 }
