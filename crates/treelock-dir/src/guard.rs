@@ -5,7 +5,7 @@ use std::{
     os::fd::AsFd,
     process::Command,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
@@ -26,6 +26,8 @@ pub(crate) struct Turn {
     pub(crate) request: Request,
     /// There until it is dropped.
     place: Option<Place>,
+    /// Whether it has been given back, for the futures that tell of its loss, if there are any.
+    released: OnceLock<Arc<AtomicBool>>,
     /// Whether a child has its open file description too.
     shared: AtomicBool,
     /// The ticket whose leaving wakes it.
@@ -35,7 +37,8 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn new(table: Arc<Table>, request: Request, place: Place) -> Turn {
         table.watches.enter(place.ticket);
-        Turn { table, request, place: Some(place), shared: AtomicBool::new(false), watched: None }
+        let (released, shared) = (OnceLock::new(), AtomicBool::new(false));
+        Turn { table, request, place: Some(place), released, shared, watched: None }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -65,6 +68,9 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(watched) = self.watched {
             self.table.watches.leave(watched, self.place().ticket);
+        }
+        if let Some(released) = self.released.get() {
+            released.store(true, Ordering::Release);
         }
         self.table.leave(&mut self.place, self.shared.load(Ordering::Relaxed));
     }
@@ -206,7 +212,7 @@ impl Guard {
     /// # }
     /// ```
     pub fn lost(&self) -> Result<Lost, Error> {
-        Lost::new(&self.turn.table)
+        Lost::new(&self.turn.table, self.turn.released.get_or_init(Arc::default).clone())
     }
 
     /// Lets the process that `command` starts keep the lock too: should this process die, the lock lives on

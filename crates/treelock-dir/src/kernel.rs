@@ -20,7 +20,7 @@ use nix::{
     sys::statfs::{FsType, statfs},
     time::{ClockId, clock_gettime},
 };
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 
 /// How a byte is locked.
 #[derive(Clone, Copy)]
@@ -104,6 +104,12 @@ pub(crate) fn identify(path: &Path) -> io::Result<Option<(Identity, u64)>> {
 /// The same of an open file.
 pub(crate) fn identify_open(file: &File) -> io::Result<(Identity, u64)> {
     Ok(look(file, Path::new(""), AtFlags::EMPTY_PATH)?)
+}
+
+/// Whether an open file is a file, and no directory, pipe or device.
+pub(crate) fn is_regular(file: &File) -> io::Result<bool> {
+    let found = statx(file, Path::new(""), AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
+    Ok(FileType::from_raw_mode(found.stx_mode.into()).is_file())
 }
 
 fn look(from: impl AsFd, path: &Path, how: AtFlags) -> rustix::io::Result<(Identity, u64)> {

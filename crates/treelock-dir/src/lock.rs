@@ -119,7 +119,10 @@ impl DirLock {
     /// ```
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> DirLock {
-        DirLock(Arc::new(Inner { directory: directory.into(), table: Mutex::default() }))
+        let directory = directory.into();
+        // The same directory wherever the process goes. What cannot be made absolute cannot be opened.
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
+        DirLock(Arc::new(Inner { directory, table: Mutex::default() }))
     }
 
     /// Returns the directory of the table.

@@ -5,7 +5,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     thread,
 };
@@ -29,6 +32,8 @@ use crate::{
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Lost {
     alarm: Arc<Alarm>,
+    /// Whether the guard was dropped, after which there is nothing to be lost.
+    released: Arc<AtomicBool>,
     key: u64,
 }
 
@@ -101,7 +106,7 @@ impl Drop for Listener {
 }
 
 impl Lost {
-    pub(crate) fn new(table: &Arc<Table>) -> Result<Lost, Error> {
+    pub(crate) fn new(table: &Arc<Table>, released: Arc<AtomicBool>) -> Result<Lost, Error> {
         let mut listener = table.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.is_none() {
             *listener = Some(Listener::new(table).doing("watch", table.path())?);
@@ -112,7 +117,7 @@ impl Lost {
             heard.last_key += 1;
             heard.last_key
         };
-        Ok(Lost { alarm, key })
+        Ok(Lost { alarm, released, key })
     }
 }
 
@@ -120,6 +125,9 @@ impl Future for Lost {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.released.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
         let waker = context.waker().clone();
         let mut heard = self.alarm.lock();
         if heard.lost {

@@ -27,16 +27,29 @@ const PAYLOAD: usize = CELL - HEAD;
 /// Bytes of a request's record at most.
 pub(crate) const LARGEST: usize = u16::MAX as usize * PAYLOAD;
 
+/// Numbers from here on are garbage: no table ever came so far. Beyond it, additions could overflow and the
+/// kernel could not lock the byte.
+const GARBAGE: u64 = 1 << 62;
+
 /// The first bytes of a table.
 const MAGIC: [u8; 12] = *b"treelock tab";
 const VERSION: u32 = 1;
 
-/// The header of a new table.
-pub(crate) fn header() -> [u8; CELL] {
+/// Where the header says how many cells the table has at least, so that one that is cut short is known.
+pub(crate) const COUNT_AT: usize = 16;
+
+/// The header of a new table with so many cells.
+pub(crate) fn header(count: usize) -> [u8; CELL] {
     let mut header = [0; CELL];
     header[..12].copy_from_slice(&MAGIC);
     header[12..16].copy_from_slice(&VERSION.to_le_bytes());
+    header[COUNT_AT..24].copy_from_slice(&(count as u64).to_le_bytes());
     header
+}
+
+/// Whether fewer cells are there than the header says.
+pub(crate) fn is_cut_short(header: &[u8; CELL], count: usize) -> bool {
+    (count as u64) < u64::from_le_bytes(number(header, COUNT_AT))
 }
 
 /// What is different from a table of ours, if anything is.
@@ -98,11 +111,13 @@ fn number<const N: usize>(cell: &[u8; CELL], at: usize) -> [u8; N] {
 
 impl Head {
     fn read(cell: &[u8; CELL]) -> Head {
+        // 0 was never given.
+        let given = |number: u64| if number < GARBAGE { number } else { 0 };
         Head {
-            ticket: u64::from_le_bytes(number(cell, 0)),
+            ticket: given(u64::from_le_bytes(number(cell, 0))),
             used: number(cell, STATE_AT) != FREE,
             pid: u32::from_le_bytes(number(cell, 12)),
-            token: u64::from_le_bytes(number(cell, 16)),
+            token: given(u64::from_le_bytes(number(cell, 16))),
             asked: u64::from_le_bytes(number(cell, 24)),
             granted: u64::from_le_bytes(number(cell, GRANTED_AT)),
             part: u16::from_le_bytes(number(cell, 40)),
@@ -148,9 +163,9 @@ impl<'a> Cells<'a> {
         self.heads().fold((0, 0), join)
     }
 
-    /// The ticket of a cell, used or free; 0 if there is no such cell.
-    pub(crate) fn ticket(&self, cell: usize) -> u64 {
-        self.cells.get(cell).map_or(0, |cell| Head::read(cell).ticket)
+    /// The ticket and the token of a cell, used or free; 0 if there is no such cell.
+    pub(crate) fn grant(&self, cell: usize) -> (u64, u64) {
+        self.cells.get(cell).map(Head::read).map_or((0, 0), |head| (head.ticket, head.token))
     }
 
     /// The numbers of the free cells.
@@ -296,7 +311,10 @@ mod tests {
             let conflicts = everything.conflict(&request).is_some();
             let expected = if conflicts { vec![(7, all)] } else { vec![] };
             assert_eq!(found, expected);
-            assert_eq!((cells.last(), cells.ticket(0), cells.ticket(9_999_999)), ((7, 8), 7, 0));
+            assert_eq!(
+                (cells.last(), cells.grant(0), cells.grant(9_999_999)),
+                ((7, 8), (7, 8), (0, 0))
+            );
         }
     }
 

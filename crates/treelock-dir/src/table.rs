@@ -33,12 +33,19 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use nix::libc;
+use nix::{
+    fcntl::{AT_FDCWD, AtFlags},
+    libc,
+    unistd::linkat,
+};
 use treelock::{Blocked, FencingToken, Process, Request, Sighting};
 
 use crate::{
@@ -46,7 +53,7 @@ use crate::{
     kernel::{self, FileSystem, Identity, Kind},
     lost::Listener,
     payload::Draft,
-    record::{self, CELL, Cells, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
+    record::{self, CELL, COUNT_AT, Cells, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
     watch::Watches,
 };
 
@@ -93,12 +100,14 @@ struct Spare {
 /// A place whose ticket has left, and its cells, which are used again if they still have that ticket.
 struct Left {
     ticket: u64,
+    /// In a table that was emptied and begun anew, somebody else may have the ticket, but not the token.
+    token: FencingToken,
     cells: Vec<usize>,
 }
 
 impl Left {
     fn is_there(&self, cells: &Cells<'_>) -> bool {
-        self.cells.iter().all(|cell| cells.ticket(*cell) == self.ticket)
+        self.cells.iter().all(|cell| cells.grant(*cell) == (self.ticket, self.token.0))
     }
 }
 
@@ -119,11 +128,7 @@ impl Table {
         made.doing("make the directory", directory)?;
         refuse_shared(directory)?;
         let path = directory.join(NAME);
-        let file = open(&path, OpenOptions::new().read(true).write(true).create(true))?;
-        let metadata = file.metadata().doing("read", &path)?;
-        if !metadata.is_file() {
-            return Err(Error::Foreign { path, what: "it is not a file".into() });
-        }
+        let file = open_or_make(&path, directory)?;
         let (identity, _) = kernel::identify_open(&file).doing("read", &path)?;
         let watches = Watches::default();
         let (spare, buffer, listener) = Default::default();
@@ -146,21 +151,10 @@ impl Table {
         if live.doing("look at the locks of", &self.path)?.is_some() {
             return Err(Error::Damaged { path: self.path.clone() });
         }
-        let mut page = [0; PAGE];
-        page[..CELL].copy_from_slice(&record::header());
-        self.file.write_all_at(&page, 0).doing("write the lock table", &self.path)?;
-        self.share(directory);
+        share(&self.file, directory);
+        self.file.write_all_at(&first_page(), 0).doing("write the lock table", &self.path)?;
         drop(latch);
         Ok(())
-    }
-
-    /// Let those use the table whom its directory lets in, whatever the umask of who came first.
-    fn share(&self, directory: &Path) {
-        let mode = fs::metadata(directory).map(|metadata| metadata.permissions().mode());
-        // If the file is not ours, its owner has done it.
-        let _ = mode.and_then(|mode| {
-            self.file.set_permissions(fs::Permissions::from_mode(mode & 0o666 | 0o600))
-        });
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -257,6 +251,7 @@ impl Table {
         let bytes = read(file, size, buffer).doing("read", &self.path)?;
         check(&self.path, bytes)?;
         let cells = cells(bytes);
+        let left = left.filter(|left| left.is_there(&cells));
         let mut blockers = Vec::new();
         for (ticket, own_cells) in cells.conflicting(draft, left.map(|left| left.ticket)) {
             if self.is_live(file, ticket)? {
@@ -316,7 +311,7 @@ impl Table {
         cells: &Cells<'_>,
         count: usize,
     ) -> Result<Vec<usize>, Error> {
-        if let Some(left) = left.filter(|left| left.is_there(cells)) {
+        if let Some(left) = left {
             if left.cells.len() == count {
                 return Ok(left.cells.clone());
             }
@@ -335,7 +330,11 @@ impl Table {
         let new = (count - places.len()).next_multiple_of(PAGE / CELL);
         if places.len() < count {
             let empty = vec![0; new * CELL];
-            file.write_all_at(&empty, offset(end)).doing("enlarge the lock table", &self.path)?;
+            let all = ((end + new) as u64).to_le_bytes();
+            let enlarged = file.write_all_at(&empty, offset(end));
+            // Only then the header, which would be wrong if we died in between.
+            let enlarged = enlarged.and_then(|()| file.write_all_at(&all, COUNT_AT as u64));
+            enlarged.doing("enlarge the lock table", &self.path)?;
             places.extend((end..end + new).take(count - places.len()));
         }
         Ok(places)
@@ -382,14 +381,14 @@ impl Table {
 
     /// Give a place back, and wake those here who wait for it. `shared` if a child has its description.
     pub(crate) fn leave(&self, place: &mut Option<Place>, shared: bool) {
-        let Some(Place { ticket, file, cells, .. }) = place.take() else { return };
+        let Some(Place { ticket, token, file, cells }) = place.take() else { return };
         let leave_cells = !shared && self.may_leave_cells();
         if !leave_cells {
             self.free(&file, &cells);
         }
         kernel::unlock(&file, ticket);
         if !shared {
-            self.keep(file, leave_cells.then_some(Left { ticket, cells }));
+            self.keep(file, leave_cells.then_some(Left { ticket, token, cells }));
         }
         self.watches.gone(ticket);
     }
@@ -554,18 +553,81 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
 fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let path = || path.to_path_buf();
     // Zeros are where a table was cut short and its users went on to free their cells.
-    if bytes.len() < CELL || bytes[..CELL] == [0; CELL] {
+    let Some(header) = bytes.first_chunk::<CELL>().filter(|header| **header != [0; CELL]) else {
+        return Err(Error::Damaged { path: path() });
+    };
+    if record::foreign(header).is_none() && record::is_cut_short(header, bytes.len() / CELL - 1) {
         return Err(Error::Damaged { path: path() });
     }
-    match record::foreign(&bytes[..CELL]) {
+    match record::foreign(header) {
         Some(what) => Err(Error::Foreign { path: path(), what }),
         None => Ok(()),
     }
 }
 
+/// A link is not followed, and opening a pipe does not wait for its other end.
 fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
-    let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
-    file.doing("open the lock table", path)
+    let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = file.doing("open the lock table", path)?;
+    match kernel::is_regular(&file).doing("read", path)? {
+        true => Ok(file),
+        false => Err(Error::Foreign { path: path.into(), what: "it is not a file".into() }),
+    }
+}
+
+/// Never with `O_CREAT` if it is there: in a directory where all may write, Linux may be told to refuse that
+/// for another user's file (`fs.protected_regular`).
+fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error> {
+    loop {
+        match open(path, OpenOptions::new().read(true).write(true)) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            file => return file,
+        }
+        match make(path, directory) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made.doing("make the lock table", path)?,
+        }
+    }
+}
+
+/// Make a table that has its rights and its header before it has its name, so that nobody finds half of it.
+fn make(path: &Path, directory: &Path) -> io::Result<()> {
+    let unnamed = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory);
+    match unnamed {
+        Ok(file) => {
+            share(&file, directory);
+            file.write_all_at(&first_page(), 0)?;
+            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let follow = AtFlags::AT_SYMLINK_FOLLOW;
+            Ok(linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, follow)?)
+        }
+        // Few file systems have no such files.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let named = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            share(&named, directory);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn first_page() -> [u8; PAGE] {
+    let mut page = [0; PAGE];
+    page[..CELL].copy_from_slice(&record::header(PAGE / CELL - 1));
+    page
+}
+
+/// Let those use the table whom its directory lets in, whatever the umask of who came first.
+fn share(file: &File, directory: &Path) {
+    let mode = fs::metadata(directory).map(|metadata| metadata.permissions().mode());
+    // If the file is not ours, its owner has done it.
+    let _ = mode
+        .and_then(|mode| file.set_permissions(fs::Permissions::from_mode(mode & 0o666 | 0o600)));
 }
 
 fn refuse_shared(directory: &Path) -> Result<(), Error> {

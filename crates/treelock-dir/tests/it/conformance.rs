@@ -23,7 +23,9 @@ struct Directory {
 
 impl Directory {
     fn new() -> Directory {
-        let scratch = tempfile::tempdir().expect("a place for temporary files");
+        // Not in the system's place, since a forgotten guard leaves its directory behind.
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let scratch = scratch.expect("a place for temporary files");
         let handles = [(); 2].map(|()| DirLock::new(scratch.path().join("locks")));
         Directory { handles, turn: Default::default(), scratch: Arc::new(scratch) }
     }

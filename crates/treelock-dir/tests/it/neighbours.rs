@@ -1,87 +1,65 @@
-//! Bad neighbours: what processes, disks and people do to a lock table.
+//! Bad neighbours: processes that die, stop, stay, or are many.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    os::unix::fs::FileExt,
-    process::{Child, ChildStdin, Command, Stdio},
-    time::Duration,
+use std::{fs, process::Command, thread, time::Duration};
+
+use treelock::State;
+use treelock_dir::{DirLock, Severity};
+
+use crate::{
+    helper::{Helper, Part, is_alone},
+    scratch::{LONG, Latch, Scratch, eventually, write},
 };
-
-use tempfile::TempDir;
-use treelock::Request;
-use treelock_dir::{DirLock, Error, Severity};
-
-fn scratch() -> (TempDir, DirLock) {
-    let scratch = tempfile::tempdir().expect("a place for temporary files");
-    let lock = DirLock::new(scratch.path().join("locks"));
-    (scratch, lock)
-}
-
-fn write(node: &str) -> Request {
-    Request::new().write(node).expect("a good node")
-}
-
-/// More than anything here takes, so that only what is lost is late.
-const LONG: Duration = Duration::from_secs(20);
-
-/// Another process that holds a lock until it is told to end, or is killed.
-struct Other {
-    child: Child,
-    _input: ChildStdin,
-}
-
-/// This test binary again, as a process that holds `node` in `directory` until its input ends.
-fn other(lock: &DirLock, node: &str) -> Other {
-    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["neighbours::other_process", "--exact", "--nocapture", "--include-ignored"])
-        .env("TREELOCK_TEST_DIR", lock.path())
-        .env("TREELOCK_TEST_NODE", node)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this program can be started");
-    let input = child.stdin.take().expect("piped");
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let held = lines.map_while(Result::ok).any(|line| line.contains("it holds"));
-    assert!(held, "the other process ended without the lock");
-    Other { child, _input: input }
-}
-
-/// Not a test: what [`other`] starts.
-#[test]
-#[ignore = "a process that other tests start"]
-fn other_process() {
-    let Some(directory) = std::env::var_os("TREELOCK_TEST_DIR") else { return };
-    let node = std::env::var("TREELOCK_TEST_NODE").expect("set with the directory");
-    let guard =
-        DirLock::new(directory).acquire_blocking(&write(&node)).expect("a table that works");
-    println!("it holds");
-    std::io::stdout().flush().expect("somebody listens");
-    let _ = std::io::stdin().read_line(&mut String::new());
-    drop(guard);
-}
 
 /// C22: killed while it holds, its place is free at once, and nothing is left that anybody trips over.
 #[test]
 fn a_killed_holder_frees_its_place() {
-    let (_scratch, lock) = scratch();
-    let mut holder = other(&lock, "a");
+    let Scratch { lock, .. } = &Scratch::new();
+    let mut holder = Helper::holding(lock, "a");
     let error = lock.try_acquire(&write("a/b")).expect_err("somebody holds it");
     let process = error.blocked().and_then(|blocked| blocked.process.clone());
-    assert_eq!(process.map(|process| process.pid), Some(holder.child.id()));
-    holder.child.kill().expect("our child");
-    let guard = lock.acquire_timeout(&write("a/b"), LONG).expect("free when it is dead");
-    holder.child.wait().expect("our child");
+    assert_eq!(process.map(|process| process.pid), Some(holder.pid()));
+    holder.kill();
+    let guard = lock.try_acquire(&write("a/b")).expect("free when it is dead");
     assert_eq!(lock.snapshot().expect("a table").entries.len(), 1);
     drop(guard);
     assert!(lock.snapshot().expect("a table").entries.is_empty());
 }
 
+/// In a line of processes, those behind the one that is killed go on when it is their turn, not before.
+#[test]
+fn a_killed_waiter_leaves_the_line() {
+    let Scratch { lock, .. } = &Scratch::new();
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut waiting: Vec<Helper> = (1..=3)
+        .map(|count| {
+            let helper = Part::new("hold", lock.path(), "a").start();
+            eventually("it is in line", || waiters(lock).len() == count);
+            helper
+        })
+        .collect();
+    let line: Vec<u32> = waiting.iter().map(Helper::pid).collect();
+    assert_eq!(waiters(lock), line);
+    waiting.remove(1).kill();
+    assert_eq!(waiters(lock), [line[0], line[2]]);
+    waiting.remove(0).kill();
+    assert_eq!(waiters(lock), [line[2]]);
+    drop(guard);
+    waiting[0].expect("holds");
+    let snapshot = lock.snapshot().expect("a table");
+    assert_eq!((snapshot.entries.len(), snapshot.entries[0].state), (1, State::Held));
+}
+
+/// The processes that wait, the first in line first.
+fn waiters(lock: &DirLock) -> Vec<u32> {
+    let snapshot = lock.snapshot().expect("a table");
+    let pid = |entry: &treelock::Entry| entry.process.as_ref().expect("each has one").pid;
+    snapshot.waiting().map(pid).collect()
+}
+
 /// A child that inherited the lock keeps it when its parent is killed, and is found.
 #[test]
 fn a_child_keeps_the_lock() {
-    let (_scratch, lock) = scratch();
+    let Scratch { lock, .. } = &Scratch::new();
     let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
     let mut sleep = Command::new("sleep");
     guard.inherit(sleep.arg("600")).expect("a free descriptor");
@@ -105,101 +83,102 @@ fn a_child_keeps_the_lock() {
     child.wait().expect("our child");
 }
 
+/// Four processes with 250 requests each: all are shown, in order, and leave room for others.
 #[test]
-fn garbage_in_a_record_counts_as_a_write_on_everything() {
-    let (scratch, lock) = scratch();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
-    let table = fs::OpenOptions::new().write(true).open(scratch.path().join("locks/table"));
-    table.expect("the table").write_all_at(&[0xff; 200], 256 + 48).expect("room");
-    assert!(lock.try_acquire(&write("b")).is_err(), "nobody knows what it is");
-    let found = lock.check().expect("a place that can be looked at");
-    assert!(found.iter().any(|f| f.severity == Severity::Odd && f.what.contains("damaged")));
-    drop(guard);
-    drop(lock.try_acquire(&write("b")).expect("its owner has left"));
+fn a_thousand_live_tickets() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let mut crowds: Vec<Helper> = ["dir/1", "dir/2", "dir/3", "dir/4"]
+        .map(|above| Part::new("crowd", lock.path(), above).start())
+        .into_iter()
+        .collect();
+    crowds.iter_mut().for_each(|crowd| crowd.expect("holds"));
+    let snapshot = lock.snapshot().expect("a table");
+    assert_eq!(snapshot.held().count(), 1000);
+    assert!(snapshot.entries.is_sorted_by(|a, b| a.ticket < b.ticket));
+    let error = lock.try_acquire(&write("dir")).expect_err("all are below");
+    let blocked = error.blocked().expect("blocked");
+    assert_eq!((blocked.ahead, blocked.ticket), (1000, snapshot.entries[0].ticket));
+    let one_of_many = lock.try_acquire(&write("dir/3/100")).expect_err("one of them is here");
+    assert_eq!(one_of_many.blocked().expect("blocked").ahead, 1);
+    drop(lock.try_acquire(&write("other")).expect("nobody is here"));
+    let size = fs::metadata(scratch.table()).expect("a table").len();
+    thread::scope(|scope| {
+        let behind = scope.spawn(|| lock.acquire_timeout(&write("dir"), LONG));
+        eventually("it is in line", || waiters(lock).len() == 1);
+        crowds.remove(2).kill();
+        assert_eq!(lock.snapshot().expect("a table").held().count(), 750);
+        assert!(!behind.is_finished(), "there are more ahead");
+        crowds.iter_mut().for_each(|crowd| assert!(crowd.end().success()));
+        drop(behind.join().expect("no panic").expect("all have left"));
+    });
+    scratch.assert_at_rest();
+    // C8: who comes later takes the room of those who left, and of those who died.
+    let crowd = Part::new("crowd", lock.path(), "dir").start();
+    crowd.expect("holds");
+    assert_eq!(fs::metadata(scratch.table()).expect("a table").len(), size);
 }
 
+/// A process that is stopped with the latch stops all who ask, and is found; then they go on.
 #[test]
-fn what_is_not_a_table_is_refused_and_kept() {
-    let (scratch, lock) = scratch();
-    fs::create_dir(scratch.path().join("locks")).expect("a scratch directory");
-    let path = scratch.path().join("locks/table");
-    let text = "a list of tables and chairs\n".repeat(100);
-    fs::write(&path, &text).expect("room");
-    let error = lock.try_acquire(&write("a")).expect_err("not a table");
-    assert!(matches!(error, Error::Foreign { .. }), "{error}");
-    assert!(lock.snapshot().is_err());
-    assert_eq!(fs::read_to_string(&path).expect("still there"), text);
-}
-
-#[test]
-fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
-    let (scratch, lock) = scratch();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
-    let table = fs::OpenOptions::new().write(true).open(scratch.path().join("locks/table"));
-    table.expect("the table").set_len(0).expect("a scratch file");
-    let another = DirLock::new(lock.path());
-    for lock in [&lock, &another] {
-        let error = lock.try_acquire(&write("b")).expect_err("nobody knows who holds what");
-        assert!(matches!(error, Error::Damaged { .. }), "{error}");
-    }
-    let before = guard.token();
-    drop(guard);
-    let guard = another.try_acquire(&write("a")).expect("nobody uses it any more");
-    assert!(guard.token() > before);
-}
-
-/// C20: tokens grow, also when the directory is emptied by hand, and the holder learns of it (C21).
-#[test]
-fn tokens_grow_when_the_directory_is_emptied() {
-    let (scratch, lock) = scratch();
-    let mut last = treelock::FencingToken(0);
-    for _ in 0..3 {
-        for _ in 0..3 {
-            let guard = lock.try_acquire(&write("a")).expect("free");
-            assert!(guard.token() > last);
-            last = guard.token();
-        }
-        let guard = lock.try_acquire(&write("a")).expect("free");
-        fs::remove_file(scratch.path().join("locks/table")).expect("a table");
-        assert!(!guard.is_valid());
-        last = guard.token();
-    }
-}
-
-#[test]
-fn a_waiter_whose_table_is_replaced_is_told() {
-    let (scratch, lock) = scratch();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| lock.acquire_timeout(&write("a"), LONG));
-        while lock.snapshot().expect("a table").waiting().count() == 0 {
-            std::thread::yield_now();
-        }
-        fs::remove_file(scratch.path().join("locks/table")).expect("a table");
-        drop(guard);
-        let error = waiter.join().expect("no panic").expect_err("its place is lost");
-        assert!(error.is_lost(), "{error}");
+fn a_latch_that_is_not_let_go() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    scratch.assert_at_rest();
+    let latch = Latch::of_one_who_stopped(&scratch.table());
+    thread::scope(|scope| {
+        let asks = scope.spawn(|| lock.acquire_timeout(&write("a"), LONG));
+        let looks = scope.spawn(|| lock.snapshot());
+        let checks = scope.spawn(|| lock.check());
+        eventually("the check says what is wrong", || checks.is_finished());
+        assert!(!asks.is_finished() && !looks.is_finished(), "the latch is taken");
+        let found = checks.join().expect("no panic").expect("a place that can be looked at");
+        let bad: Vec<_> = found.iter().filter(|f| f.severity == Severity::Bad).collect();
+        assert_eq!(bad.len(), 1, "{found:?}");
+        assert!(bad[0].what.contains(&format!("[{}]", std::process::id())), "{}", bad[0]);
+        assert!(bad[0].advice.contains("kill -CONT"), "{}", bad[0]);
+        drop(latch);
+        drop(asks.join().expect("no panic").expect("it goes on"));
+        looks.join().expect("no panic").expect("it goes on");
     });
 }
 
-/// More live requests than a new table has room for: it grows, and shows them all.
+/// A lock with a relative path is the same lock wherever the process goes.
 #[test]
-fn a_thousand_live_tickets() {
-    let (_scratch, lock) = scratch();
-    // Two processes' worth of descriptors would be more than the usual limit, so fewer than it are open.
-    let guards: Vec<_> = (0..400)
-        .map(|i| lock.try_acquire(&write(&format!("dir/{i}"))).expect("unrelated"))
-        .collect();
-    let error = lock.try_acquire(&write("dir")).expect_err("all are below");
-    assert_eq!(error.blocked().expect("blocked").ahead, guards.len());
-    assert_eq!(lock.snapshot().expect("a table").held().count(), guards.len());
-    drop(guards);
-    drop(lock.try_acquire(&write("dir")).expect("all have left"));
+fn a_process_that_changes_its_directory() {
+    if !is_alone("neighbours::a_process_that_changes_its_directory", &[&[]]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    std::env::set_current_dir(scratch.path()).expect("a scratch directory");
+    let relative = DirLock::new("locks");
+    let guard = relative.try_acquire(&write("a")).expect("a new lock is free");
+    std::env::set_current_dir("/").expect("it is there");
+    assert!(guard.is_valid(), "nobody has touched the table");
+    assert!(scratch.lock.try_acquire(&write("a")).is_err(), "it is held");
+    let again = relative.try_acquire(&write("b")).expect("nobody is in the way");
+    assert_eq!(scratch.lock.snapshot().expect("a table").held().count(), 2);
+    drop((guard, again));
+}
+
+/// A time-out that is over leaves the line, and takes no longer than it must to say who is in the way.
+#[test]
+fn a_time_out_behind_another_process() {
+    let Scratch { lock, .. } = &Scratch::new();
+    let mut holder = Helper::holding(lock, "a");
+    for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(5)] {
+        let error = lock.acquire_timeout(&write("a/b"), timeout).expect_err("it is held");
+        let blocked = error.blocked().expect("somebody is in the way");
+        assert_eq!(blocked.process.as_ref().map(|process| process.pid), Some(holder.pid()));
+        assert_eq!(lock.snapshot().expect("a table").entries.len(), 1);
+    }
+    assert!(holder.end().success());
+    drop(lock.acquire_timeout(&write("a/b"), Duration::ZERO).expect("nobody is in the way"));
 }
 
 #[test]
 fn no_directory_no_requests() {
-    let (_scratch, lock) = scratch();
+    let Scratch { lock, .. } = &Scratch::new();
     assert!(lock.snapshot().expect("nothing to read").entries.is_empty());
     assert!(!lock.path().exists(), "looking makes nothing");
     let below_a_file = DirLock::new("/dev/null/locks");

@@ -1,0 +1,291 @@
+//! What is done to the bytes of a table: by crashes, by disks, by people, by the clock.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use treelock::FencingToken;
+use treelock_dir::{DirLock, Error, Severity};
+
+use crate::{
+    helper::Helper,
+    scratch::{LONG, Scratch, eventually, long, read, write},
+};
+
+/// As the head of `record.rs` draws it.
+const CELL: usize = 256;
+const TOKEN_AT: usize = 16;
+const PART_AT: usize = 40;
+const PAYLOAD_AT: usize = 48;
+
+impl Scratch {
+    /// The places in the file of the cells whose ticket this is, the first part first.
+    fn cells(&self, ticket: u64) -> Vec<u64> {
+        let bytes = fs::read(self.table()).expect("a table");
+        let cells = bytes.chunks_exact(CELL).enumerate().skip(1);
+        let own = cells.filter(|(_, cell)| cell[..8] == ticket.to_le_bytes());
+        let part = |cell: &[u8]| u16::from_le_bytes([cell[PART_AT], cell[PART_AT + 1]]);
+        let mut parts: Vec<(u16, u64)> =
+            own.map(|(number, cell)| (part(cell), (number * CELL) as u64)).collect();
+        parts.sort_unstable();
+        parts.into_iter().map(|(_, at)| at).collect()
+    }
+
+    fn overwrite(&self, at: u64, bytes: &[u8]) {
+        self.raw_table().write_all_at(bytes, at).expect("room");
+    }
+
+    fn says_damaged(&self) -> bool {
+        let found = self.lock.check().expect("a place that can be looked at");
+        found.iter().any(|f| f.severity == Severity::Odd && f.what.contains("damaged"))
+    }
+}
+
+#[test]
+fn garbage_in_a_record_counts_as_a_write_on_everything() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    scratch.overwrite(scratch.cells(guard.ticket())[0] + PAYLOAD_AT as u64, &[0xff; 200]);
+    assert_all_blocked(&scratch);
+    drop(guard);
+    drop(scratch.lock.try_acquire(&write("b")).expect("its owner has left"));
+    assert!(!scratch.says_damaged());
+}
+
+/// A record that cannot be read is in everybody's way, and everybody is told of it.
+fn assert_all_blocked(scratch: &Scratch) {
+    let error = scratch.lock.try_acquire(&read("b")).expect_err("nobody knows what it is");
+    let blocked = error.blocked().expect("somebody is in the way");
+    assert_eq!(blocked.label.as_deref(), Some("damaged record"), "{blocked}");
+    assert_eq!(blocked.blocker.to_string(), "write /");
+    assert!(scratch.says_damaged());
+}
+
+/// Any part of a record of several cells may be missing.
+#[test]
+fn a_half_written_record_counts_as_a_write_on_everything() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&long("a")).expect("a new lock is free");
+    let cells = scratch.cells(guard.ticket());
+    assert!(cells.len() > 3, "the record is too short for this test");
+    for cell in &cells[1..] {
+        let mut whole = [0; CELL];
+        scratch.raw_table().read_exact_at(&mut whole, *cell).expect("a cell");
+        scratch.overwrite(*cell, &[0; CELL]);
+        assert_all_blocked(&scratch);
+        scratch.overwrite(*cell, &whole);
+        assert!(!scratch.says_damaged());
+        drop(scratch.lock.try_acquire(&read("b")).expect("it can be read again"));
+    }
+    drop(guard);
+    scratch.assert_at_rest();
+}
+
+/// A process that was killed while it wrote has left the first cells of its record; they are nobody's.
+#[test]
+fn a_half_written_record_of_a_dead_process_is_nobodys() {
+    let scratch = Scratch::new();
+    let mut holder = Helper::holding(&scratch.lock, "a");
+    let ticket = scratch.lock.snapshot().expect("a table").entries[0].ticket;
+    let cells = scratch.cells(ticket);
+    holder.kill();
+    for cell in &cells[1..] {
+        scratch.overwrite(*cell, &[0; CELL]);
+    }
+    assert!(scratch.lock.snapshot().expect("a table").entries.is_empty());
+    assert!(!scratch.says_damaged());
+    let guard = scratch.lock.try_acquire(&write("/")).expect("nobody is in the way");
+    assert!(guard.ticket() > ticket, "a ticket is used once");
+}
+
+#[test]
+fn what_is_not_a_table_is_refused_and_kept() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+    for text in ["a list of tables and chairs\n".repeat(100), "treelock table of 2050".repeat(50)] {
+        fs::write(scratch.table(), &text).expect("room");
+        let error = scratch.lock.try_acquire(&write("a")).expect_err("not a table");
+        assert!(matches!(error, Error::Foreign { .. }), "{error}");
+        assert!(scratch.lock.snapshot().is_err());
+        let found = scratch.lock.check().expect("a place that can be looked at");
+        assert!(found.iter().any(|finding| finding.severity == Severity::Bad), "{found:?}");
+        assert_eq!(fs::read_to_string(scratch.table()).expect("still there"), text);
+    }
+}
+
+/// Emptied, cut within its header, behind it, and within the cells.
+#[test]
+fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
+    for length in [0, 100, CELL as u64, CELL as u64 + 100] {
+        let scratch = Scratch::new();
+        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        scratch.raw_table().set_len(length).expect("a scratch file");
+        let another = DirLock::new(scratch.lock.path());
+        for lock in [&scratch.lock, &another] {
+            let error = lock.try_acquire(&write("a/b")).err();
+            let error = error.unwrap_or_else(|| panic!("two hold it, cut to {length}"));
+            assert!(matches!(error, Error::Damaged { .. }), "{error}, cut to {length}");
+        }
+        let before = guard.token();
+        drop(guard);
+        let guard = another.try_acquire(&write("a")).expect("nobody uses it any more");
+        assert!(guard.token() > before);
+    }
+}
+
+/// There is no counter to be lost: whatever the header says behind its version, no live ticket is given
+/// again, and tokens grow. The same if the cells of those who left are lost, and with them the last ticket.
+#[test]
+fn a_lost_counter_gives_no_ticket_twice() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let mut last = FencingToken(0);
+    for round in 0..20 {
+        let kept = lock.try_acquire(&write("kept")).expect("nobody is in the way");
+        let left: Vec<_> =
+            (0..3).map(|i| lock.try_acquire(&write(&i.to_string())).expect("free")).collect();
+        assert!(left.iter().all(|guard| guard.ticket() > kept.ticket()));
+        assert!(kept.token() > last && left.iter().all(|guard| guard.token() > kept.token()));
+        last = left.last().expect("there are three").token();
+        let lost: Vec<u64> = left.iter().flat_map(|guard| scratch.cells(guard.ticket())).collect();
+        // Some of them while they are in use.
+        let still_live = left.into_iter().skip(if round % 2 == 0 { 3 } else { 2 });
+        let still_live: Vec<_> = still_live.collect();
+        scratch.overwrite(16, &[0; CELL - 16]);
+        lost.iter().for_each(|cell| scratch.overwrite(*cell, &[0; CELL]));
+        let next = lock.try_acquire(&write("next")).expect("nobody is in the way");
+        let mut live = vec![kept.ticket(), next.ticket()];
+        live.extend(still_live.iter().map(|guard| guard.ticket()));
+        live.sort_unstable();
+        assert!(live.is_sorted_by(|a, b| a < b), "a ticket was given twice: {live:?}");
+        assert!(next.token() > last, "tokens grow");
+        last = next.token();
+        assert!(lock.try_acquire(&read("kept/below")).is_err(), "it is held");
+    }
+}
+
+/// C20: tokens grow, also when the directory is emptied by hand, and the holder learns of it (C21).
+#[test]
+fn tokens_grow_when_the_directory_is_emptied() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let mut last = FencingToken(0);
+    for _ in 0..3 {
+        for _ in 0..3 {
+            let guard = lock.try_acquire(&write("a")).expect("free");
+            assert!(guard.token() > last);
+            last = guard.token();
+        }
+        let guard = lock.try_acquire(&write("a")).expect("free");
+        fs::remove_file(scratch.table()).expect("a table");
+        assert!(!guard.is_valid());
+        last = guard.token();
+    }
+}
+
+/// As if a grant had been given before the clock was set back by an hour.
+#[test]
+fn a_clock_that_is_set_back_takes_no_token_back() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than that");
+    let ahead = (now + Duration::from_secs(3600)).as_nanos() as u64;
+    scratch.overwrite(scratch.cells(guard.ticket())[0] + TOKEN_AT as u64, &ahead.to_le_bytes());
+    drop(guard);
+    let mut last = FencingToken(ahead);
+    for _ in 0..3 {
+        let guard = lock.try_acquire(&write("a")).expect("nobody is in the way");
+        assert!(guard.token() > last, "{} after {last}", guard.token());
+        last = guard.token();
+    }
+    let found = lock.check().expect("a place that can be looked at");
+    let odd = found.iter().find(|finding| finding.what.contains("ahead of the clock"));
+    let odd = odd.expect("the clock is an hour behind the tokens");
+    assert_eq!(odd.severity, Severity::Odd);
+    assert!(odd.advice.contains("do not remove the table"), "{odd}");
+}
+
+/// Whatever stands in the cells, nobody panics, and who is refused is told by a sentence that fits.
+#[test]
+fn garbage_anywhere_is_a_clear_answer() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..200 {
+        let scratch = Scratch::new();
+        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        drop(scratch.lock.try_acquire(&long("b")).expect("free"));
+        let start = CELL + (random() % 1500) as usize;
+        let length = 1 + (random() % 600) as usize;
+        let bytes: Vec<u8> = match round % 3 {
+            0 => vec![0xff; length],
+            _ => (0..length).map(|_| random() as u8).collect(),
+        };
+        scratch.overwrite(start as u64, &bytes);
+        let asked = catch_unwind(AssertUnwindSafe(|| look_at_everything(&scratch)));
+        asked.unwrap_or_else(|_| panic!("round {round}: {length} bytes at {start}"));
+        drop(guard);
+        let asked = catch_unwind(AssertUnwindSafe(|| look_at_everything(&scratch)));
+        asked.unwrap_or_else(|_| panic!("round {round}, left: {length} bytes at {start}"));
+    }
+}
+
+fn look_at_everything(scratch: &Scratch) {
+    let fits = |error: Error| {
+        assert!(matches!(error, Error::Blocked(_) | Error::Damaged { .. }), "{error}");
+    };
+    let lock = DirLock::new(scratch.lock.path());
+    for lock in [&scratch.lock, &lock] {
+        lock.try_acquire(&read("c")).map_or_else(fits, drop);
+        lock.acquire_timeout(&long("c"), Duration::ZERO).map_or_else(fits, drop);
+        lock.snapshot().map_or_else(fits, |snapshot| drop(snapshot.to_string()));
+        lock.blocked(&write("/")).map_or_else(fits, drop);
+        drop(lock.check().expect("a place that can be looked at"));
+    }
+}
+
+#[test]
+fn a_waiter_whose_table_is_replaced_is_told() {
+    let remove_file = |scratch: &Scratch| fs::remove_file(scratch.table());
+    let remove_all = |scratch: &Scratch| fs::remove_dir_all(scratch.lock.path());
+    let rename = |scratch: &Scratch| fs::rename(scratch.lock.path(), scratch.path().join("old"));
+    for lose in [remove_file, remove_all, rename] as [fn(&Scratch) -> std::io::Result<()>; 3] {
+        let scratch = Scratch::new();
+        let lock = &scratch.lock;
+        let mut holder = Helper::holding(lock, "a");
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| lock.acquire_timeout(&write("a"), LONG));
+            eventually("it is in line", || lock.snapshot().expect("a table").waiting().count() > 0);
+            lose(&scratch).expect("a scratch directory");
+            assert!(holder.end().success(), "releasing does not fail");
+            let error = waiter.join().expect("no panic").expect_err("its place is lost");
+            assert!(error.is_lost(), "{error}");
+            drop(lock.try_acquire(&write("a")).expect("a new table"));
+        });
+    }
+}
+
+/// A handle that remembers its last place finds a table that was emptied at rest and begun anew: the ticket
+/// that it had is somebody else's now.
+#[test]
+fn a_table_that_was_emptied_and_begun_anew() {
+    let scratch = Scratch::new();
+    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    scratch.raw_table().set_len(0).expect("a scratch file");
+    let another = DirLock::new(scratch.lock.path());
+    let guard = another.try_acquire(&write("a")).expect("a new table is free");
+    let error = scratch.lock.try_acquire(&write("a/b")).expect_err("somebody holds it");
+    assert_eq!(error.blocked().map(|blocked| blocked.ticket), Some(guard.ticket()));
+    let beside = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+    assert_eq!(another.snapshot().expect("a table").held().count(), 2);
+    drop((guard, beside));
+    scratch.assert_at_rest();
+}

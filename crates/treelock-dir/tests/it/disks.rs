@@ -1,0 +1,181 @@
+//! Disks and what lies on them: full, read-only, not ours, and things in the table's place that are no files.
+//!
+//! A disk that can be filled is a small one in memory, mounted by a process that has its own view of mounts.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+    sync::mpsc::channel,
+    thread,
+};
+
+use treelock::Request;
+use treelock_dir::{DirLock, Error, Guard, Severity};
+
+use crate::{
+    helper::is_alone,
+    scratch::{LONG, Scratch, long, write},
+};
+
+/// Whether this is a process that may mount, started for a test; see [`is_alone`].
+fn may_mount(test: &str) -> bool {
+    let ways: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "--map-root-user", "--mount"]];
+    is_alone(test, &ways)
+}
+
+fn mount(options: &str, what: &Path, at: &Path) {
+    fs::create_dir_all(at).expect("a scratch directory");
+    let mut mount = Command::new("mount");
+    let status = mount.args(options.split(' ')).arg(what).arg(at).status();
+    assert!(status.expect("mount is everywhere").success(), "mount {options} at {at:?}");
+}
+
+/// A disk of this size, and a lock on it of which nothing exists yet.
+fn small_disk(scratch: &Scratch, size: &str) -> DirLock {
+    let disk = scratch.path().join("disk");
+    mount(&format!("-t tmpfs -o size={size}"), Path::new("none"), &disk);
+    DirLock::new(disk.join("locks"))
+}
+
+/// Fill the disk to the last byte.
+fn fill(lock: &DirLock) -> std::path::PathBuf {
+    let path = lock.path().with_file_name("filler");
+    let mut filler = File::create(&path).expect("an empty file needs no room");
+    while let Ok(1..) = filler.write(&[1; 4096]) {}
+    path
+}
+
+fn assert_full(error: &Error) {
+    let full = matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull);
+    assert!(full && error.to_string().contains("; make room, or use"), "{error}");
+}
+
+#[test]
+fn a_table_cannot_be_made_on_a_full_disk() {
+    if !may_mount("disks::a_table_cannot_be_made_on_a_full_disk") {
+        return;
+    }
+    let lock = small_disk(&Scratch::new(), "64k");
+    let filler = fill(&lock);
+    for _ in 0..3 {
+        assert_full(&lock.try_acquire(&write("a")).expect_err("the disk is full"));
+        assert_full(&lock.acquire_timeout(&write("a"), LONG).expect_err("the disk is full"));
+        assert!(lock.snapshot().expect("an empty table").entries.is_empty());
+        let found = lock.check().expect("a place that can be looked at");
+        assert!(found.iter().any(|finding| finding.what.contains("make room")), "{found:?}");
+    }
+    fs::remove_file(filler).expect("made above");
+    drop(lock.try_acquire(&write("a")).expect("there is room"));
+    drop(DirLock::new(lock.path()).try_acquire(&write("a")).expect("it is a good table"));
+}
+
+#[test]
+fn a_table_that_cannot_grow() {
+    if !may_mount("disks::a_table_that_cannot_grow") {
+        return;
+    }
+    let lock = small_disk(&Scratch::new(), "64k");
+    let first = lock.try_acquire(&write("first")).expect("a new lock is free");
+    let filler = fill(&lock);
+    let ask = |number: usize| lock.try_acquire(&write(&format!("dir/{number}")));
+    let mut guards: Vec<Guard> = (0..).map_while(|number| ask(number).ok()).collect();
+    assert!(!guards.is_empty(), "a new table has room for some");
+    for _ in 0..3 {
+        assert_full(&ask(10_000).expect_err("there is no room"));
+        assert_full(&lock.acquire_timeout(&write("first"), LONG).expect_err("there is no room"));
+        let live = lock.snapshot().expect("a table").entries.len();
+        assert_eq!(live, guards.len() + 1, "nothing of the one who was refused is left");
+        let found = lock.check().expect("a place that can be looked at");
+        assert!(found.iter().any(|finding| finding.what.contains("bytes are left")), "{found:?}");
+    }
+    // Releasing works, and makes room for as much.
+    drop(guards.pop());
+    assert_full(&lock.try_acquire(&long("long")).expect_err("there is no room for several cells"));
+    guards.push(ask(10_001).expect("one has left"));
+    assert_full(&ask(10_002).expect_err("there is no room"));
+    fs::remove_file(filler).expect("made above");
+    guards.extend((20_000..20_100).map(|number| ask(number).expect("there is room again")));
+    assert_eq!(lock.snapshot().expect("a table").entries.len(), guards.len() + 1);
+    drop((guards, first));
+    drop(lock.try_acquire(&write("/")).expect("all have left"));
+}
+
+fn assert_read_only(error: &Error) {
+    let kind = ErrorKind::ReadOnlyFilesystem;
+    let told = matches!(error, Error::Io { source, .. } if source.kind() == kind);
+    assert!(told && error.to_string().contains("; use a directory that can be written"), "{error}");
+}
+
+/// On a disk that is mounted twice, once to be read only: there one can look, and no more.
+#[test]
+fn a_read_only_disk() {
+    if !may_mount("disks::a_read_only_disk") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let lock = small_disk(&scratch, "1m");
+    let view = scratch.path().join("view");
+    mount("--bind", lock.path().parent().expect("a disk"), &view);
+    mount("-o remount,bind,ro", Path::new("none"), &view);
+    let nothing = DirLock::new(view.join("locks"));
+    assert_read_only(&nothing.try_acquire(&write("a")).expect_err("nothing can be made here"));
+    assert!(nothing.snapshot().expect("there is no table").entries.is_empty());
+    let guard = lock.try_acquire(&write("a").label("me")).expect("a new lock is free");
+    let looker = DirLock::new(view.join("locks"));
+    assert_read_only(&looker.try_acquire(&write("b")).expect_err("it cannot be written"));
+    let snapshot = looker.snapshot().expect("it can be read");
+    assert_eq!(snapshot.held().count(), 1);
+    let blocked = looker.blocked(&write("a/b")).expect("it can be read").expect("it is held");
+    assert_eq!(blocked.label.as_deref(), Some("me"));
+    assert_eq!(looker.processes(guard.ticket()).expect("/proc"), [std::process::id()]);
+    let found = looker.check().expect("a place that can be looked at");
+    assert_eq!(found.iter().map(|f| f.severity).max(), Some(Severity::Bad), "{found:?}");
+    drop(guard);
+    assert!(looker.snapshot().expect("it can be read").entries.is_empty());
+}
+
+/// A symbolic link, which is not followed, wherever it leads; a directory; a pipe, at which nobody hangs.
+#[test]
+fn what_is_no_file_is_refused_and_kept() {
+    type Make = fn(&Scratch);
+    let make: [(&str, Make); 4] = [
+        ("a link to a table", |scratch| {
+            let other = Scratch::new();
+            other.assert_at_rest();
+            fs::rename(other.table(), scratch.path().join("target")).expect("a scratch file");
+            symlink(scratch.path().join("target"), scratch.table()).expect("a scratch directory");
+        }),
+        ("a link to nothing", |scratch| {
+            symlink(scratch.path().join("nothing"), scratch.table()).expect("a scratch directory");
+        }),
+        ("a directory", |scratch| fs::create_dir(scratch.table()).expect("a scratch directory")),
+        ("a pipe", |scratch| {
+            let status = Command::new("mkfifo").arg(scratch.table()).status();
+            assert!(status.expect("mkfifo is everywhere").success());
+        }),
+    ];
+    for (what, make) in make {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+        make(&scratch);
+        let refuses = |how: &str, asked: fn(DirLock) -> bool| {
+            let (lock, (sender, receiver)) = (scratch.lock.clone(), channel());
+            thread::spawn(move || sender.send(asked(lock)));
+            let refused = receiver.recv_timeout(LONG);
+            assert_eq!(refused, Ok(true), "{what}: {how} hangs, or is not refused");
+        };
+        refuses("try", |lock| lock.try_acquire(&write("a")).is_err());
+        refuses("asking", |lock| lock.acquire_blocking(&Request::new()).is_err());
+        refuses("looking", |lock| lock.snapshot().is_err());
+        refuses("a check", |lock| {
+            let found = lock.check().expect("a place that can be looked at");
+            found.iter().any(|finding| finding.severity == Severity::Bad)
+        });
+        let kept = fs::symlink_metadata(scratch.table()).expect("it is still there");
+        assert!(!kept.is_file(), "{what} was replaced");
+        assert!(!scratch.path().join("nothing").exists(), "a link was followed");
+    }
+}

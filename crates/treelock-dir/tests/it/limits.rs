@@ -1,0 +1,87 @@
+//! What the kernel may have no more of: file descriptors and threads.
+
+use std::{fs::File, process::Command};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use treelock_conformance::{Polled, Task};
+use treelock_dir::{DirLock, Error, Guard};
+
+use crate::{
+    helper::{Helper, is_alone},
+    scratch::{LONG, Scratch, write},
+};
+
+/// Whether the error says that the system has no more of something, doing what.
+fn assert_no_more<T>(result: Result<T, Error>, errno: i32, doing: &str) {
+    match result.map(drop) {
+        Err(Error::Io { doing: done, source, .. }) => {
+            assert_eq!((done, source.raw_os_error()), (doing, Some(errno)));
+        }
+        other => panic!("there is no more: {other:?}"),
+    }
+}
+
+#[test]
+fn no_more_file_descriptors() {
+    if !is_alone("limits::no_more_file_descriptors", &[&[]]) {
+        return;
+    }
+    use nix::libc::EMFILE;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 64, most).expect("less is allowed");
+    let Scratch { lock, .. } = &Scratch::new();
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut rest: Vec<File> = Vec::new();
+    rest.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+    let fresh = DirLock::new(lock.path());
+    assert_no_more(lock.try_acquire(&write("b")), EMFILE, "open the lock table");
+    assert_no_more(lock.acquire_timeout(&write("a"), LONG), EMFILE, "open the lock table");
+    assert_no_more(lock.snapshot(), EMFILE, "open the lock table");
+    assert_no_more(fresh.try_acquire(&write("b")), EMFILE, "open the lock table");
+    assert_no_more(guard.lost(), EMFILE, "watch");
+    let inherited = guard.inherit(&mut Command::new("true"));
+    assert_no_more(inherited, EMFILE, "duplicate the descriptor of");
+    assert!(guard.is_valid());
+    // What was released can be asked for again: its descriptor is kept.
+    drop(guard);
+    let guard = lock.try_acquire(&write("a")).expect("releasing needs no descriptor");
+    rest.clear();
+    assert_eq!(lock.snapshot().expect("a table").entries.len(), 1, "nothing was left behind");
+    drop(fresh.try_acquire(&write("b")).expect("there are descriptors again"));
+    drop(guard);
+}
+
+/// A waiter for another process needs a thread. If there is none it is told so, and stands in nobody's way.
+#[test]
+fn no_more_threads() {
+    // Nobody else has this user's number, and root has no limit.
+    let user = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"];
+    if !is_alone("limits::no_more_threads", &[&user]) {
+        return;
+    }
+    let Scratch { lock, .. } = &Scratch::new();
+    let mut holder = Helper::holding(lock, "a");
+    let own = lock.try_acquire(&write("b")).expect("nobody is in the way");
+    let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("there is a limit");
+    setrlimit(Resource::RLIMIT_NPROC, 1, most).expect("less is allowed");
+    let doing = "start a thread to wait at";
+    let no_more = |result: Result<Guard, Error>| assert_no_more(result, nix::libc::EAGAIN, doing);
+    no_more(lock.acquire_blocking(&write("a")));
+    no_more(lock.acquire_timeout(&write("a"), LONG));
+    let mut task = Polled::new(lock.acquire(&write("a")));
+    no_more(task.poll().expect("it is told at once"));
+    assert!(lock.try_acquire(&write("a")).expect_err("it is held").blocked().is_some());
+    assert_eq!(lock.snapshot().expect("a table").entries.len(), 2, "nothing was left behind");
+    // Who waits for this process needs no thread.
+    let mut waits = Polled::new(lock.acquire(&write("b")));
+    assert!(waits.poll().is_none());
+    drop(own);
+    assert!(waits.wakes() > 0);
+    drop(waits.poll().expect("it is granted").expect("a table that works"));
+    setrlimit(Resource::RLIMIT_NPROC, most, most).expect("as it was");
+    let mut waits = Polled::new(lock.acquire(&write("a")));
+    assert!(waits.poll().is_none());
+    assert!(holder.end().success());
+    crate::scratch::eventually("it is woken", || waits.wakes() > 0);
+    drop(waits.poll().expect("it is granted").expect("a table that works"));
+}

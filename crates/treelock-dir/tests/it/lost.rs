@@ -1,0 +1,157 @@
+//! Learning that the lock was lost (C21).
+
+use std::{fs, io};
+
+use treelock_conformance::{Polled, Task};
+use treelock_dir::{DirLock, Guard};
+
+use crate::{
+    helper::{Helper, is_alone},
+    scratch::{LONG, Scratch, eventually, write},
+};
+
+fn lost(guard: &Guard) -> Polled<()> {
+    Polled::new(guard.lost().expect("the kernel allows a listener"))
+}
+
+fn assert_resolves(lost: &mut Polled<()>) {
+    eventually("it learns of the loss", || lost.wakes() > 0);
+    assert!(lost.poll().is_some());
+}
+
+/// A way to take a table away.
+type Lose = fn(&Scratch) -> io::Result<()>;
+
+const WAYS: [(&str, Lose); 5] = [
+    ("the table is removed", |scratch| fs::remove_file(scratch.table())),
+    ("the table is renamed", |scratch| fs::rename(scratch.table(), scratch.path().join("old"))),
+    ("another is put in its place", |scratch| {
+        let other = scratch.path().join("other");
+        fs::copy(scratch.table(), &other)?;
+        fs::rename(other, scratch.table())
+    }),
+    ("the directory is removed", |scratch| fs::remove_dir_all(scratch.lock.path())),
+    ("the directory is renamed", |scratch| {
+        fs::rename(scratch.lock.path(), scratch.path().join("elsewhere"))
+    }),
+];
+
+#[test]
+fn a_holder_learns_of_every_loss() {
+    for (way, lose) in WAYS {
+        let scratch = Scratch::new();
+        let one = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        let two = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+        let [mut first, mut second, mut moved] = [lost(&one), lost(&one), lost(&two)];
+        let mut given_up = lost(&two);
+        assert!(given_up.poll().is_none());
+        drop(given_up);
+        for future in [&mut first, &mut second, &mut moved] {
+            assert!(future.poll().is_none(), "nothing has happened yet");
+        }
+        assert!(moved.poll_elsewhere().is_none());
+        lose(&scratch).expect("a scratch directory");
+        [&mut first, &mut second, &mut moved].into_iter().for_each(assert_resolves);
+        assert!(!one.is_valid() && !two.is_valid(), "{way}");
+        // It is known at once by those who ask later.
+        let mut late = lost(&one);
+        eventually("the loss is known", || late.poll().is_some());
+        // And there is a new table, with nobody in it.
+        drop(scratch.lock.try_acquire(&write("a")).expect("nobody uses the new table"));
+    }
+}
+
+/// Who begins to listen only when it has happened learns of it all the same.
+#[test]
+fn a_loss_before_anybody_listened() {
+    for (way, lose) in WAYS.into_iter().filter(|(way, _)| !way.contains("directory")) {
+        let scratch = Scratch::new();
+        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        lose(&scratch).expect("a scratch directory");
+        let mut lost = lost(&guard);
+        if lost.poll().is_none() {
+            assert_resolves(&mut lost);
+        }
+        assert!(!guard.is_valid(), "{way}");
+    }
+}
+
+/// What else is done in the directory, or to the table's rights, is no loss.
+#[test]
+fn other_changes_are_no_loss() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut lost = lost(&guard);
+    assert!(lost.poll().is_none());
+    for _ in 0..50 {
+        let other = scratch.lock.path().join("other");
+        fs::write(&other, "").expect("room");
+        fs::rename(&other, other.with_extension("old")).expect("a scratch directory");
+        fs::remove_file(other.with_extension("old")).expect("a scratch directory");
+        drop(scratch.lock.try_acquire(&write("b")).expect("nobody is in the way"));
+        assert!(lost.poll().is_none() && guard.is_valid());
+    }
+    fs::remove_file(scratch.table()).expect("a table");
+    assert_resolves(&mut lost);
+}
+
+/// Who released in good order has lost nothing, whatever becomes of the table later.
+#[test]
+fn a_lock_that_was_released_is_never_lost() {
+    let scratch = Scratch::new();
+    let released = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let held = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+    let [mut never, mut unpolled, mut lost] = [lost(&released), lost(&released), lost(&held)];
+    assert!(never.poll().is_none() && lost.poll().is_none());
+    drop(released);
+    fs::remove_file(scratch.table()).expect("a table");
+    assert_resolves(&mut lost);
+    assert!(never.poll().is_none(), "it was released before the table was removed");
+    assert!(unpolled.poll().is_none(), "it was released before the table was removed");
+}
+
+/// The names of the threads of this process that begin with `treelock`.
+fn threads() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc");
+    let name =
+        |task: io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join("comm")).ok();
+    let mut names: Vec<String> = tasks.filter_map(name).map(|name| name.trim().into()).collect();
+    names.retain(|name| name.starts_with("treelock"));
+    names.sort_unstable();
+    names
+}
+
+/// The threads that listen and wait end when there is nothing to listen to or to wait for, and take their
+/// descriptors with them.
+#[test]
+fn no_thread_is_left() {
+    if !is_alone("lost::no_thread_is_left", &[&[]]) {
+        return;
+    }
+    let descriptors = || fs::read_dir("/proc/self/fd").expect("/proc").count();
+    let before = descriptors();
+    for _ in 0..20 {
+        let scratch = Scratch::new();
+        let mut holder = Helper::holding(&scratch.lock, "other");
+        let lock = DirLock::new(scratch.lock.path());
+        let guard = lock.try_acquire(&write("a")).expect("nobody is in the way");
+        let [mut one, mut two] = [lost(&guard), lost(&guard)];
+        assert!(one.poll().is_none() && two.poll().is_none());
+        let mut waits = Polled::new(lock.acquire(&write("other")));
+        assert!(waits.poll().is_none());
+        // A thread gives itself its name when it begins.
+        let both = ["treelock-lost", "treelock-watch"];
+        eventually("each has begun", || threads() == both);
+        drop((guard, waits, one));
+        assert!(holder.end().success());
+        eventually("the thread that waited ends", || threads() == ["treelock-lost"]);
+        // Another guard of the same table needs no thread of its own.
+        let guard = lock.acquire_timeout(&write("a"), LONG).expect("nobody is in the way");
+        let mut three = lost(&guard);
+        assert!(three.poll().is_none());
+        assert_eq!(threads(), ["treelock-lost"]);
+        drop((lock, guard, two, three));
+        eventually("the thread that listened ends", || threads().is_empty());
+    }
+    eventually("all is closed", || descriptors() == before);
+}

@@ -1,0 +1,120 @@
+//! A place of its own for each test, and the few values that all of them use.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
+use tempfile::TempDir;
+use treelock::Request;
+use treelock_dir::DirLock;
+
+/// More than anything here takes, so that only what is lost is late.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+/// A directory that goes with the test, and the lock in it, of which nothing exists yet.
+#[derive(Clone)]
+pub(crate) struct Scratch {
+    folder: Arc<TempDir>,
+    pub(crate) lock: DirLock,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        let folder = tempfile::tempdir().expect("a place for temporary files");
+        let lock = DirLock::new(folder.path().join("locks"));
+        Scratch { folder: Arc::new(folder), lock }
+    }
+
+    /// The directory above the lock's.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn table(&self) -> PathBuf {
+        self.lock.path().join("table")
+    }
+
+    /// The table, opened by somebody who does not go through the lock.
+    pub(crate) fn raw_table(&self) -> File {
+        let table = File::options().read(true).write(true).open(self.table());
+        table.expect("a table that exists")
+    }
+
+    /// Nobody is in the table, and there is nothing to be said against it.
+    pub(crate) fn assert_at_rest(&self) {
+        let snapshot = self.lock.snapshot().expect("a table that can be read");
+        assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
+        let guard = self.lock.try_acquire(&write("/")).expect("nobody is in the way");
+        drop(guard);
+    }
+}
+
+pub(crate) fn write(node: &str) -> Request {
+    Request::new().write(node).expect("a good node")
+}
+
+pub(crate) fn read(node: &str) -> Request {
+    Request::new().read(node).expect("a good node")
+}
+
+/// A request whose record takes several cells.
+pub(crate) fn long(node: &str) -> Request {
+    write(node).label("long ".repeat(200))
+}
+
+/// Wait until something has happened.
+///
+/// # Panics
+///
+/// If it has not within [`LONG`].
+pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < LONG, "not within {LONG:?}: {what}");
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// The latch of a table, taken by somebody who does not let it go.
+pub(crate) struct Latch(File);
+
+impl Latch {
+    pub(crate) fn of_one_who_stopped(table: &Path) -> Latch {
+        let table = File::options().read(true).write(true).open(table).expect("a table");
+        let latch = latch(libc::F_WRLCK);
+        fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("nobody has the latch");
+        Latch(table)
+    }
+
+    pub(crate) fn is_taken(table: &Path) -> bool {
+        let Ok(table) = File::open(table) else { return false };
+        let mut latch = latch(libc::F_RDLCK);
+        fcntl(&table, FcntlArg::F_OFD_GETLK(&mut latch)).expect("locks that can be looked at");
+        libc::c_int::from(latch.l_type) != libc::F_UNLCK
+    }
+}
+
+impl Drop for Latch {
+    fn drop(&mut self) {
+        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&latch(libc::F_UNLCK)));
+    }
+}
+
+/// Byte 0 of the table.
+fn latch(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    }
+}

@@ -1,0 +1,280 @@
+//! Death at every instruction that others could notice (C22): a process that asks, waits, gives up or
+//! releases is traced and killed at its first system call, at its second, and so on, before and after
+//! each, until it gets through alive.
+//!
+//! What happens between two system calls happens in the memory of the process, so this is every instruction.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        ptrace,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{Pid, gettid},
+};
+use treelock::FencingToken;
+use treelock_dir::{DirLock, Guard, Severity};
+
+use crate::{
+    helper::{Helper, Part, hear, say, word},
+    scratch::{LONG, Latch, Scratch, eventually, long, write},
+};
+
+/// The part of the one who is killed: do one thing, in a thread that is not the first of its process, since
+/// the first is waited for in another way.
+pub(crate) fn step(lock: &DirLock) {
+    let lock = lock.clone();
+    let steps = thread::spawn(move || {
+        say(&format!("thread {}", gettid()));
+        hear();
+        match word().as_str() {
+            "hold" => {
+                let guard = lock.acquire_blocking(&long("a/b")).expect("a table that works");
+                say(&format!("token {}", guard.token()));
+            }
+            "try" => drop(lock.try_acquire(&long("a/b")).expect_err("somebody holds it")),
+            "give up" => {
+                let given_up = lock.acquire_timeout(&long("a/b"), Duration::from_millis(2));
+                drop(given_up.expect_err("somebody holds it"));
+            }
+            other => panic!("no such step: {other}"),
+        }
+    });
+    steps.join().expect("no panic");
+}
+
+/// What becomes of the one whom the traced process waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rival {
+    /// There is none.
+    None,
+    /// Holds until the traced process is dead.
+    Stays,
+    /// Leaves as soon as the traced process stands in line.
+    LeavesEarly,
+    /// Leaves when the traced process sleeps.
+    LeavesLate,
+}
+
+/// A process whose thread stops before and after each system call.
+struct Traced {
+    helper: Helper,
+    thread: Pid,
+}
+
+impl Traced {
+    /// # Errors
+    ///
+    /// If this process may not trace its children.
+    fn new(mut helper: Helper) -> Result<Traced, Errno> {
+        let thread = Pid::from_raw(helper.value("thread"));
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+        ptrace::seize(thread, options)?;
+        ptrace::interrupt(thread)?;
+        waitpid(thread, Some(WaitPidFlag::__WALL))?;
+        helper.tell("go");
+        Ok(Traced { helper, thread })
+    }
+
+    /// Run until the next system call begins or returns. Returns false if there are no more.
+    /// `asleep` is called when nothing moves.
+    fn next(&self, mut asleep: impl FnMut()) -> bool {
+        ptrace::syscall(self.thread, None).expect("it has stopped");
+        let moved = Instant::now();
+        loop {
+            match waitpid(self.thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::PtraceSyscall(_)) => return true,
+                Ok(WaitStatus::Exited(..)) => return false,
+                Ok(WaitStatus::StillAlive) if moved.elapsed() > Duration::from_millis(3) => {
+                    assert!(moved.elapsed() < LONG, "the traced process is stuck");
+                    asleep();
+                }
+                Ok(WaitStatus::StillAlive) => {}
+                Ok(WaitStatus::PtraceEvent(..) | WaitStatus::Stopped(..)) => {
+                    ptrace::syscall(self.thread, None).expect("it has stopped");
+                }
+                other => panic!("it should run or stop: {other:?}"),
+            }
+            thread::sleep(Duration::from_micros(20));
+        }
+    }
+
+    /// Returns the token that it was granted, if it said so before it was killed.
+    fn token(&mut self) -> Option<FencingToken> {
+        let lines = std::iter::from_fn(|| self.helper.line());
+        let mut tokens = lines.filter_map(|line| line.strip_prefix("token ")?.parse().ok());
+        tokens.next()
+    }
+
+    /// Killed, and gone when this returns.
+    fn kill(&mut self) {
+        self.helper.strike();
+        // Who is traced stays until the tracer has seen its end.
+        while !matches!(
+            waitpid(self.thread, Some(WaitPidFlag::__WALL)),
+            Ok(WaitStatus::Signaled(..) | WaitStatus::Exited(..)) | Err(_)
+        ) {}
+        self.helper.kill();
+    }
+}
+
+/// Also if a test fails meanwhile.
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether somebody waits. If the latch is taken this cannot be seen, and it must not be waited for: the one
+/// who has it has been stopped by us.
+fn stands_in_line(scratch: &Scratch) -> bool {
+    let seen = || scratch.lock.snapshot().expect("a table").waiting().count() > 0;
+    !Latch::is_taken(&scratch.table()) && seen()
+}
+
+/// Someone who asks for everything while the traced process is stopped, and who blocks, if at all, when this
+/// returns: at the latch or behind the ticket of the one who is about to die.
+fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
+    let lock = lock.clone();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let behind = thread::spawn(move || {
+        sender.send(gettid()).expect("somebody listens");
+        lock.acquire_timeout(&write("/"), LONG).expect("the one ahead is dead")
+    });
+    let stat = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so first"));
+    let sleeps = || {
+        let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
+    };
+    // Should it sleep for another reason, this one stop is seen at another moment.
+    let start = Instant::now();
+    while !behind.is_finished() && !sleeps() && start.elapsed() < LONG {
+        thread::yield_now();
+    }
+    behind
+}
+
+/// Kill a process that does this at each of its stops, and look at what is left.
+fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
+    let mut last = FencingToken(0);
+    let mut stop = 1;
+    loop {
+        let scratch = place();
+        let lock = &scratch.lock;
+        let hold = || lock.try_acquire(&write("a")).expect("nobody is in the way");
+        let mut rival = (plan != Rival::None).then(hold);
+        let helper = Part::new("step", lock.path(), what).start();
+        let mut traced = match Traced::new(helper) {
+            Ok(traced) => traced,
+            Err(error) => return println!("not tested here: tracing a child: {error}"),
+        };
+        let stopped = (0..stop).all(|_| {
+            rival.take_if(|_| plan == Rival::LeavesEarly && stands_in_line(&scratch));
+            traced.next(|| drop(rival.take_if(|_| plan == Rival::LeavesLate)))
+        });
+        let behind = stopped.then(|| one_behind(lock));
+        traced.kill();
+        last = traced.token().unwrap_or_default().max(last);
+        drop(rival);
+        if let Some(behind) = behind {
+            let guard = behind.join().expect("what is left is in nobody's way");
+            assert!(guard.token() > last, "{} after {last}, stop {stop}", guard.token());
+            last = guard.token();
+            let snapshot = lock.snapshot().expect("a table");
+            let tickets: Vec<u64> = snapshot.entries.iter().map(|entry| entry.ticket).collect();
+            assert_eq!(tickets, [guard.ticket()], "a dead one is shown, stop {stop}");
+        }
+        scratch.assert_at_rest();
+        let found = lock.check().expect("a place that can be looked at");
+        let bad = |f: &&treelock_dir::Finding| {
+            f.severity == Severity::Bad || f.to_string().contains("damaged")
+        };
+        assert_eq!(found.iter().find(bad), None, "stop {stop}");
+        if !stopped {
+            break;
+        }
+        stop += 1;
+    }
+    println!("{what}: killed at {} stops", stop - 1);
+    assert!(stop > 20, "it makes more calls than that");
+}
+
+/// Everything is new: the directory, the table, the place.
+#[test]
+fn one_who_makes_the_table() {
+    die_at_each_stop("hold", Rival::None, Scratch::new);
+}
+
+/// The same table for all, so that what one left would be in the way of the next.
+fn one_table() -> impl Fn() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.assert_at_rest();
+    move || scratch.clone()
+}
+
+#[test]
+fn one_who_holds() {
+    die_at_each_stop("hold", Rival::None, one_table());
+}
+
+#[test]
+fn one_who_is_refused() {
+    die_at_each_stop("try", Rival::Stays, one_table());
+}
+
+#[test]
+fn one_who_gives_up() {
+    die_at_each_stop("give up", Rival::Stays, one_table());
+}
+
+#[test]
+fn one_who_is_granted_while_it_goes_to_sleep() {
+    die_at_each_stop("hold", Rival::LeavesEarly, one_table());
+}
+
+#[test]
+fn one_who_is_woken() {
+    die_at_each_stop("hold", Rival::LeavesLate, one_table());
+}
+
+/// A process that is stopped at the worst moment, while it enters its request, stops all who ask; the check
+/// says so and names it; and when it goes on, so do they.
+#[test]
+fn one_who_is_stopped_with_the_latch() {
+    let scratch = Scratch::new();
+    scratch.assert_at_rest();
+    let helper = Part::new("step", scratch.lock.path(), "hold").start();
+    let name = format!("[{}]", helper.pid());
+    let traced = match Traced::new(helper) {
+        Ok(traced) => traced,
+        Err(error) => return println!("not tested here: tracing a child: {error}"),
+    };
+    while !Latch::is_taken(&scratch.table()) {
+        assert!(traced.next(|| ()), "it never took the latch");
+    }
+    let behind = one_behind(&scratch.lock);
+    let lock = scratch.lock.clone();
+    let checks = thread::spawn(move || lock.check());
+    eventually("the check says what is wrong", || checks.is_finished());
+    assert!(!behind.is_finished(), "the latch is taken");
+    let found = checks.join().expect("no panic").expect("a place that can be looked at");
+    let bad = found.iter().find(|finding| finding.severity == Severity::Bad);
+    assert!(bad.is_some_and(|finding| finding.what.contains(&name)), "{found:?}");
+    // Either may be the first to enter its request.
+    let mut behind = Some(behind);
+    let let_it_go = |behind: &mut Option<thread::JoinHandle<Guard>>| {
+        let granted = behind.take_if(|behind| behind.is_finished());
+        drop(granted.map(|granted| granted.join().expect("it goes on")));
+    };
+    while traced.next(|| let_it_go(&mut behind)) {}
+    eventually("the one behind goes on", || {
+        let_it_go(&mut behind);
+        behind.is_none()
+    });
+    scratch.assert_at_rest();
+}

@@ -1,0 +1,146 @@
+//! Different users. These tests need root, to become others.
+
+use std::{
+    fs::{self, Permissions},
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use treelock_dir::{DirLock, Error, Severity};
+
+use crate::{
+    helper::{Helper, Part, is_alone, is_possible},
+    scratch::{Scratch, eventually, write},
+};
+
+const ONE: [&str; 6] = ["setpriv", "--reuid", "54301", "--regid", "54301", "--clear-groups"];
+const TWO: [&str; 6] = ["setpriv", "--reuid", "54302", "--regid", "54302", "--clear-groups"];
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own file");
+}
+
+/// A lock whose directory was made with these rights, in a place where everybody may go.
+fn shared(mode: u32) -> Scratch {
+    let scratch = Scratch::new();
+    set_mode(scratch.path(), 0o755);
+    fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+    set_mode(scratch.lock.path(), mode);
+    scratch
+}
+
+/// One who asks for a node as this user, who lets nobody see its files if it is not told to.
+fn asking(user: &[&str], lock: &DirLock, node: &str) -> Helper {
+    let secretive = ["sh", "-c", r#"umask 077; exec "$0" "$@""#];
+    let wrap: Vec<&str> = user.iter().chain(&secretive).copied().collect();
+    Part::wrapped(&wrap, "hold", lock.path(), node).start()
+}
+
+/// Two users exclude each other, whatever their umask, and whoever came first.
+#[test]
+fn two_users_share_a_directory() {
+    if !is_possible(&ONE) || !is_possible(&TWO) {
+        return;
+    }
+    for mode in [0o777, 0o1777] {
+        for [first, second] in [[&ONE, &TWO], [&TWO, &ONE]] {
+            let scratch = shared(mode);
+            let lock = &scratch.lock;
+            let mut holder = asking(first, lock, "a");
+            holder.expect("holds");
+            asking(second, lock, "b").expect("holds");
+            let waiter = asking(second, lock, "a/b");
+            let waiters = || lock.snapshot().expect("a table").waiting().count();
+            eventually("the other user waits", || waiters() == 1);
+            let pids: Vec<u32> = lock.processes(1).expect("/proc");
+            assert_eq!(pids, [holder.pid()], "root sees whose ticket it is");
+            assert!(holder.end().success());
+            waiter.expect("holds");
+            let odd = lock.check().expect("a place that can be looked at");
+            let odd = odd.iter().any(|f| f.severity == Severity::Odd && f.what.contains("remove"));
+            assert_eq!(odd, mode == 0o777, "who may remove the table?");
+        }
+    }
+}
+
+/// In a directory where all may write and nobody may remove what is another's, Linux may be told not to let
+/// a file of another be opened by who would also make it (`fs.protected_regular`, as systemd sets it).
+#[test]
+fn two_users_share_a_protected_directory() {
+    let protected = fs::read_to_string("/proc/sys/fs/protected_regular").unwrap_or_default();
+    if matches!(protected.trim(), "" | "0") {
+        return println!("not tested here: fs.protected_regular is {:?}", protected.trim());
+    }
+    if !is_possible(&ONE) || !is_possible(&TWO) {
+        return;
+    }
+    let scratch = shared(0o1777);
+    asking(&ONE, &scratch.lock, "a").expect("holds");
+    asking(&TWO, &scratch.lock, "b").expect("holds");
+}
+
+/// Two users make a table in the same moment: neither finds what the other has only begun.
+#[test]
+fn two_users_make_a_table_at_once() {
+    if !is_possible(&ONE) || !is_possible(&TWO) {
+        return;
+    }
+    let scratch = shared(0o777);
+    let start = |user| Part::wrapped(user, "make", scratch.lock.path(), "").start();
+    let mut makers = [start(&ONE), start(&TWO)];
+    for round in 0..300 {
+        let name = round.to_string();
+        let directory = scratch.lock.path().join(&name);
+        fs::create_dir(&directory).expect("a scratch directory");
+        set_mode(&directory, 0o777);
+        makers.iter_mut().for_each(|maker| maker.tell(&name));
+        for maker in &mut makers {
+            assert_eq!(maker.line().as_deref(), Some("made"), "round {round}");
+        }
+    }
+}
+
+fn assert_denied<T>(result: Result<T, Error>) {
+    match result.map(drop) {
+        Err(error @ Error::Io { .. }) => {
+            let Error::Io { source, .. } = &error else { unreachable!("as matched") };
+            assert_eq!(source.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert!(error.to_string().contains("; use a directory that you may write"), "{error}");
+        }
+        other => panic!("not allowed: {other:?}"),
+    }
+}
+
+/// One who may read may look; one who may not even read is told so.
+#[test]
+fn a_directory_without_rights() {
+    // Root may do everything, so it becomes another. Who is not root needs not.
+    let user: &[&str] = if nix::unistd::geteuid().is_root() { &ONE } else { &[] };
+    if !is_alone("users::a_directory_without_rights", &[user]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (lock, directory) = (&scratch.lock, scratch.lock.path());
+    fs::create_dir(directory).expect("a scratch directory");
+    set_mode(directory, 0o500);
+    assert_denied(lock.try_acquire(&write("a")));
+    assert!(lock.snapshot().expect("there is no table").entries.is_empty());
+    set_mode(directory, 0o700);
+    let guard = lock.try_acquire(&write("a")).expect("it may be made now");
+    set_mode(&scratch.table(), 0o400);
+    set_mode(directory, 0o500);
+    let looker = DirLock::new(directory);
+    assert_denied(looker.try_acquire(&write("b")));
+    assert_eq!(looker.snapshot().expect("it can be read").held().count(), 1);
+    assert!(looker.blocked(&write("a")).expect("it can be read").is_some());
+    let found = looker.check().expect("a place that can be looked at");
+    assert!(found.iter().any(|finding| finding.severity == Severity::Bad), "{found:?}");
+    set_mode(directory, 0o000);
+    assert_denied(looker.try_acquire(&write("b")));
+    assert_denied(looker.snapshot());
+    set_mode(directory, 0o700);
+    set_mode(&scratch.table(), 0o600);
+    drop(guard);
+    drop(looker.try_acquire(&write("a")).expect("it may be written again"));
+}
