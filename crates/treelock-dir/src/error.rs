@@ -178,7 +178,9 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; make room, or use a directory on another disk"
         }
-        io::ErrorKind::NotADirectory => "; a part of the path is a file",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "; a part of the path is a file, where a directory should be"
+        }
         _ => "",
     }
 }

@@ -248,14 +248,11 @@ fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
 fn contents(directory: &Path) -> Result<Vec<Finding>, Error> {
     let Some(view) = View::open(directory)? else { return Ok(Vec::new()) };
     let records = view.look()?;
-    let (live, dead): (Vec<_>, Vec<_>) = records.iter().partition(|(_, live)| *live);
-    let mut found = vec![Finding::good(format!("{} requests are live", live.len()))];
-    if !dead.is_empty() {
-        found.push(Finding::good(format!(
-            "{} records are left of requests that are over; they are in nobody's way",
-            dead.len()
-        )));
-    }
+    let live: Vec<_> = records.iter().filter(|(_, live)| *live).collect();
+    let mut found = vec![Finding::good(match live.len() {
+        1 => "1 request is live".into(),
+        count => format!("{count} requests are live"),
+    })];
     for (Record { ticket, .. }, _) in live.iter().filter(|(record, _)| record.damaged) {
         found.push(Finding::odd(
             format!("the record of ticket {ticket} is damaged, so it counts as a write on /"),

@@ -69,7 +69,10 @@ fn what_errors_say() {
         (io::ErrorKind::ReadOnlyFilesystem, "; use a directory that can be written"),
         (io::ErrorKind::StorageFull, "; make room, or use a directory on another disk"),
         (io::ErrorKind::QuotaExceeded, "; make room, or use a directory on another disk"),
-        (io::ErrorKind::NotADirectory, "; a part of the path is a file"),
+        (
+            io::ErrorKind::NotADirectory,
+            "; a part of the path is a file, where a directory should be",
+        ),
         (io::ErrorKind::Other, ""),
     ] {
         assert_eq!(io(kind).to_string(), format!("{begins}{advice}"));
