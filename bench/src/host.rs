@@ -89,9 +89,7 @@ impl HostLock for OpenFlock {
 
     fn release(&mut self) {
         self.0 = match self.0.take() {
-            Some(Flocked::Held(held)) => {
-                Some(Flocked::Free(held.unlock().expect("an open file")))
-            }
+            Some(Flocked::Held(held)) => Some(Flocked::Free(held.unlock().expect("an open file"))),
             free => free,
         };
     }
