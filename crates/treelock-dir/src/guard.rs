@@ -12,6 +12,7 @@ use std::{
 };
 
 use command_fds::CommandFdExt;
+use rustix::io::fcntl_dupfd_cloexec;
 use treelock::{FencingToken, Request};
 
 use crate::{
@@ -19,6 +20,10 @@ use crate::{
     lost::Lost,
     table::{Place, Table},
 };
+
+/// The least number of an inherited descriptor, above those that scripts use (`exec 8> log`): who opens a
+/// number of his own closes what had it.
+const INHERITED: i32 = 100;
 
 /// A live request of ours, waiting or held. Dropping it gives back whatever it has, in one step (C10).
 pub(crate) struct Turn {
@@ -190,12 +195,13 @@ impl Guard {
     /// Returns a future that is ready when the lock is lost, that is when [`is_valid`](Guard::is_valid)
     /// becomes false. It does not need the guard, and never resolves once that is dropped in good order.
     ///
-    /// The kernel tells of changes to the directory (inotify); the first call for a table starts a thread
-    /// that listens. A directory further up that is renamed is not noticed.
+    /// The kernel tells of changes to the directory and of moves of those above it (inotify); the first call
+    /// for a table starts a thread that listens. Where the kernel has no listener left the thread looks once
+    /// a second. A symbolic link on the way that is turned elsewhere is not noticed.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the kernel allows no more listeners.
+    /// [`Error::Io`] if no thread can be started.
     ///
     /// # Examples
     ///
@@ -217,6 +223,9 @@ impl Guard {
 
     /// Lets the process that `command` starts keep the lock too: should this process die, the lock lives on
     /// as long as the child, and whatever the child starts, has the descriptor.
+    ///
+    /// The descriptor has a number of at least 100, if so many are allowed. A child that closes what it does
+    /// not know, as daemons and sudo(8) do, does not keep the lock; none may write to it.
     ///
     /// Dropping the guard still releases, for the child as well: it is the one to say when the work is
     /// over. So wait for the child first, or leak the guard.
@@ -241,7 +250,10 @@ impl Guard {
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     pub fn inherit(&self, command: &mut Command) -> Result<(), Error> {
-        let file = self.turn.place().file.as_fd().try_clone_to_owned();
+        let own = self.turn.place().file.as_fd();
+        // Fewer descriptors than that may be allowed.
+        let file = fcntl_dupfd_cloexec(own, INHERITED).map(Ok);
+        let file = file.unwrap_or_else(|_| own.try_clone_to_owned());
         let file = file.doing("duplicate the descriptor of", self.turn.table.path())?;
         self.turn.shared.store(true, Ordering::Relaxed);
         command.preserved_fds(vec![file]);

@@ -185,9 +185,25 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
             format!("any user may remove the table in {directory:?}"),
             format!("chmod +t {directory:?}"),
         )
-    } else if directory_mode & 0o666 & !table_mode & 0o666 != 0 {
+    } else if let Some(above) = directory.ancestors().skip(1).find(|above| may_be_moved_in(above)) {
         Finding::odd(
-            format!("{directory:?} lets in more users than its table does ({table_mode:o})"),
+            format!("any user may put another directory in the place of {directory:?}"),
+            format!("chmod o-w {above:?}"),
+        )
+    } else if table_mode & !directory_mode & 0o666 & !0o600 != 0 {
+        Finding::odd(
+            format!(
+                "the table lets in more users than {directory:?} does (mode {:o})",
+                table_mode & 0o7777
+            ),
+            format!("chmod {:o} {:?}", directory_mode & 0o666, directory.join(NAME)),
+        )
+    } else if directory_mode & !table_mode & 0o666 != 0 {
+        Finding::odd(
+            format!(
+                "{directory:?} lets in more users than its table does (mode {:o})",
+                table_mode & 0o7777
+            ),
             format!("chmod {:o} {:?}", directory_mode & 0o666, directory.join(NAME)),
         )
     } else {
@@ -196,6 +212,11 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
             _ => "several users may write the table",
         })
     })
+}
+
+/// Whether any user may rename what others have in this directory.
+fn may_be_moved_in(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o1002 == 0o002)
 }
 
 /// Lock a byte in one description and look from another: whether this file system locks at all.

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     io,
+    path::Path,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,9 +12,13 @@ use std::{
     },
     task::{Context, Poll, Waker},
     thread,
+    time::Duration,
 };
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::{
+    errno::Errno,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+};
 
 use crate::{
     error::{Doing, Error},
@@ -66,22 +71,45 @@ impl Alarm {
 /// A thread that listens for a table. Ends when this is dropped.
 pub(crate) struct Listener {
     alarm: Arc<Alarm>,
+    ear: Option<Ear>,
+}
+
+/// How often the thread looks where the kernel has no listener left for it: there are few for each user
+/// (`fs.inotify.max_user_instances`), and locks must not depend on them.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the kernel tells of the table's directory.
+#[derive(Clone)]
+struct Ear {
     inotify: Arc<Inotify>,
-    watch: nix::sys::inotify::WatchDescriptor,
+    directory: WatchDescriptor,
+}
+
+impl Ear {
+    fn new(directory: &Path) -> nix::Result<Ear> {
+        let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC)?);
+        let inside = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
+        let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+        let watch = inotify.add_watch(directory, inside | itself)?;
+        for above in directory.ancestors().skip(1) {
+            // One that may not be watched is another's to move.
+            let _ = inotify.add_watch(above, AddWatchFlags::IN_MOVE_SELF);
+        }
+        Ok(Ear { inotify, directory: watch })
+    }
+
+    /// Waits until something happened; returns at once, and false, if it hears nothing any more.
+    fn listen(&self) -> bool {
+        matches!(self.inotify.read_events(), Ok(_) | Err(Errno::EINTR))
+    }
 }
 
 impl Listener {
     fn new(table: &Arc<Table>) -> io::Result<Listener> {
-        let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC)?);
-        let events = AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVE
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF;
-        let watch = inotify.add_watch(table.directory(), events)?;
+        let ear = Ear::new(table.directory()).ok();
         let alarm = Arc::new(Alarm::default());
         // The thread must not keep the table: it ends with it.
-        let (weak, ear, bell) = (Arc::downgrade(table), inotify.clone(), alarm.clone());
+        let (weak, own, bell) = (Arc::downgrade(table), ear.clone(), alarm.clone());
         let thread = thread::Builder::new().name("treelock-lost".into());
         thread.spawn(move || {
             while let Some(table) = weak.upgrade() {
@@ -89,19 +117,21 @@ impl Listener {
                     return bell.ring();
                 }
                 drop(table);
-                if ear.read_events().is_err_and(|error| error != nix::errno::Errno::EINTR) {
-                    return;
+                if !own.as_ref().is_some_and(Ear::listen) {
+                    thread::sleep(LOOK);
                 }
             }
         })?;
-        Ok(Listener { alarm, inotify, watch })
+        Ok(Listener { alarm, ear })
     }
 }
 
 impl Drop for Listener {
     /// Wakes the thread with a last event, so that it sees that the table is gone.
     fn drop(&mut self) {
-        let _ = self.inotify.rm_watch(self.watch);
+        if let Some(Ear { inotify, directory }) = &self.ear {
+            let _ = inotify.rm_watch(*directory);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use treelock_dir::{DirLock, Error, Guard};
 
 use crate::{
     helper::{Helper, is_alone},
-    scratch::{LONG, Scratch, write},
+    scratch::{LONG, Scratch, eventually, write},
 };
 
 /// Whether the error says that the system has no more of something, doing what.
@@ -38,7 +38,8 @@ fn no_more_file_descriptors() {
     assert_no_more(lock.acquire_timeout(&write("a"), LONG), EMFILE, "open the lock table");
     assert_no_more(lock.snapshot(), EMFILE, "open the lock table");
     assert_no_more(fresh.try_acquire(&write("b")), EMFILE, "open the lock table");
-    assert_no_more(guard.lost(), EMFILE, "watch");
+    // Without a listener of the kernel's the thread looks for itself.
+    let lost = guard.lost().expect("it needs no descriptor");
     let inherited = guard.inherit(&mut Command::new("true"));
     assert_no_more(inherited, EMFILE, "duplicate the descriptor of");
     assert!(guard.is_valid());
@@ -48,7 +49,12 @@ fn no_more_file_descriptors() {
     rest.clear();
     assert_eq!(lock.snapshot().expect("a table").entries.len(), 1, "nothing was left behind");
     drop(fresh.try_acquire(&write("b")).expect("there are descriptors again"));
-    drop(guard);
+    drop(lost);
+    let mut lost = Polled::new(guard.lost().expect("the thread is there"));
+    assert!(lost.poll().is_none());
+    std::fs::remove_file(lock.path().join("table")).expect("a table");
+    eventually("the thread has looked", || lost.wakes() > 0);
+    assert!(lost.poll().is_some());
 }
 
 /// A waiter for another process needs a thread. If there is none it is told so, and stands in nobody's way.
@@ -82,6 +88,6 @@ fn no_more_threads() {
     let mut waits = Polled::new(lock.acquire(&write("a")));
     assert!(waits.poll().is_none());
     assert!(holder.end().success());
-    crate::scratch::eventually("it is woken", || waits.wakes() > 0);
+    eventually("it is woken", || waits.wakes() > 0);
     drop(waits.poll().expect("it is granted").expect("a table that works"));
 }

@@ -61,6 +61,18 @@ fn a_holder_learns_of_every_loss() {
     }
 }
 
+#[test]
+fn a_directory_above_is_renamed() {
+    let scratch = Scratch::new();
+    let above = scratch.path().join("above");
+    let lock = DirLock::new(above.join("deep/locks"));
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut lost = lost(&guard);
+    assert!(lost.poll().is_none());
+    fs::rename(&above, scratch.path().join("elsewhere")).expect("a scratch directory");
+    assert_resolves(&mut lost);
+}
+
 /// Who begins to listen only when it has happened learns of it all the same.
 #[test]
 fn a_loss_before_anybody_listened() {

@@ -144,3 +144,35 @@ fn a_directory_without_rights() {
     drop(guard);
     drop(looker.try_acquire(&write("a")).expect("it may be written again"));
 }
+
+/// What `check` says first of the rights of a directory and its table.
+fn said_of_rights(directory: u32, table: u32, above: u32) -> (Severity, String) {
+    let scratch = Scratch::new();
+    let parent = scratch.path().join("above");
+    let lock = DirLock::new(parent.join("locks"));
+    drop(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    set_mode(&lock.path().join("table"), table);
+    set_mode(lock.path(), directory);
+    set_mode(&parent, above);
+    let found = lock.check().expect("a place that can be looked at");
+    let finding = found.into_iter().nth(1).expect("the second is about rights");
+    (finding.severity, format!("{}; {}", finding.what, finding.advice))
+}
+
+#[test]
+fn rights_that_do_not_fit_are_odd() {
+    for (directory, table, above, odd) in [
+        (0o700, 0o600, 0o755, None),
+        (0o2770, 0o660, 0o755, None),
+        (0o1777, 0o666, 0o1777, None),
+        (0o777, 0o666, 0o755, Some("any user may remove the table")),
+        (0o770, 0o600, 0o755, Some("lets in more users than its table does (mode 600)")),
+        (0o755, 0o666, 0o755, Some("the table lets in more users than")),
+        (0o700, 0o600, 0o777, Some("may put another directory in the place of")),
+    ] {
+        let (severity, said) = said_of_rights(directory, table, above);
+        let expected = if odd.is_some() { Severity::Odd } else { Severity::Good };
+        assert_eq!(severity, expected, "{directory:o} {table:o} {above:o}: {said}");
+        assert!(odd.is_none_or(|odd| said.contains(odd)), "{said}");
+    }
+}
