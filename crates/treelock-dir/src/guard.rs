@@ -84,7 +84,9 @@ impl Drop for Turn {
 /// Holds what a request asked for, until it is dropped or the process ends, however it ends.
 ///
 /// Owned: it can be stored, sent to another thread or task, and dropped there. Dropping it releases, never
-/// blocks and never fails; a panic that unwinds through it releases too. Leaking it, as
+/// waits for anybody and never fails (should a waker of somebody who waits panic, that panic goes on when all
+/// are woken); a panic that unwinds through it releases too. It may write four bytes to the table first, for
+/// which a frozen file system makes it wait. Leaking it, as
 /// [`std::mem::forget`] does, keeps the lock for as long as the process lives.
 ///
 /// # Examples

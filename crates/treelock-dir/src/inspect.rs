@@ -10,10 +10,12 @@ use nix::sys::statvfs::statvfs;
 
 use crate::{
     error::{Doing, Error},
+    file::{self, LATCH, Latch, NAME},
     kernel::{self, FileSystem, Kind},
     lock::DirLock,
     record::Record,
-    table::{Latch, NAME, Table, View},
+    table::Table,
+    view::View,
 };
 
 /// How much a [`Finding`] matters.
@@ -98,6 +100,10 @@ impl DirLock {
     ///
     /// Found in `/proc`; processes of other users are seen by root only.
     ///
+    /// # Blocking
+    ///
+    /// Reads what `/proc` says of every process: some milliseconds.
+    ///
     /// # Errors
     ///
     /// [`Error::Io`] if the table or `/proc` cannot be read.
@@ -119,6 +125,10 @@ impl DirLock {
 
     /// Returns what is to be said of this place: whether locks work here, and what is odd. Makes the
     /// directory and the table if they are missing.
+    ///
+    /// # Blocking
+    ///
+    /// For some milliseconds; a fifth of a second if the latch is never free.
     ///
     /// # Errors
     ///
@@ -178,8 +188,10 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
         let metadata = fs::metadata(path).doing("look at", path)?;
         Ok::<u32, Error>(metadata.permissions().mode())
     };
-    let (directory_mode, table_mode) = (mode(directory)?, mode(&directory.join(NAME))?);
+    let (directory_mode, table_mode) = (mode(directory)?, mode(&directory.join(NAME))? & 0o777);
     let (open, sticky) = (directory_mode & 0o002 != 0, directory_mode & 0o1000 != 0);
+    let wanted = file::rights(directory_mode);
+    let as_wanted = format!("chmod {wanted:o} {:?}", directory.join(NAME));
     Ok(if open && !sticky {
         Finding::odd(
             format!("any user may remove the table in {directory:?}"),
@@ -190,21 +202,18 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
             format!("any user may put another directory in the place of {directory:?}"),
             format!("chmod o-w {above:?}"),
         )
-    } else if table_mode & !directory_mode & 0o666 & !0o600 != 0 {
+    } else if table_mode & !wanted != 0 {
         Finding::odd(
             format!(
-                "the table lets in more users than {directory:?} does (mode {:o})",
-                table_mode & 0o7777
+                "the table lets in more users (mode {table_mode:o}) than may write {directory:?}; who may \
+                 read it can keep all others from asking"
             ),
-            format!("chmod {:o} {:?}", directory_mode & 0o666, directory.join(NAME)),
+            as_wanted,
         )
-    } else if directory_mode & !table_mode & 0o666 != 0 {
+    } else if wanted & !table_mode != 0 {
         Finding::odd(
-            format!(
-                "{directory:?} lets in more users than its table does (mode {:o})",
-                table_mode & 0o7777
-            ),
-            format!("chmod {:o} {:?}", directory_mode & 0o666, directory.join(NAME)),
+            format!("{directory:?} lets in more users than its table does (mode {table_mode:o})"),
+            as_wanted,
         )
     } else {
         Finding::good(match directory_mode & 0o022 {
@@ -248,20 +257,30 @@ fn space(directory: &Path) -> Result<Option<Finding>, Error> {
     }))
 }
 
-/// A latch that nobody lets go for a while is a stopped process's.
+/// A latch that one process has whenever one looks, and never lets go to us, is a stopped process's.
 fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
     // What cannot be opened has no latch; why it cannot is said by who opens it next.
     let Ok(Some(view)) = View::open(directory) else { return Ok(None) };
+    let mut always: Option<Vec<u32>> = None;
     for _ in 0..20 {
-        let latch = Latch::attempt(&view.file, Kind::Shared);
+        let latch = Latch::attempt(&view.file, view.latch);
         if latch.doing("lock the table in", directory)?.is_some() {
             return Ok(None);
         }
+        let now = holders(directory, LATCH)?;
+        always = Some(match always {
+            None => now,
+            Some(before) => before.into_iter().filter(|pid| now.contains(pid)).collect(),
+        });
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let holders = holders(directory, 0)?;
+    let always = always.unwrap_or_default();
+    let who = match always.is_empty() {
+        true => "others, perhaps of another user, have".into(),
+        false => format!("processes {always:?} have"),
+    };
     Ok(Some(Finding::bad(
-        format!("processes {holders:?} have had the latch for 0.2 s; one of them may be stopped"),
+        format!("{who} had the latch for 0.2 s; one of them may be stopped"),
         "continue them (kill -CONT) or end them",
     )))
 }
@@ -316,13 +335,15 @@ fn holds(pid: u32, table: &fs::Metadata, byte: u64) -> bool {
     })
 }
 
-/// Whether a line of fdinfo is the exclusive lock of this byte:
+/// Whether a line of fdinfo is the lock of this byte, as the table's users have it:
 /// `lock:  1: OFDLCK ADVISORY WRITE -1 fe:00:42 7 7` (proc(5)). Adjoining locks of one description are one.
 fn locks(line: &str, byte: u64) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
-    let exclusive = words.first() == Some(&"lock:") && words.contains(&"WRITE");
-    exclusive
+    // The latch is shared by those who may only read.
+    let exclusive = byte == LATCH || words.contains(&"WRITE");
+    words.first() == Some(&"lock:")
+        && exclusive
         && number(7).is_some_and(|first| first <= byte)
         && number(8).is_some_and(|l| byte <= l)
 }
@@ -338,5 +359,6 @@ mod tests {
         assert!(!locks(line, 6) && !locks(line, 8) && !locks("flags:\t02", 2) && !locks("", 0));
         assert!(!locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 7 7", 7));
         assert!(locks("lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:42 6 7", 7));
+        assert!(locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 0 0", LATCH));
     }
 }

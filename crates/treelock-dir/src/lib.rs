@@ -30,9 +30,10 @@
 //! | a holder or waiter dies, by any signal, at any instruction | its place is free at once; those behind it go on |
 //! | a holder's child inherited the lock ([`Guard::inherit`]) | held until the child has ended too |
 //! | a process is stopped while it holds | it goes on holding |
-//! | a process is stopped within the microseconds in which it asks | all who ask wait for it; [`DirLock::check`] tells |
+//! | a process is stopped within the microseconds in which it asks or looks | all who ask wait for it, also those with a time-out; [`DirLock::check`] tells |
+//! | a process forks without `exec` | the child asks for itself and cannot release what the parent holds; but it keeps alive what the parent had open, until it ends too |
 //! | the disk is full | a table that cannot grow refuses, clearly; releasing works |
-//! | a record is damaged | it counts as a write on `/` until its owner leaves |
+//! | the bytes of a stored request are damaged | it counts as a write on `/` until its owner leaves |
 //! | the table is emptied or cut short in use | refused, until those who use it have left |
 //! | the clock is changed | nothing: ages use the clock of the boot, tokens go on from the last one |
 //! | the host restarts | everything is free |
@@ -56,15 +57,21 @@
 //! - Let in, with a word from [`DirLock::check`]: FUSE and what is not known here.
 //!
 //! Not in a place that is cleaned by age, as `/tmp` often is: the cleaner removes what is in use. Whoever may
-//! write the directory is trusted.
+//! write the directory is trusted, and so is whoever may read the table: he can keep all others from asking. So
+//! a new table may be read and written by those who may write its directory, and by nobody else.
 //!
-//! Linux only: the locks are those of open file descriptions, which the library that we use has for Linux.
+//! In containers that share the directory the locks hold, but the number of a process means something only
+//! where that process is.
+//!
+//! Linux only, 4.11 or later: the locks are those of open file descriptions, which the library that we use has
+//! for Linux.
 //!
 //! # Cost
 //!
 //! A pair of acquire and release is eight system calls, and no file is made or removed: eight times a bare
 //! pair of flock(2) where we measured it. Asking reads the table, 256 bytes for each live request; with
-//! 1,000 of them a pair takes ten times as long. Whoever waits sleeps in the kernel, and a release wakes only
+//! 1,000 of them a pair takes ten times as long. A table that a crowd has left is made short again. A handle
+//! keeps up to 16 files open to use them again. Whoever waits sleeps in the kernel, and a release wakes only
 //! those who waited for it last. For a ticket of another process that somebody waits for there is a
 //! sleeping thread, until that ticket leaves.
 //!
@@ -73,13 +80,13 @@
 //! - One process: [`treelock`] is a hundred times faster.
 //! - Several hosts: file locks end at the host.
 //! - One file to guard and nothing above it: `flock(1)` is everywhere.
-//! - A program that forks without `exec` while it holds: parent and child then have the same lock, and
-//!   either can release it.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("treelock-dir needs Linux: its locks are those of open file descriptions");
 
+mod ask;
 mod error;
+mod file;
 mod guard;
 mod inspect;
 mod kernel;
@@ -88,6 +95,7 @@ mod lost;
 mod payload;
 mod record;
 mod table;
+mod view;
 mod watch;
 
 pub use error::Error;

@@ -13,12 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use treelock::{Blocked, Request, Sighting, Snapshot};
+use treelock::{Blocked, Request, Snapshot};
 
 use crate::{
     error::Error,
+    file::NAME,
     guard::{Guard, Turn},
-    table::{Answer, Table, View, sightings},
+    table::{Answer, Table},
+    view,
 };
 
 /// A lock over all sub-trees of one tree, shared by the processes of one host: its table is a directory.
@@ -74,9 +76,12 @@ impl Inner {
     fn table(&self) -> Result<Arc<Table>, Error> {
         let mut slot = self.slot();
         match &*slot {
-            Some(table) => Ok(table.clone()),
-            None => Ok(slot.insert(Arc::new(Table::open(&self.directory)?)).clone()),
+            Some(table) if table.is_own() => return Ok(table.clone()),
+            // Not even dropped, which would meddle with what is the other process's too.
+            Some(_) => std::mem::forget(slot.take()),
+            None => {}
         }
+        Ok(slot.insert(Arc::new(Table::open(&self.directory)?)).clone())
     }
 
     /// Forget a table that is no longer in its place.
@@ -90,19 +95,30 @@ impl Inner {
 
     /// Enter a request, or be told who is in the way of one that may not wait.
     fn ask(&self, request: &Request, may_wait: bool) -> Result<Result<Queued, Blocked>, Error> {
+        let mut replaced = 0;
         loop {
             let table = self.table()?;
-            match table.ask(request, may_wait)? {
-                Answer::Entered(place, blockers) => {
+            match table.ask(request, may_wait) {
+                Ok(Answer::Entered(place, blockers)) => {
                     let turn = Turn::new(table, request.clone(), place);
                     return Ok(Ok(Queued { turn, blockers }));
                 }
-                Answer::Refused(blocked) => return Ok(Err(blocked)),
-                Answer::Gone => self.forget(&table),
+                Ok(Answer::Refused(blocked)) => return Ok(Err(blocked)),
+                Ok(Answer::Gone) if replaced < REPLACED => {}
+                Ok(Answer::Gone) => return Err(Error::Lost { path: table.path().to_path_buf() }),
+                // Opened anew it is mended, if nobody uses it.
+                Err(Error::Damaged { .. }) if replaced == 0 => {}
+                Err(error) => return Err(error),
             }
+            replaced += 1;
+            self.forget(&table);
         }
     }
 }
+
+/// A table that is replaced so often while one asks is not seen for what it is: each time there is a reason to
+/// open it again.
+const REPLACED: usize = 100;
 
 impl DirLock {
     /// Returns the lock whose table is in this directory.
@@ -170,6 +186,10 @@ impl DirLock {
     ///
     /// Does not overtake: an earlier request that conflicts is in the way also while it only waits. A
     /// failure leaves nothing in the table.
+    ///
+    /// # Blocking
+    ///
+    /// For some microseconds; see [`DirLock`].
     ///
     /// # Errors
     ///
@@ -287,6 +307,10 @@ impl DirLock {
     /// Returns all live requests of all processes at one moment: who holds and who waits for whom. Empty if
     /// there is no table. Needs no right to write.
     ///
+    /// # Blocking
+    ///
+    /// For some microseconds; see [`DirLock`].
+    ///
     /// # Errors
     ///
     /// [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
@@ -303,10 +327,14 @@ impl DirLock {
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::of(look(self.path())?))
+        Ok(Snapshot::of(view::live_in(self.path())?))
     }
 
     /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
+    ///
+    /// # Blocking
+    ///
+    /// For some microseconds; see [`DirLock`].
     ///
     /// # Errors
     ///
@@ -326,13 +354,14 @@ impl DirLock {
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     pub fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
-        Ok(Blocked::of(&look(self.path())?, request, u64::MAX))
+        Ok(Blocked::of(&view::live_in(self.path())?, request, u64::MAX))
     }
 
     fn block(&self, request: &Request, deadline: Option<Instant>) -> Result<Guard, Error> {
         let (parker, unparker) = parking::pair();
         let waker = Waker::from(unparker);
         let mut acquire = self.acquire(request);
+        let mut looks = 0;
         loop {
             let polled = Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker));
             if let Poll::Ready(result) = polled {
@@ -342,15 +371,20 @@ impl DirLock {
                 None => parker.park(),
                 // Once more after the deadline, if it was woken just then.
                 Some(deadline) if parker.park_deadline(deadline) => {}
-                // Nobody is in the way any more: the last is about to wake us.
                 Some(_) => match acquire.blocked()? {
                     Some(blocked) => return Err(blocked.into()),
-                    None => parker.park(),
+                    // Whoever was in the way is leaving, or nobody can read any more who it is.
+                    None if looks < LOOKS => looks += usize::from(!parker.park_timeout(LEAVING)),
+                    None => return Err(Error::Damaged { path: self.0.directory.join(NAME) }),
                 },
             }
         }
     }
 }
+
+/// How long leaving may take, and how often that is waited for.
+const LEAVING: Duration = Duration::from_millis(10);
+const LOOKS: usize = 100;
 
 /// Where the table is; [`DirLock::snapshot`] says who holds and waits.
 impl fmt::Debug for DirLock {
@@ -447,6 +481,10 @@ impl Acquire {
     ///
     /// For the message when an async time-out is over.
     ///
+    /// # Blocking
+    ///
+    /// For some microseconds; see [`DirLock`].
+    ///
     /// # Errors
     ///
     /// [`Error::Lost`] if the table was removed or replaced meanwhile; [`Error::Io`], [`Error::Foreign`] or
@@ -475,7 +513,8 @@ impl Acquire {
         match &self.state {
             Progress::Queued(Queued { turn, .. }) => {
                 turn.see_in_place()?;
-                let sightings = look(turn.table.directory())?;
+                // By its own descriptor, for there may be no other free.
+                let sightings = view::live_seen_from(&turn.place().file, turn.table.path())?;
                 Ok(Blocked::of(&sightings, &turn.request, turn.place().ticket))
             }
             Progress::Unasked { .. } | Progress::Done => Ok(None),
@@ -498,14 +537,6 @@ impl Acquire {
             Progress::Queued(queued) => Some(queued.turn.place().ticket),
             Progress::Unasked { .. } | Progress::Done => None,
         }
-    }
-}
-
-/// The live requests in the table of a directory.
-fn look(directory: &Path) -> Result<Vec<Sighting>, Error> {
-    match View::open(directory)? {
-        None => Ok(Vec::new()),
-        Some(view) => sightings(view.live()?.iter(), |_| Ok(true)),
     }
 }
 

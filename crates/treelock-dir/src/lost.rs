@@ -23,6 +23,7 @@ use nix::{
 use crate::{
     error::{Doing, Error},
     table::Table,
+    watch::wake_all,
 };
 
 /// The future of [`Guard::lost`](crate::Guard::lost).
@@ -64,7 +65,7 @@ impl Alarm {
             heard.lost = true;
             std::mem::take(&mut heard.wakers)
         };
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wake_all(wakers.into_iter().map(|(_, waker)| waker));
     }
 }
 
@@ -72,6 +73,8 @@ impl Alarm {
 pub(crate) struct Listener {
     alarm: Arc<Alarm>,
     ear: Option<Ear>,
+    /// The process that listens. One that it forked has the same ear.
+    process: u32,
 }
 
 /// How often the thread looks where the kernel has no listener left for it: there are few for each user
@@ -122,14 +125,16 @@ impl Listener {
                 }
             }
         })?;
-        Ok(Listener { alarm, ear })
+        Ok(Listener { alarm, ear, process: std::process::id() })
     }
 }
 
 impl Drop for Listener {
     /// Wakes the thread with a last event, so that it sees that the table is gone.
     fn drop(&mut self) {
-        if let Some(Ear { inotify, directory }) = &self.ear {
+        if let Some(Ear { inotify, directory }) = &self.ear
+            && self.process == std::process::id()
+        {
             let _ = inotify.rm_watch(*directory);
         }
     }

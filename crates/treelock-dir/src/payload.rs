@@ -68,7 +68,7 @@ fn unpack(packed: &[u8]) -> Option<Node> {
 
 /// A request that is about to be entered: as it will be stored, and ready to be compared.
 pub(crate) struct Draft<'a> {
-    request: &'a Request,
+    pub(crate) request: &'a Request,
     pub(crate) payload: Vec<u8>,
     /// Whether each root is a write, and its node; `None` if the ancestors of one were given.
     plain: Option<Vec<(bool, Vec<u8>)>>,

@@ -12,7 +12,7 @@
 //! A cell is used iff its state says so *and* the byte of its ticket is locked: what a process left behind
 //! when it died, half-written or whole, is nobody's.
 
-use std::{borrow::Cow, cell::OnceCell, collections::HashMap};
+use std::{borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, os::unix::fs::FileExt};
 
 use treelock::Request;
 
@@ -29,7 +29,7 @@ pub(crate) const LARGEST: usize = u16::MAX as usize * PAYLOAD;
 
 /// Numbers from here on are garbage: no table ever came so far. Beyond it, additions could overflow and the
 /// kernel could not lock the byte.
-const GARBAGE: u64 = 1 << 62;
+pub(crate) const GARBAGE: u64 = 1 << 62;
 
 /// The first bytes of a table.
 const MAGIC: [u8; 12] = *b"treelock tab";
@@ -37,6 +37,19 @@ const VERSION: u32 = 1;
 
 /// Where the header says how many cells the table has at least, so that one that is cut short is known.
 pub(crate) const COUNT_AT: usize = 16;
+
+/// Where the header says what stood in the cells that were cut off: how many cells are left, and the largest
+/// ticket and token that were given.
+pub(crate) const FLOOR_AT: usize = COUNT_AT;
+
+/// What is written there.
+pub(crate) fn floor(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
+    let mut floor = [0; 24];
+    floor[..8].copy_from_slice(&(count as u64).to_le_bytes());
+    floor[8..16].copy_from_slice(&ticket.to_le_bytes());
+    floor[16..].copy_from_slice(&token.to_le_bytes());
+    floor
+}
 
 /// The header of a new table with so many cells.
 pub(crate) fn header(count: usize) -> [u8; CELL] {
@@ -76,6 +89,7 @@ pub(crate) struct Record {
 
 /// The cells of a table at one moment.
 pub(crate) struct Cells<'a> {
+    header: &'a [u8; CELL],
     cells: &'a [[u8; CELL]],
     /// The parts of each record of several, found when the first such record is read.
     parts: OnceCell<Parts>,
@@ -99,8 +113,8 @@ struct Head {
 }
 
 /// Where the state stands in a cell.
-pub(crate) const STATE_AT: usize = 8;
-pub(crate) const FREE: [u8; 4] = 0u32.to_le_bytes();
+const STATE_AT: usize = 8;
+const FREE: [u8; 4] = 0u32.to_le_bytes();
 const USED: [u8; 4] = 1u32.to_le_bytes();
 /// Where the time of the grant stands.
 pub(crate) const GRANTED_AT: usize = 32;
@@ -109,10 +123,13 @@ fn number<const N: usize>(cell: &[u8; CELL], at: usize) -> [u8; N] {
     *cell[at..].first_chunk().expect("within the cell")
 }
 
+/// A ticket or a token; 0, which was never given, instead of garbage.
+fn given(number: u64) -> u64 {
+    if number < GARBAGE { number } else { 0 }
+}
+
 impl Head {
     fn read(cell: &[u8; CELL]) -> Head {
-        // 0 was never given.
-        let given = |number: u64| if number < GARBAGE { number } else { 0 };
         Head {
             ticket: given(u64::from_le_bytes(number(cell, 0))),
             used: number(cell, STATE_AT) != FREE,
@@ -143,15 +160,23 @@ impl Head {
 }
 
 impl<'a> Cells<'a> {
-    pub(crate) fn new(cells: &'a [[u8; CELL]]) -> Cells<'a> {
-        Cells { cells, parts: OnceCell::new() }
+    /// Of the bytes of a table. What is cut short at the end is no cell.
+    pub(crate) fn new(bytes: &'a [u8]) -> Cells<'a> {
+        let (cells, _) = bytes.as_chunks();
+        let (header, cells) = cells.split_first().expect("a table that was checked has a header");
+        Cells { header, cells, parts: OnceCell::new() }
+    }
+
+    /// Only the first cells.
+    pub(crate) fn first(self, count: usize) -> Cells<'a> {
+        Cells { header: self.header, cells: &self.cells[..count], parts: OnceCell::new() }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.cells.len()
     }
 
-    fn heads(&self) -> impl Iterator<Item = (usize, Head)> {
+    fn heads(&self) -> impl DoubleEndedIterator<Item = (usize, Head)> {
         self.cells.iter().map(Head::read).enumerate()
     }
 
@@ -160,7 +185,8 @@ impl<'a> Cells<'a> {
         let join = |(ticket, token): (u64, u64), (_, head): (usize, Head)| {
             (ticket.max(head.ticket), token.max(head.token))
         };
-        self.heads().fold((0, 0), join)
+        let floor = |at| given(u64::from_le_bytes(number(self.header, at)));
+        self.heads().fold((floor(FLOOR_AT + 8), floor(FLOOR_AT + 16)), join)
     }
 
     /// The ticket and the token of a cell, used or free; 0 if there is no such cell.
@@ -174,7 +200,7 @@ impl<'a> Cells<'a> {
     }
 
     /// The tickets of the used cells.
-    pub(crate) fn tickets(&self) -> impl Iterator<Item = (usize, u64)> {
+    pub(crate) fn tickets(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> {
         self.heads().filter(|(_, head)| head.used).map(|(number, head)| (number, head.ticket))
     }
 
@@ -243,6 +269,18 @@ impl<'a> Cells<'a> {
     }
 }
 
+/// Where a cell stands in the file.
+pub(crate) fn offset(cell: usize) -> u64 {
+    ((cell + 1) * CELL) as u64
+}
+
+/// Mark cells as free. If that fails they are still nobody's, for their ticket is not locked.
+pub(crate) fn free(file: &File, cells: &[usize]) {
+    for cell in cells {
+        let _ = file.write_all_at(&FREE, offset(*cell) + STATE_AT as u64);
+    }
+}
+
 /// How many cells a record with this draft needs.
 pub(crate) fn parts(draft: &Draft<'_>) -> usize {
     draft.payload.len().div_ceil(PAYLOAD).max(1)
@@ -296,9 +334,10 @@ mod tests {
         ] {
             let draft = Draft::new(&request);
             let mut cells: Vec<[u8; CELL]> = write(&draft, 7, 8, 9, 10).collect();
+            cells.push(header(cells.len()));
             cells.reverse();
             cells.push([0; CELL]);
-            let cells = Cells::new(&cells);
+            let cells = Cells::new(cells.as_flattened());
             let records: Vec<Record> = cells.records().collect();
             assert_eq!(records.len(), 1);
             assert_eq!(shown(&records[0].request), shown(&request));
@@ -324,8 +363,10 @@ mod tests {
         let request = Request::new().read("a/b/c").unwrap().label("me");
         let draft = Draft::new(&request);
         let whole: Vec<[u8; CELL]> = write(&draft, 7, 8, 9, 10).collect();
-        let first =
-            |cells: &[[u8; CELL]]| Cells::new(cells).records().next().expect("used: a record");
+        let first = |cells: &[[u8; CELL]]| {
+            let table = [&[header(1)], cells].concat();
+            Cells::new(table.as_flattened()).records().next().expect("used: a record")
+        };
         for byte in HEAD..HEAD + draft.payload.len() {
             for value in [0, 1, 2, 0x2e, 0x7f, 0xff] {
                 let mut cells = whole.clone();

@@ -31,37 +31,26 @@
 //! all the rest.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
-    },
+    fs::{DirBuilder, File, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
+    process,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use nix::{
-    fcntl::{AT_FDCWD, AtFlags},
-    libc,
-    unistd::linkat,
-};
-use treelock::{Blocked, FencingToken, Process, Request, Sighting};
+use treelock::{Blocked, FencingToken, Request};
 
 use crate::{
+    ask::{Ask, Outcome},
     error::{Doing, Error},
-    kernel::{self, FileSystem, Identity, Kind},
+    file::{self, LATCH, Latch, NAME},
+    kernel::{self, Identity, Kind},
     lost::Listener,
     payload::Draft,
-    record::{self, CELL, COUNT_AT, Cells, FREE, GRANTED_AT, LARGEST, Record, STATE_AT},
+    record::{self, Cells, GRANTED_AT, LARGEST, offset},
     watch::Watches,
 };
-
-/// The byte whose lock lets one at a time look and enter.
-const LATCH: u64 = 0;
-
-/// Cells that a table grows by: a page, with the header's.
-const PAGE: usize = 4096;
 
 /// How many unused descriptions are kept open.
 const SPARE: usize = 16;
@@ -71,6 +60,9 @@ pub(crate) struct Table {
     path: PathBuf,
     /// What the file is, whatever becomes of its name.
     identity: Identity,
+    /// The process that opened it. One that it forked has the same open file descriptions, and with them
+    /// the same locks, so it must not use them.
+    process: u32,
     /// For locks that nobody needs to inherit: those of the threads that wait.
     pub(crate) file: File,
     pub(crate) watches: Watches,
@@ -98,15 +90,15 @@ struct Spare {
 }
 
 /// A place whose ticket has left, and its cells, which are used again if they still have that ticket.
-struct Left {
-    ticket: u64,
+pub(crate) struct Left {
+    pub(crate) ticket: u64,
     /// In a table that was emptied and begun anew, somebody else may have the ticket, but not the token.
     token: FencingToken,
-    cells: Vec<usize>,
+    pub(crate) cells: Vec<usize>,
 }
 
 impl Left {
-    fn is_there(&self, cells: &Cells<'_>) -> bool {
+    pub(crate) fn is_there(&self, cells: &Cells<'_>) -> bool {
         self.cells.iter().all(|cell| cells.grant(*cell) == (self.ticket, self.token.0))
     }
 }
@@ -126,13 +118,14 @@ impl Table {
     pub(crate) fn open(directory: &Path) -> Result<Table, Error> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.doing("make the directory", directory)?;
-        refuse_shared(directory)?;
+        file::refuse_shared(directory)?;
         let path = directory.join(NAME);
-        let file = open_or_make(&path, directory)?;
+        let file = file::open_or_make(&path, directory)?;
         let (identity, _) = kernel::identify_open(&file).doing("read", &path)?;
         let watches = Watches::default();
         let (spare, buffer, listener) = Default::default();
-        let table = Table { path, identity, file, watches, spare, buffer, listener };
+        let process = process::id();
+        let table = Table { path, identity, process, file, watches, spare, buffer, listener };
         table.begin(directory)?;
         Ok(table)
     }
@@ -140,8 +133,8 @@ impl Table {
     /// See that the file has a header of ours; write it if the file is new.
     fn begin(&self, directory: &Path) -> Result<(), Error> {
         let latch = Latch::new(&self.file, Kind::Exclusive).doing("lock", &self.path)?;
-        let bytes = read_all(&self.file).doing("read", &self.path)?;
-        match check(&self.path, &bytes) {
+        let bytes = file::read_all(&self.file).doing("read", &self.path)?;
+        match file::check(&self.path, &bytes) {
             Ok(()) => return Ok(()),
             Err(Error::Damaged { .. }) => {}
             Err(error) => return Err(error),
@@ -151,8 +144,8 @@ impl Table {
         if live.doing("look at the locks of", &self.path)?.is_some() {
             return Err(Error::Damaged { path: self.path.clone() });
         }
-        share(&self.file, directory);
-        self.file.write_all_at(&first_page(), 0).doing("write the lock table", &self.path)?;
+        file::share(&self.file, directory);
+        self.file.write_all_at(&file::first_page(), 0).doing("write the lock table", &self.path)?;
         drop(latch);
         Ok(())
     }
@@ -165,13 +158,18 @@ impl Table {
         self.path.parent().expect("a table lies in a directory")
     }
 
+    /// Whether it was this process that opened it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.process == process::id()
+    }
+
     /// Whether the table is still the one in its place. Where that cannot be seen it is not.
     pub(crate) fn is_in_place(&self) -> bool {
         matches!(self.size(), Ok(Some(_)))
     }
 
     /// Its size in bytes, if it is still the one in its place.
-    fn size(&self) -> Result<Option<u64>, Error> {
+    pub(crate) fn size(&self) -> Result<Option<u64>, Error> {
         let found = kernel::identify(&self.path).doing("look for", &self.path)?;
         Ok(found.filter(|(identity, _)| *identity == self.identity).map(|(_, size)| size))
     }
@@ -181,7 +179,7 @@ impl Table {
         if let Some(spare) = self.spare().pop() {
             return Ok(Some(spare));
         }
-        let file = match open(&self.path, OpenOptions::new().read(true).write(true)) {
+        let file = match file::open(&self.path, OpenOptions::new().read(true).write(true)) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }
@@ -218,8 +216,9 @@ impl Table {
             return Err(Error::TooLarge { bytes: draft.payload.len(), most: LARGEST });
         }
         let Some(Spare { file, left }) = self.description()? else { return Ok(Answer::Gone) };
+        let ask = Ask { table: self, file: &file, left: left.as_ref(), draft: &draft, may_wait };
         let mut buffer = std::mem::take(&mut *self.buffer());
-        let outcome = self.ask_with(&file, left.as_ref(), request, &draft, may_wait, &mut buffer);
+        let outcome = ask.run(&mut buffer);
         *self.buffer() = buffer;
         Ok(match outcome? {
             Outcome::Entered { ticket, token, cells, blockers } => {
@@ -237,117 +236,7 @@ impl Table {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask_with(
-        &self,
-        file: &File,
-        left: Option<&Left>,
-        request: &Request,
-        draft: &Draft<'_>,
-        may_wait: bool,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Outcome, Error> {
-        let _latch = Latch::new(file, Kind::Exclusive).doing("lock", &self.path)?;
-        let Some(size) = self.size()? else { return Ok(Outcome::Gone) };
-        let bytes = read(file, size, buffer).doing("read", &self.path)?;
-        check(&self.path, bytes)?;
-        let cells = cells(bytes);
-        let left = left.filter(|left| left.is_there(&cells));
-        let mut blockers = Vec::new();
-        for (ticket, own_cells) in cells.conflicting(draft, left.map(|left| left.ticket)) {
-            if self.is_live(file, ticket)? {
-                blockers.push(ticket);
-            } else {
-                self.free(file, &own_cells);
-            }
-        }
-        blockers.sort_unstable();
-        if !may_wait && !blockers.is_empty() {
-            let sightings = self.in_the_way(file, &cells, &blockers)?;
-            if let Some(blocked) = Blocked::of(&sightings, request, u64::MAX) {
-                return Ok(Outcome::Refused(blocked));
-            }
-            // All of them left just now: leaving needs no latch.
-            blockers.clear();
-        }
-        self.enter(file, left, &cells, draft, blockers)
-    }
-
-    /// Take the next ticket, lock its byte and write the record.
-    fn enter(
-        &self,
-        file: &File,
-        left: Option<&Left>,
-        cells: &Cells<'_>,
-        draft: &Draft<'_>,
-        blockers: Vec<u64>,
-    ) -> Result<Outcome, Error> {
-        let places = self.room(file, left, cells, record::parts(draft))?;
-        let (last_ticket, last_token) = cells.last();
-        let mut ticket = last_ticket + 1;
-        // Only a table that was cut short has tickets without a cell.
-        while !kernel::try_lock(file, ticket, Kind::Exclusive).doing("lock", &self.path)? {
-            ticket += 1;
-        }
-        // By the clock, a new table goes on above the tokens of the one before it.
-        let token = kernel::since_1970().max(last_token + 1);
-        let asked = kernel::since_boot();
-        let granted = if blockers.is_empty() { asked } else { 0 };
-        for (cell, place) in record::write(draft, ticket, token, asked, granted).zip(&places) {
-            if let Err(error) = file.write_all_at(&cell, offset(*place)) {
-                self.free(file, &places);
-                kernel::unlock(file, ticket);
-                return Err(error).doing("write the lock table", &self.path);
-            }
-        }
-        Ok(Outcome::Entered { ticket, token: FencingToken(token), cells: places, blockers })
-    }
-
-    /// Find cells: those of the handle's last place, else free ones, else those of the dead, else new ones
-    /// at the end.
-    fn room(
-        &self,
-        file: &File,
-        left: Option<&Left>,
-        cells: &Cells<'_>,
-        count: usize,
-    ) -> Result<Vec<usize>, Error> {
-        if let Some(left) = left {
-            if left.cells.len() == count {
-                return Ok(left.cells.clone());
-            }
-            self.free(file, &left.cells);
-        }
-        let mut places: Vec<usize> = cells.free().take(count).collect();
-        if places.len() == count {
-            return Ok(places);
-        }
-        for (cell, ticket) in cells.tickets() {
-            if places.len() < count && !self.is_live(file, ticket)? {
-                places.push(cell);
-            }
-        }
-        let end = cells.count();
-        let new = (count - places.len()).next_multiple_of(PAGE / CELL);
-        if places.len() < count {
-            let empty = vec![0; new * CELL];
-            let all = ((end + new) as u64).to_le_bytes();
-            let enlarged = file.write_all_at(&empty, offset(end));
-            // Only then the header, which would be wrong if we died in between.
-            let enlarged = enlarged.and_then(|()| file.write_all_at(&all, COUNT_AT as u64));
-            enlarged.doing("enlarge the lock table", &self.path)?;
-            places.extend((end..end + new).take(count - places.len()));
-        }
-        Ok(places)
-    }
-
-    /// Mark cells as free. If that fails they are still nobody's, for their ticket is not locked.
-    fn free(&self, file: &File, cells: &[usize]) {
-        for cell in cells {
-            let _ = file.write_all_at(&FREE, offset(*cell) + STATE_AT as u64);
-        }
-    }
-
-    fn is_live(&self, file: &File, ticket: u64) -> Result<bool, Error> {
+    pub(crate) fn is_live(&self, file: &File, ticket: u64) -> Result<bool, Error> {
         // Ticket 0 was never given.
         let locked = if ticket == 0 { Ok(None) } else { kernel::locked(file, ticket, ticket) };
         Ok(locked.doing("look at the locks of", &self.path)?.is_some())
@@ -382,257 +271,18 @@ impl Table {
     /// Give a place back, and wake those here who wait for it. `shared` if a child has its description.
     pub(crate) fn leave(&self, place: &mut Option<Place>, shared: bool) {
         let Some(Place { ticket, token, file, cells }) = place.take() else { return };
+        // A process that was forked from the holder only closes its copy.
+        if !self.is_own() {
+            return;
+        }
         let leave_cells = !shared && self.may_leave_cells();
         if !leave_cells {
-            self.free(&file, &cells);
+            record::free(&file, &cells);
         }
         kernel::unlock(&file, ticket);
         if !shared {
             self.keep(file, leave_cells.then_some(Left { ticket, token, cells }));
         }
         self.watches.gone(ticket);
-    }
-
-    /// The live ones among these tickets, and who is in the way of the first of them.
-    fn in_the_way(
-        &self,
-        file: &File,
-        cells: &Cells<'_>,
-        tickets: &[u64],
-    ) -> Result<Vec<Sighting>, Error> {
-        let records: Vec<Record> = cells.records().collect();
-        let first = records.iter().find(|record| Some(&record.ticket) == tickets.first());
-        let matters = |record: &Record| {
-            let before = |first: &Record| {
-                record.ticket < first.ticket && first.request.conflict(&record.request).is_some()
-            };
-            tickets.contains(&record.ticket) || first.is_some_and(before)
-        };
-        sightings(records.iter().filter(|record| matters(record)), |ticket| {
-            self.is_live(file, ticket)
-        })
-    }
-}
-
-/// The name of the table in its directory.
-pub(crate) const NAME: &str = "table";
-
-enum Outcome {
-    Entered { ticket: u64, token: FencingToken, cells: Vec<usize>, blockers: Vec<u64> },
-    Refused(Blocked),
-    Gone,
-}
-
-/// The latch, held until it is dropped.
-pub(crate) struct Latch<'a>(&'a File);
-
-impl Latch<'_> {
-    pub(crate) fn new(file: &File, kind: Kind) -> io::Result<Latch<'_>> {
-        kernel::lock(file, LATCH, kind)?;
-        Ok(Latch(file))
-    }
-
-    /// The latch, if nobody has it.
-    pub(crate) fn attempt(file: &File, kind: Kind) -> io::Result<Option<Latch<'_>>> {
-        Ok(kernel::try_lock(file, LATCH, kind)?.then_some(Latch(file)))
-    }
-}
-
-impl Drop for Latch<'_> {
-    fn drop(&mut self) {
-        kernel::unlock(self.0, LATCH);
-    }
-}
-
-/// A table opened to be looked at, by whoever may read it. Asks for nothing, changes nothing.
-pub(crate) struct View {
-    path: PathBuf,
-    pub(crate) file: File,
-}
-
-impl View {
-    /// The table of a directory; `None` if there is none.
-    pub(crate) fn open(directory: &Path) -> Result<Option<View>, Error> {
-        let path = directory.join(NAME);
-        match open(&path, OpenOptions::new().read(true)) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-            file => Ok(Some(View { file: file?, path })),
-        }
-    }
-
-    /// All records of live requests, at one moment.
-    pub(crate) fn live(&self) -> Result<Vec<Record>, Error> {
-        Ok(self.look()?.into_iter().filter(|(_, live)| *live).map(|(record, _)| record).collect())
-    }
-
-    /// All records at one moment, each with whether it is a live request's.
-    pub(crate) fn look(&self) -> Result<Vec<(Record, bool)>, Error> {
-        let _latch = Latch::new(&self.file, Kind::Shared).doing("lock", &self.path)?;
-        let bytes = read_all(&self.file).doing("read", &self.path)?;
-        if bytes.is_empty() {
-            return Ok(Vec::new());
-        }
-        check(&self.path, &bytes)?;
-        let look = |record: Record| {
-            let live = record.ticket != 0
-                && kernel::locked(&self.file, record.ticket, record.ticket)
-                    .doing("look at the locks of", &self.path)?
-                    .is_some();
-            Ok((record, live))
-        };
-        cells(&bytes).records().map(look).collect()
-    }
-
-    /// The last token that was given.
-    pub(crate) fn last_token(&self) -> Result<u64, Error> {
-        let bytes = read_all(&self.file).doing("read", &self.path)?;
-        Ok(cells(&bytes).last().1)
-    }
-}
-
-/// What is shown of records: those that are live.
-pub(crate) fn sightings<'a>(
-    records: impl Iterator<Item = &'a Record>,
-    is_live: impl Fn(u64) -> Result<bool, Error>,
-) -> Result<Vec<Sighting>, Error> {
-    let now = kernel::since_boot();
-    let ago = |then: u64| std::time::Duration::from_nanos(now.saturating_sub(then));
-    let mut seen = Vec::new();
-    for record in records {
-        if is_live(record.ticket)? {
-            seen.push(Sighting {
-                ticket: record.ticket,
-                request: record.request.clone(),
-                asked: ago(record.asked),
-                granted: (record.granted != 0).then(|| ago(record.granted)),
-                process: Some(Process { pid: record.pid, host: None }.into()),
-            });
-        }
-    }
-    Ok(seen)
-}
-
-fn offset(cell: usize) -> u64 {
-    ((cell + 1) * CELL) as u64
-}
-
-/// The cells behind the header. What is cut short at the end is no cell.
-fn cells(bytes: &[u8]) -> Cells<'_> {
-    Cells::new(bytes[CELL..].as_chunks().0)
-}
-
-/// The first `size` bytes of a file, or all if it has become shorter. A record overlooked would be a
-/// conflict overlooked, so a read that ends early goes on.
-fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-    let size = usize::try_from(size).map_err(io::Error::other)?;
-    if buffer.len() < size {
-        buffer.resize(size, 0);
-    }
-    let mut length = 0;
-    while length < size {
-        match file.read_at(&mut buffer[length..size], length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(&buffer[..length])
-}
-
-/// The whole file.
-fn read_all(file: &File) -> io::Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    let (_, size) = kernel::identify_open(file)?;
-    let length = read(file, size, &mut buffer)?.len();
-    buffer.truncate(length);
-    Ok(buffer)
-}
-
-/// See that these are the bytes of a table.
-fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let path = || path.to_path_buf();
-    // Zeros are where a table was cut short and its users went on to free their cells.
-    let Some(header) = bytes.first_chunk::<CELL>().filter(|header| **header != [0; CELL]) else {
-        return Err(Error::Damaged { path: path() });
-    };
-    if record::foreign(header).is_none() && record::is_cut_short(header, bytes.len() / CELL - 1) {
-        return Err(Error::Damaged { path: path() });
-    }
-    match record::foreign(header) {
-        Some(what) => Err(Error::Foreign { path: path(), what }),
-        None => Ok(()),
-    }
-}
-
-/// A link is not followed, and opening a pipe does not wait for its other end.
-fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
-    let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    let file = file.doing("open the lock table", path)?;
-    match kernel::is_regular(&file).doing("read", path)? {
-        true => Ok(file),
-        false => Err(Error::Foreign { path: path.into(), what: "it is not a file".into() }),
-    }
-}
-
-/// Never with `O_CREAT` if it is there: in a directory where all may write, Linux may be told to refuse that
-/// for another user's file (`fs.protected_regular`).
-fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error> {
-    loop {
-        match open(path, OpenOptions::new().read(true).write(true)) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-            file => return file,
-        }
-        match make(path, directory) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => made.doing("make the lock table", path)?,
-        }
-    }
-}
-
-/// Make a table that has its rights and its header before it has its name, so that nobody finds half of it.
-fn make(path: &Path, directory: &Path) -> io::Result<()> {
-    let unnamed = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_TMPFILE)
-        .open(directory);
-    match unnamed {
-        Ok(file) => {
-            share(&file, directory);
-            file.write_all_at(&first_page(), 0)?;
-            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-            let follow = AtFlags::AT_SYMLINK_FOLLOW;
-            Ok(linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, follow)?)
-        }
-        // Few file systems have no such files.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
-            let named = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            share(&named, directory);
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn first_page() -> [u8; PAGE] {
-    let mut page = [0; PAGE];
-    page[..CELL].copy_from_slice(&record::header(PAGE / CELL - 1));
-    page
-}
-
-/// Let those use the table whom its directory lets in, whatever the umask of who came first.
-fn share(file: &File, directory: &Path) {
-    let mode = fs::metadata(directory).map(|metadata| metadata.permissions().mode());
-    // If the file is not ours, its owner has done it.
-    let _ = mode
-        .and_then(|mode| file.set_permissions(fs::Permissions::from_mode(mode & 0o666 | 0o600)));
-}
-
-fn refuse_shared(directory: &Path) -> Result<(), Error> {
-    match kernel::file_system(directory).doing("look at the file system of", directory)? {
-        FileSystem::Network(kind) => Err(Error::Shared { path: directory.to_path_buf(), kind }),
-        _ => Ok(()),
     }
 }

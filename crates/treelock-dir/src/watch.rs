@@ -8,6 +8,7 @@
 use std::{
     collections::HashMap,
     io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread,
@@ -17,9 +18,6 @@ use crate::{
     kernel::{self, Kind},
     table::Table,
 };
-
-/// Enough for a thread that makes two calls.
-const STACK: usize = 128 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Watches(Mutex<HashMap<u64, Watch>>);
@@ -45,15 +43,29 @@ impl Watches {
     /// A ticket has left: wake whoever waited for it, when the mutex is free (C9).
     pub(crate) fn gone(&self, ticket: u64) {
         let left = self.lock().remove(&ticket);
-        for waker in left.into_iter().flat_map(|watch| watch.wakers.into_values()) {
-            waker.wake();
-        }
+        wake_all(left.into_iter().flat_map(|watch| watch.wakers.into_values()));
     }
 
     /// Whoever waits here wakes no more. Its waker is dropped when the mutex is free.
     pub(crate) fn leave(&self, ticket: u64, waiter: u64) {
         let waker = self.lock().get_mut(&ticket).and_then(|watch| watch.wakers.remove(&waiter));
         drop(waker);
+    }
+}
+
+/// Wake all, also when a waker of a user's panics: its panic goes on when all are woken, unless one is under
+/// way already.
+pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    let mut panicked = None;
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            panicked.get_or_insert(payload);
+        }
+    }
+    if let Some(payload) = panicked
+        && !thread::panicking()
+    {
+        resume_unwind(payload);
     }
 }
 
@@ -77,7 +89,7 @@ impl Table {
             return Ok(());
         }
         let table = self.clone();
-        let thread = thread::Builder::new().name("treelock-watch".into()).stack_size(STACK);
+        let thread = thread::Builder::new().name("treelock-watch".into());
         let spawned = thread.spawn(move || table.block_on(ticket));
         // Who else began to wait in between is woken to find the same error.
         spawned.map(drop).inspect_err(|_| self.watches.gone(ticket))

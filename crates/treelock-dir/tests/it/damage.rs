@@ -289,3 +289,78 @@ fn a_table_that_was_emptied_and_begun_anew() {
     drop((guard, beside));
     scratch.assert_at_rest();
 }
+
+/// Whoever is in the way may be unreadable; a time-out is over all the same.
+#[test]
+fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
+    let lose: [fn(&Scratch, u64); 2] = [
+        |scratch, _| scratch.raw_table().set_len(0).expect("a scratch file"),
+        // As one is marked who is about to unlock his ticket, and is stopped just then.
+        |scratch, ticket| scratch.overwrite(scratch.cells(ticket)[0] + 8, &[0; 4]),
+    ];
+    for lose in lose {
+        let scratch = &Scratch::new();
+        let lock = &scratch.lock;
+        let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+        std::thread::scope(|scope| {
+            let waits =
+                scope.spawn(|| lock.acquire_timeout(&write("a"), Duration::from_millis(300)));
+            let waiting = || lock.snapshot().expect("a table").waiting().count() == 1;
+            eventually("it waits", waiting);
+            lose(scratch, guard.ticket());
+            eventually("its time is over", || waits.is_finished());
+            let error = waits.join().expect("no panic").expect_err("the other still holds");
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        });
+        drop(guard);
+    }
+}
+
+/// An empty file in which tickets are live does not look as if nobody were there.
+#[test]
+fn a_table_that_was_emptied_in_use_cannot_be_shown() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    scratch.raw_table().set_len(0).expect("a scratch file");
+    let error = scratch.lock.snapshot().expect_err("nobody knows who holds what");
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    drop(guard);
+    assert!(scratch.lock.snapshot().expect("nobody uses it").entries.is_empty());
+}
+
+/// A handle that was open before goes on when nobody uses the table.
+#[test]
+fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
+    for length in [0, 100, 256, 1000] {
+        let scratch = Scratch::new();
+        let before = scratch.lock.try_acquire(&write("a")).expect("a new lock is free").token();
+        scratch.raw_table().set_len(length).expect("a scratch file");
+        let guard = scratch.lock.try_acquire(&write("a")).expect("nobody uses it");
+        assert!(guard.token() > before, "{length}");
+        assert_eq!(scratch.lock.snapshot().expect("a table").held().count(), 1, "{length}");
+    }
+}
+
+/// Ticket numbers near the end of what is taken for one are refused, and nothing is granted unseen.
+#[test]
+fn a_last_ticket_at_the_end_of_numbers() {
+    let scratch = Scratch::new();
+    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let last = ((1u64 << 62) - 1).to_le_bytes();
+    scratch.overwrite(CELL as u64, &last);
+    for _ in 0..2 {
+        let error = scratch.lock.try_acquire(&write("a")).expect_err("there is no next number");
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}
+
+/// A file that is far too long is not read into memory.
+#[test]
+fn a_file_longer_than_any_table() {
+    let scratch = Scratch::new();
+    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    scratch.raw_table().set_len(1 << 40).expect("a file with a hole");
+    let error = scratch.lock.try_acquire(&write("a")).expect_err("it is no table");
+    assert!(error.to_string().contains("longer than any lock table"), "{error}");
+    assert!(scratch.lock.snapshot().is_err());
+}

@@ -3,6 +3,7 @@
 mod conformance;
 mod damage;
 mod disks;
+mod fork;
 mod helper;
 mod killed;
 mod limits;

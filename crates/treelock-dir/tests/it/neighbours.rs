@@ -1,13 +1,26 @@
 //! Bad neighbours: processes that die, stop, stay, or are many.
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    thread,
+    time::{Duration, Instant},
+};
 
 use treelock::State;
+use treelock_conformance::{Polled, Task};
 use treelock_dir::{DirLock, Severity};
 
 use crate::{
     helper::{Helper, Part, is_alone},
-    scratch::{LONG, Latch, Scratch, eventually, write},
+    scratch::{LONG, Latch, Scratch, eventually, read, write},
 };
 
 /// C22: killed while it holds, its place is free at once, and nothing is left that anybody trips over.
@@ -113,10 +126,101 @@ fn a_thousand_live_tickets() {
         drop(behind.join().expect("no panic").expect("all have left"));
     });
     scratch.assert_at_rest();
-    // C8: who comes later takes the room of those who left, and of those who died.
+    // C8: what a crowd needed is given back, and the numbers go on.
+    let now = || fs::metadata(scratch.table()).expect("a table").len();
+    let after = lock.try_acquire(&write("dir")).expect("all have left");
+    assert!(after.ticket() > snapshot.entries[999].ticket);
+    drop(after);
+    assert!(now() < size / 10, "{} of {size} bytes", now());
     let crowd = Part::new("crowd", lock.path(), "dir").start();
     crowd.expect("holds");
-    assert_eq!(fs::metadata(scratch.table()).expect("a table").len(), size);
+    assert_eq!(lock.snapshot().expect("a table").held().count(), 250);
+    assert!(now() < size / 2, "{} of {size} bytes", now());
+}
+
+/// One large request makes the table long for as long as it is live, and tokens and tickets go on when it is
+/// cut off.
+#[test]
+fn a_table_becomes_short_again() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let size = || fs::metadata(scratch.table()).expect("a table").len();
+    drop(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let short = size();
+    let large = (0..5000).fold(treelock::Request::new(), |request, i| {
+        request.write(format!("large/{i}").as_str()).expect("a good node")
+    });
+    let guard = lock.try_acquire(&large).expect("nobody is in the way");
+    let (ticket, token) = (guard.ticket(), guard.token());
+    assert!(lock.try_acquire(&write("large/4999")).is_err());
+    drop(lock.try_acquire(&write("a")).expect("nobody is in the way"));
+    assert!(size() > 10 * short, "{} bytes", size());
+    drop(guard);
+    // The first by this handle has the large one's place; another handle gets none.
+    for lock in [lock, &DirLock::new(lock.path())] {
+        for _ in 0..3 {
+            let guard = lock.try_acquire(&write("large/4999")).expect("it has left");
+            assert!(guard.ticket() > ticket && guard.token() > token);
+        }
+    }
+    assert_eq!(size(), short);
+    scratch.assert_at_rest();
+}
+
+/// Those who look stand in line with those who ask, so that neither keep the others away.
+#[test]
+fn lookers_do_not_keep_others_from_asking() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let _crowd: Vec<_> = (0..200)
+        .map(|i| lock.try_acquire(&write(&format!("crowd/{i}"))).expect("nobody is in the way"))
+        .collect();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    assert!(lock.snapshot().expect("a table").held().count() >= 200);
+                }
+            });
+        }
+        let start = Instant::now();
+        let asked = (0..50).take_while(|_| {
+            drop(lock.try_acquire(&write("a")).expect("nobody is in the way"));
+            start.elapsed() < LONG
+        });
+        let asked = asked.count();
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(asked, 50, "within {LONG:?}");
+    });
+}
+
+/// A waker that panics takes nobody else's wake-up with it.
+#[test]
+fn a_waker_that_panics() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut quiet: Vec<_> = (0..4).map(|_| Polled::new(lock.acquire(&read("a")))).collect();
+    assert!(quiet.iter_mut().all(|task| task.poll().is_none()));
+    let mut loud: Vec<_> = (0..4).map(|_| Box::pin(lock.acquire(&read("a")))).collect();
+    for task in &mut loud {
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(guard))).is_err(), "the panic goes on");
+    for task in &mut quiet {
+        assert!(task.wakes() > 0, "it is woken all the same");
+        drop(task.poll().expect("it is granted").expect("a table that works"));
+    }
+    drop((quiet, loud));
+    scratch.assert_at_rest();
 }
 
 /// A process that is stopped with the latch stops all who ask, and is found; then they go on.

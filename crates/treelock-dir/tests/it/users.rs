@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     io::ErrorKind,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
 };
 
@@ -15,6 +15,8 @@ use crate::{
 };
 
 const ONE: [&str; 6] = ["setpriv", "--reuid", "54301", "--regid", "54301", "--clear-groups"];
+/// To be root, and to say so if one is not.
+const ROOT: [&str; 3] = ["setpriv", "--reuid", "0"];
 const TWO: [&str; 6] = ["setpriv", "--reuid", "54302", "--regid", "54302", "--clear-groups"];
 
 fn set_mode(path: &Path, mode: u32) {
@@ -167,12 +169,41 @@ fn rights_that_do_not_fit_are_odd() {
         (0o1777, 0o666, 0o1777, None),
         (0o777, 0o666, 0o755, Some("any user may remove the table")),
         (0o770, 0o600, 0o755, Some("lets in more users than its table does (mode 600)")),
-        (0o755, 0o666, 0o755, Some("the table lets in more users than")),
+        (0o755, 0o666, 0o755, Some("the table lets in more users (mode 666) than")),
+        (0o755, 0o644, 0o755, Some("who may read it can keep all others from asking")),
         (0o700, 0o600, 0o777, Some("may put another directory in the place of")),
     ] {
         let (severity, said) = said_of_rights(directory, table, above);
         let expected = if odd.is_some() { Severity::Odd } else { Severity::Good };
         assert_eq!(severity, expected, "{directory:o} {table:o} {above:o}: {said}");
         assert!(odd.is_none_or(|odd| said.contains(odd)), "{said}");
+    }
+}
+
+/// The table of a group's directory is the group's, also where the directory does not hand its group on.
+#[test]
+fn a_table_belongs_to_the_group_of_its_directory() {
+    if !is_alone("users::a_table_belongs_to_the_group_of_its_directory", &[&ROOT]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+    chown(scratch.lock.path(), None, Some(54303)).expect("root may");
+    set_mode(scratch.lock.path(), 0o770);
+    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let table = fs::metadata(scratch.table()).expect("a table");
+    assert_eq!((table.gid(), table.mode() & 0o777), (54303, 0o660));
+}
+
+/// Who may write no lock of this directory may not read them either, or could hold the latch for ever.
+#[test]
+fn a_table_is_for_those_who_may_write_its_directory() {
+    for (directory, table) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o1777, 0o666)] {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+        set_mode(scratch.lock.path(), directory);
+        drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+        let found = fs::metadata(scratch.table()).expect("a table").mode() & 0o777;
+        assert_eq!(found, table, "{directory:o}: {found:o}");
     }
 }

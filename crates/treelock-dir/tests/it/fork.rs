@@ -1,0 +1,81 @@
+//! A process that forks and goes on without `exec`: both then have the same open file descriptions, and with
+//! them the same locks.
+
+use std::process::exit;
+
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, Pid, fork},
+};
+use treelock_dir::DirLock;
+
+use crate::{
+    helper::is_alone,
+    scratch::{LONG, Scratch, eventually, write},
+};
+
+/// Fork; the child does its work and ends with 0 if that is true.
+#[expect(unsafe_code, reason = "forking is what is tested")]
+fn in_a_child(work: impl FnOnce() -> bool) -> Pid {
+    // SAFETY: the test is alone in its process, and its only other threads wait, so that no lock of the
+    // allocator or of `std` is held by a thread that the child has not.
+    match unsafe { fork() }.expect("one more process") {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => exit(i32::from(!work())),
+    }
+}
+
+fn assert_well(child: Pid) {
+    assert_eq!(waitpid(child, None).expect("our child"), WaitStatus::Exited(child, 0));
+}
+
+fn is_held(lock: &DirLock, node: &str) -> bool {
+    lock.try_acquire(&write(node)).is_err_and(|error| error.blocked().is_some())
+}
+
+/// What the parent used before is not used by the child, whose requests are its own.
+#[test]
+fn a_child_asks_for_itself() {
+    if !is_alone("fork::a_child_asks_for_itself", &[&[]]) {
+        return;
+    }
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    drop(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let go = scratch.path().join("go");
+    let child = in_a_child(|| {
+        let guard = lock.try_acquire(&write("a")).expect("nobody is in the way");
+        eventually("it may end", || go.exists());
+        drop(guard);
+        true
+    });
+    eventually("the child holds", || is_held(lock, "a"));
+    std::fs::write(&go, "").expect("room");
+    drop(lock.acquire_timeout(&write("a"), LONG).expect("the child has released"));
+    assert_well(child);
+    scratch.assert_at_rest();
+}
+
+/// What the parent holds stays its own: the child waits for it, and cannot release it.
+#[test]
+fn a_child_cannot_release_what_its_parent_holds() {
+    if !is_alone("fork::a_child_cannot_release_what_its_parent_holds", &[&[]]) {
+        return;
+    }
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let mut guard = Some(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let lost = guard.as_ref().map(|guard| guard.lost().expect("a listener"));
+    let child = in_a_child(|| {
+        drop(guard.take());
+        let still = is_held(lock, "a");
+        drop(lock.clone());
+        still && lock.acquire_timeout(&write("a"), LONG).is_ok()
+    });
+    eventually("the child waits", || lock.snapshot().expect("a table").waiting().count() == 1);
+    assert!(is_held(lock, "a"));
+    drop(guard.take());
+    assert_well(child);
+    drop(lost);
+    scratch.assert_at_rest();
+}
