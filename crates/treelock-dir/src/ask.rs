@@ -9,7 +9,7 @@ use crate::{
     file::{self, Latch, PAGE},
     kernel::{self, Kind},
     payload::Draft,
-    record::{self, CELL, COUNT_AT, Cells, FLOOR_AT, GARBAGE, Record, offset},
+    record::{self, CELL, COUNT_AT, Cells, FLOOR_AT, GARBAGE, Record, Stamp, offset},
     table::{Left, Table},
     view::sighting,
 };
@@ -94,7 +94,8 @@ impl Ask<'_> {
         let token = kernel::since_1970().max(last_token + 1);
         let asked = kernel::since_boot();
         let granted = if blockers.is_empty() { asked } else { 0 };
-        for (cell, place) in record::write(self.draft, ticket, token, asked, granted).zip(&places) {
+        let stamp = Stamp { ticket, token, pid: self.table.process(), asked, granted };
+        for (cell, place) in record::write(self.draft, stamp).zip(&places) {
             if let Err(error) = self.file.write_all_at(&cell, offset(*place)) {
                 record::free(self.file, &places);
                 kernel::unlock(self.file, ticket);

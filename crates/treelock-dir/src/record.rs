@@ -286,18 +286,22 @@ pub(crate) fn parts(draft: &Draft<'_>) -> usize {
     draft.payload.len().div_ceil(PAYLOAD).max(1)
 }
 
-/// The cells of a record. `granted` is 0 if it has to wait.
-pub(crate) fn write(
-    draft: &Draft<'_>,
-    ticket: u64,
-    token: u64,
-    asked: u64,
-    granted: u64,
-) -> impl Iterator<Item = [u8; CELL]> {
+/// What a record says beside the request.
+pub(crate) struct Stamp {
+    pub(crate) ticket: u64,
+    pub(crate) token: u64,
+    pub(crate) pid: u32,
+    pub(crate) asked: u64,
+    /// 0 if it has to wait.
+    pub(crate) granted: u64,
+}
+
+/// The cells of a record.
+pub(crate) fn write(draft: &Draft<'_>, stamp: Stamp) -> impl Iterator<Item = [u8; CELL]> {
+    let Stamp { ticket, token, pid, asked, granted } = stamp;
     let payload = &draft.payload;
     let length = payload.len() as u32;
     let parts = parts(draft) as u16;
-    let pid = std::process::id();
     (0..parts).map(move |part| {
         let head = Head { ticket, used: true, pid, token, asked, granted, part, parts, length };
         let start = usize::from(part) * PAYLOAD;
@@ -312,6 +316,10 @@ mod tests {
 
     use super::*;
     use crate::payload::DAMAGED;
+
+    fn stamp() -> Stamp {
+        Stamp { ticket: 7, token: 8, pid: 6, asked: 9, granted: 10 }
+    }
 
     fn shown(request: &Request) -> String {
         let above: Vec<_> = request.given_ancestors().collect();
@@ -333,7 +341,7 @@ mod tests {
             (0..300).fold(Request::new(), |r, i| r.read(format!("{i}/{long}").as_str()).unwrap()),
         ] {
             let draft = Draft::new(&request);
-            let mut cells: Vec<[u8; CELL]> = write(&draft, 7, 8, 9, 10).collect();
+            let mut cells: Vec<[u8; CELL]> = write(&draft, stamp()).collect();
             cells.push(header(cells.len()));
             cells.reverse();
             cells.push([0; CELL]);
@@ -362,7 +370,7 @@ mod tests {
     fn damage_is_taken_as_a_write_on_everything() {
         let request = Request::new().read("a/b/c").unwrap().label("me");
         let draft = Draft::new(&request);
-        let whole: Vec<[u8; CELL]> = write(&draft, 7, 8, 9, 10).collect();
+        let whole: Vec<[u8; CELL]> = write(&draft, stamp()).collect();
         let first = |cells: &[[u8; CELL]]| {
             let table = [&[header(1)], cells].concat();
             Cells::new(table.as_flattened()).records().next().expect("used: a record")

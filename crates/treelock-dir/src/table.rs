@@ -158,6 +158,11 @@ impl Table {
         self.path.parent().expect("a table lies in a directory")
     }
 
+    /// The process that opened it.
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+
     /// Whether it was this process that opened it.
     pub(crate) fn is_own(&self) -> bool {
         self.process == process::id()
