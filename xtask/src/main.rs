@@ -116,6 +116,7 @@ fn run(step: Step) -> Outcome {
         Step::Deny => deny(),
         Step::Examples => {
             cargo("run -p treelock --example tour")?;
+            cargo("run -p treelock-dir --example crash")?;
             cargo("run --release -p treelock-object-store --example folders -- --seconds 2")
         }
         Step::Gates => cargo("run --release -p treelock-bench --bin ir -- --check"),
