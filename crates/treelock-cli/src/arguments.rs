@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// The default is the user's own: $XDG_STATE_HOME/treelock, which is ~/.local/state/treelock if that is
     /// not set. It is made at the first use, for this user alone.
     #[arg(long, global = true, value_name = "PATH", env = "TREELOCK_DIR", hide_env_values = true)]
-    #[arg(value_parser = OsStringValueParser::new().try_map(given))]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))] // which may be empty
     pub(crate) dir: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -82,8 +82,8 @@ pub(crate) struct Run {
     #[arg(short, long)]
     pub(crate) label: Option<String>,
 
-    /// Wait at most this long, as in `30s`, `5m` or `0` [default: for ever]
-    #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// Wait at most this long: seconds, or as in `500ms`, `5m` [default: for ever]
+    #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
     /// Do not wait at all; the same as `--timeout 0`
@@ -97,6 +97,10 @@ pub(crate) struct Run {
     /// If the lock is not granted in time, say who is in the way as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// If the lock is not granted in time, say nothing: the exit code tells
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
 
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -164,7 +168,7 @@ pub(crate) struct Break {
 
     /// How long to wait after SIGTERM until SIGKILL
     #[arg(long, value_name = "DURATION", default_value = "10s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = duration)]
     pub(crate) grace: Duration,
 
     /// Print what was done as JSON
@@ -196,12 +200,18 @@ impl NamingArguments {
     }
 }
 
-/// A directory that was really given.
-fn given(path: OsString) -> Result<PathBuf, &'static str> {
-    match path.is_empty() {
-        true => Err("it is empty (an unset variable?); unset TREELOCK_DIR for the default"),
-        false => Ok(path.into()),
+/// A duration as timeout(1) and flock(1) take it, a number of seconds, or with units.
+fn duration(text: &str) -> Result<Duration, String> {
+    let is_number = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if is_number && let Ok(seconds) = text.parse() {
+        // A time too long to be counted is as good as none.
+        return Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     }
+    let mut units = text.split(|c: char| !c.is_alphabetic());
+    if units.any(|unit| unit == "M") {
+        return Err("`M` might be months or minutes; write `m` for minutes".into());
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn ticket(text: &str) -> Result<u64, String> {
@@ -254,9 +264,10 @@ The command:
 
 Exit codes:
   the command's own
-  128+N  signal N ended the command, or the wait for the lock
+  128+N  signal N ended the command, or the wait for the lock; if that was
+         SIGINT, treelock ends by it too, which shells show as 130
   126    the command cannot be executed
-  127    the command was not found
+  127    the command was not found, or its interpreter
   75     not granted in time (or --conflict-exit-code); standard error says
          who is in the way
   74     the lock table cannot be used
@@ -294,7 +305,8 @@ Exit codes:
       ask on, or this command runs under the ticket
   66  no request has this ticket
   74  the lock table cannot be used
-  77  a process belongs to somebody else";
+  77  it is not, and a process that keeps it cannot be seen or signalled:
+      it belongs to somebody else";
 
 const AFTER_DOCTOR_HELP: &str = "\
 Exit codes:
@@ -302,3 +314,30 @@ Exit codes:
   1   something is
   74  it cannot be found out
   64  the command line is wrong";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in [
+            ("30", 30_000),
+            ("0.5", 500),
+            ("0", 0),
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("1h 1s", 3_601_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        assert_eq!(duration(&"9".repeat(400)), Ok(Duration::MAX));
+        assert_eq!(
+            duration("2months"),
+            humantime::parse_duration("2months").map_err(|e| e.to_string())
+        );
+        for text in ["5M", "1h 5M", "", ".", "1.2.3", "-1", "1e3", "inf", "NaN"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! ticket: each is held by a handler first, then looked up once more, then signalled by its handler.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, IsTerminal as _, Write as _},
     os::fd::OwnedFd,
@@ -62,16 +63,65 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
             return Ok(1);
         }
     }
-    let (terminated, killed) = end(engine, arguments)?;
-    let free = live(engine, ticket)?.is_none();
+    let sent = end(engine, arguments, entry.process.as_deref().map(|process| process.pid))?;
+    let outcome = outcome(engine, ticket, &sent)?;
     if arguments.json {
-        let request = json::Request::from(&entry);
-        let broken = json::Broken { request, processes: kept_by, terminated, killed, free };
+        let broken = json::Broken {
+            request: json::Request::from(&entry),
+            processes: kept_by,
+            terminated: sent.terminated,
+            killed: sent.killed,
+            refused: sent.refused.into_iter().collect(),
+            free: matches!(outcome, Outcome::Free),
+        };
         print(&json::line(&broken))?;
     } else {
-        print(&did(ticket, &terminated, &killed, free))?;
+        print(&did(ticket, &sent, &outcome))?;
     }
-    Ok(u8::from(!free))
+    Ok(match outcome {
+        Outcome::Free => 0,
+        Outcome::Stays | Outcome::Own => 1,
+        Outcome::Refused(_) | Outcome::Unseen => exit::NOT_PERMITTED,
+    })
+}
+
+/// Who got which signal.
+#[derive(Default)]
+struct Sent {
+    terminated: Vec<u32>,
+    killed: Vec<u32>,
+    /// Those that this user may not signal.
+    refused: BTreeSet<u32>,
+}
+
+/// What has become of the ticket.
+enum Outcome {
+    Free,
+    /// Somebody does not end.
+    Stays,
+    /// This process keeps it.
+    Own,
+    /// Somebody must not be signalled.
+    Refused(Vec<u32>),
+    /// Whoever keeps it cannot be seen.
+    Unseen,
+}
+
+fn outcome(engine: &Engine, ticket: u64, sent: &Sent) -> Result<Outcome, Failure> {
+    // In this order: who ends in between has been seen, and does not look like one who cannot be.
+    let kept_by = engine.processes(ticket)?;
+    if live(engine, ticket)?.is_none() {
+        return Ok(Outcome::Free);
+    }
+    let refused: Vec<u32> =
+        kept_by.iter().copied().filter(|pid| sent.refused.contains(pid)).collect();
+    let own = process::id();
+    Ok(match refused.is_empty() {
+        false => Outcome::Refused(refused),
+        true if kept_by.iter().any(|pid| *pid != own) => Outcome::Stays,
+        true if kept_by.contains(&own) => Outcome::Own,
+        true => Outcome::Unseen,
+    })
 }
 
 fn live(engine: &Engine, ticket: u64) -> Result<Option<Entry>, Failure> {
@@ -130,54 +180,92 @@ fn agreed(ticket: u64) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
-/// Sends SIGTERM to all, and after a while SIGKILL to those that are left; returns who got which.
-fn end(engine: &Engine, arguments: &Break) -> Result<(Vec<u32>, Vec<u32>), Failure> {
-    let terminated = send(engine, arguments.ticket, Signal::TERM)?;
-    if gone(engine, arguments.ticket, arguments.grace)? {
-        return Ok((terminated, Vec::new()));
+/// Sends SIGTERM to all, and after a while SIGKILL to those that are left.
+fn end(engine: &Engine, arguments: &Break, asker: Option<u32>) -> Result<Sent, Failure> {
+    let mut sent = Sent::default();
+    terminate(engine, arguments.ticket, asker, &mut sent)?;
+    // Where nobody may be signalled there is nothing to wait for.
+    let waits = !sent.terminated.is_empty() || sent.refused.is_empty();
+    if waits && !gone(engine, arguments.ticket, arguments.grace)? {
+        for handler in handlers(engine, arguments.ticket)? {
+            handler.send(Signal::KILL, &mut sent.killed, &mut sent.refused);
+        }
+        gone(engine, arguments.ticket, AFTER_KILL)?;
     }
-    let killed = send(engine, arguments.ticket, Signal::KILL)?;
-    gone(engine, arguments.ticket, AFTER_KILL)?;
-    Ok((terminated, killed))
+    Ok(sent)
 }
 
-/// Sends a signal to all that keep the ticket, this process excepted; returns them.
-fn send(engine: &Engine, ticket: u64, signal: Signal) -> Result<Vec<u32>, Failure> {
-    let mut handlers = Vec::new();
-    for pid in engine.processes(ticket)?.into_iter().filter(|pid| *pid != process::id()) {
-        let Some(number) = Pid::from_raw(pid as i32) else { continue };
-        match pidfd_open(number, PidfdFlags::empty()) {
-            Ok(handler) => handlers.push((number, Some(handler))),
-            Err(Errno::SRCH) => {}
-            // Before Linux 5.3 there are none; some sandboxes have none either.
-            Err(_) => handlers.push((number, None)),
+/// Sends SIGTERM to all, but for the command of the one who asked: that one hands it on, and twice might be
+/// once too often.
+fn terminate(
+    engine: &Engine,
+    ticket: u64,
+    asker: Option<u32>,
+    sent: &mut Sent,
+) -> Result<(), Failure> {
+    let is_asker = |handler: &Handler| Some(handler.pid()) == asker;
+    let (askers, others): (Vec<_>, Vec<_>) =
+        handlers(engine, ticket)?.into_iter().partition(is_asker);
+    // It may forward at once, and a command that it started may end at once: so their parents first.
+    let others: Vec<_> =
+        others.into_iter().map(|other| (processes::parent(other.pid()), other)).collect();
+    for handler in askers {
+        handler.send(Signal::TERM, &mut sent.terminated, &mut sent.refused);
+    }
+    let forwards = asker.filter(|asker| sent.terminated.contains(asker));
+    for (parent, handler) in others {
+        if forwards.is_none() || parent != forwards {
+            handler.send(Signal::TERM, &mut sent.terminated, &mut sent.refused);
         }
     }
-    // What a handler stands for cannot be replaced by another process, so this list is about the same ones.
-    let still = engine.processes(ticket)?;
-    handlers.retain(|(number, _)| still.contains(&(number.as_raw_nonzero().get() as u32)));
-    let mut reached = Vec::new();
-    for (number, handler) in handlers {
-        let pid = number.as_raw_nonzero().get() as u32;
-        match signal_one(number, handler.as_ref(), signal) {
-            Ok(()) => reached.push(pid),
+    Ok(())
+}
+
+/// A process that keeps a ticket.
+struct Handler {
+    number: Pid,
+    /// What stands for it, and for no other process that gets its number. Before Linux 5.3 there are none, and
+    /// some sandboxes have none either.
+    descriptor: Option<OwnedFd>,
+}
+
+impl Handler {
+    fn of(pid: u32) -> Option<Handler> {
+        let number = Pid::from_raw(pid as i32)?;
+        match pidfd_open(number, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => None,
+            result => Some(Handler { number, descriptor: result.ok() }),
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.number.as_raw_nonzero().get() as u32
+    }
+
+    /// Notes whether it is reached or may not be; one that has ended is neither.
+    fn send(&self, signal: Signal, reached: &mut Vec<u32>, refused: &mut BTreeSet<u32>) {
+        let sent = match &self.descriptor {
+            Some(descriptor) => pidfd_send_signal(descriptor, signal),
+            None => kill_process(self.number, signal),
+        };
+        match sent {
+            Ok(()) => reached.push(self.pid()),
             Err(Errno::SRCH) => {}
-            Err(error) => {
-                return Err(Failure::new(
-                    exit::NOT_PERMITTED,
-                    format_args!("cannot end pid {pid}: {error}; ask its owner, or be root"),
-                ));
+            Err(_) => {
+                refused.insert(self.pid());
             }
         }
     }
-    Ok(reached)
 }
 
-fn signal_one(pid: Pid, handler: Option<&OwnedFd>, signal: Signal) -> Result<(), Errno> {
-    match handler {
-        Some(handler) => pidfd_send_signal(handler, signal),
-        None => kill_process(pid, signal),
-    }
+/// The processes that keep the ticket, this one excepted.
+fn handlers(engine: &Engine, ticket: u64) -> Result<Vec<Handler>, Failure> {
+    let all = engine.processes(ticket)?.into_iter().filter(|pid| *pid != process::id());
+    let mut handlers: Vec<_> = all.filter_map(Handler::of).collect();
+    // What a handler stands for cannot be replaced by another process, so this list is about the same ones.
+    let still = engine.processes(ticket)?;
+    handlers.retain(|handler| still.contains(&handler.pid()));
+    Ok(handlers)
 }
 
 /// Waits until the ticket is gone; returns whether it is.
@@ -195,18 +283,26 @@ fn gone(engine: &Engine, ticket: u64, within: Duration) -> Result<bool, Failure>
 }
 
 /// What was done, in a sentence.
-fn did(ticket: u64, terminated: &[u32], killed: &[u32], free: bool) -> String {
+fn did(ticket: u64, sent: &Sent, outcome: &Outcome) -> String {
     let list = |pids: &[u32]| pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let mut done = Vec::new();
-    if !terminated.is_empty() {
-        done.push(format!("sent SIGTERM to {}", list(terminated)));
+    if !sent.terminated.is_empty() {
+        done.push(format!("sent SIGTERM to {}", list(&sent.terminated)));
     }
-    if !killed.is_empty() {
-        done.push(format!("sent SIGKILL to {}", list(killed)));
+    if !sent.killed.is_empty() {
+        done.push(format!("sent SIGKILL to {}", list(&sent.killed)));
     }
-    done.push(match free {
-        true => format!("#{ticket} is free now"),
-        false => format!("#{ticket} is NOT free: a process does not end, or this one keeps it"),
+    done.push(match outcome {
+        Outcome::Free => format!("#{ticket} is free now"),
+        Outcome::Stays => format!("#{ticket} is NOT free: a process does not end"),
+        Outcome::Own => format!("#{ticket} is NOT free: this process keeps it"),
+        Outcome::Refused(pids) => format!(
+            "#{ticket} is NOT free: you may not signal {}; ask its owner, or be root",
+            list(pids)
+        ),
+        Outcome::Unseen => format!(
+            "#{ticket} is NOT free: a process that you cannot see keeps it; ask its owner, or be root"
+        ),
     });
     done.join("; ")
 }

@@ -30,12 +30,23 @@ impl Engine {
     /// Returns the table that the user wants: the directory given, or the user's own.
     pub(crate) fn choose(dir: Option<&Path>, origin: Origin) -> Result<Engine, Failure> {
         let dir = match dir {
+            Some(dir) if dir.as_os_str().is_empty() => {
+                return Err(Failure::usage(
+                    "the lock table has no directory: it is empty (an unset variable?); unset \
+                     TREELOCK_DIR for the default",
+                ));
+            }
             Some(dir) if dir.is_relative() && origin == Origin::Environment => {
                 return Err(Failure::usage(format_args!(
                     "TREELOCK_DIR is {dir:?}, which is another directory from each place; make it absolute"
                 )));
             }
-            Some(dir) => std::path::absolute(dir).map_err(Failure::usage)?,
+            Some(dir) => std::path::absolute(dir).map_err(|error| {
+                Failure::usage(format_args!(
+                    "cannot tell which directory {dir:?} is, since the working directory is gone or \
+                     closed ({error}); name it from `/` on"
+                ))
+            })?,
             None => own_dir()?,
         };
         Ok(Engine::Dir(DirLock::new(dir)))

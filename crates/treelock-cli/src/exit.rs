@@ -3,6 +3,8 @@
 
 use std::{fmt::Display, io};
 
+use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
+
 use crate::engine;
 
 /// The command line says something that cannot be done.
@@ -23,6 +25,16 @@ pub(crate) const NOT_FOUND: u8 = 127;
 /// The code for an end by this signal, as shells count.
 pub(crate) fn by_signal(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
+}
+
+/// Ends as what this signal ended: by the signal itself if it is SIGINT, since a shell leaves a loop only if it
+/// sees that; else returns the exit code for it. Nothing may be held any more.
+pub(crate) fn end_by_signal(number: i32) -> u8 {
+    if number == SIGINT {
+        // If it should fail there is still the code.
+        let _ = emulate_default_handler(SIGINT);
+    }
+    by_signal(number)
 }
 
 /// Why a sub-command did not do what it was asked.

@@ -108,6 +108,8 @@ pub(crate) struct Broken {
     pub(crate) terminated: Vec<u32>,
     /// Those that got SIGKILL after it.
     pub(crate) killed: Vec<u32>,
+    /// Those that may not be signalled.
+    pub(crate) refused: Vec<u32>,
     pub(crate) free: bool,
 }
 

@@ -13,7 +13,9 @@ use crate::{
     engine::Engine,
     exit::Failure,
     json::{self, Listing},
-    nodes, say, tree,
+    nodes, say,
+    screen::{self, CUT_OFF, WRAP},
+    tree,
 };
 
 /// How often `--watch` looks.
@@ -40,7 +42,7 @@ pub(crate) fn ls(engine: &Engine, arguments: &Ls) -> Result<u8, Failure> {
 
 /// Shows the requests again and again; returns only if it fails.
 fn watch(engine: &Engine, node: &Node, json: bool) -> Result<(), Failure> {
-    let on_screen = !json && io::stdout().is_terminal();
+    let on_screen = !json && io::stdout().is_terminal() && !screen::is_dumb();
     let mut shown = None;
     loop {
         let snapshot = engine.snapshot()?;
@@ -86,7 +88,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// Draws text over the one before, as much as the screen takes. Lines are cleared as they are written, not all
+/// Draws text over the one before, as much as the screen takes: a line that went on below would move all others
+/// up. Lines are cleared as they are written, not all
 /// at first, which would flicker.
 fn redraw(text: &str) -> Result<(), Failure> {
     const TOP_LEFT: &str = "\x1b[H";
@@ -100,6 +103,7 @@ fn redraw(text: &str) -> Result<(), Failure> {
     let rows = terminal_size::terminal_size().map_or(24, |(_, rows)| usize::from(rows.0));
     let lines = text.lines().take(rows.saturating_sub(1));
     let screen: String = lines.map(|line| format!("{line}{CLEAR_LINE}\n")).collect();
-    let drawn = write!(out, "{TOP_LEFT}{screen}{CLEAR_REST}").and_then(|()| out.flush());
+    let drawn =
+        write!(out, "{TOP_LEFT}{CUT_OFF}{screen}{CLEAR_REST}{WRAP}").and_then(|()| out.flush());
     drawn.map_err(|error| Failure::output(&error))
 }

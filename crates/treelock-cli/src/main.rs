@@ -14,6 +14,7 @@ mod listing;
 mod nodes;
 mod processes;
 mod run;
+mod screen;
 mod text;
 mod tree;
 mod wait;

@@ -46,20 +46,32 @@ pub(crate) fn node(naming: Naming, argument: &OsStr) -> Result<Node, Failure> {
     if naming == Naming::Names || argument.is_empty() {
         return path.to_node().map_err(Failure::usage);
     }
-    let resolved = env::current_dir().and_then(|here| resolve(&here, path));
-    let resolved = resolved.map_err(|error| {
+    let resolved = resolve(&start_of(path)?, path).map_err(|error| {
         Failure::usage(format_args!("cannot tell which file {path:?} is: {error}"))
     })?;
     resolved.to_node().map_err(Failure::usage)
+}
+
+/// Where a path begins: at the root, or in the working directory.
+fn start_of(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_absolute() {
+        return Ok("/".into());
+    }
+    env::current_dir().map_err(|error| {
+        Failure::usage(format_args!(
+            "cannot tell which file {path:?} is, since the working directory is gone or closed \
+             ({error}); name it from `/` on"
+        ))
+    })
 }
 
 /// Returns the one absolute path of a file that exists or not.
 ///
 /// The rule, from left to right: a link is replaced by what it points to, `..` takes back the last part of
 /// what was resolved so far, and a part that does not exist stays as it is written.
-fn resolve(here: &Path, path: &Path) -> io::Result<PathBuf> {
+fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
     let mut rest: VecDeque<OsString> = parts(path);
-    let mut resolved = if path.is_absolute() { PathBuf::from("/") } else { here.to_path_buf() };
+    let mut resolved = from.to_path_buf();
     let mut links = 0;
     while let Some(part) = rest.pop_front() {
         if part == ".." {

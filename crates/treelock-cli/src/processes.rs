@@ -15,7 +15,8 @@ pub(crate) fn own_and_above() -> BTreeSet<u32> {
     all
 }
 
-fn parent(pid: u32) -> Option<u32> {
+/// The parent of a process.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may hold anything, so it is found by its last parenthesis.
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;

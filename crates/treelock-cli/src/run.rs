@@ -1,9 +1,10 @@
 //! `treelock run`: wait for the lock, start the command, look after it, give the lock back.
 
 use std::{
-    ffi::OsString,
-    io,
-    os::unix::process::ExitStatusExt as _,
+    env,
+    ffi::{OsStr, OsString},
+    future, io, mem,
+    os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     path::Path,
     pin::pin,
     process::{Child, Command, ExitStatus},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::{consts::SIGTERM, low_level::signal_name};
 
 use crate::{
     arguments::Run,
@@ -36,20 +38,22 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     })?;
     let guard = match wait(engine, &request, arguments.limit(), &events)? {
         Outcome::Granted(guard) => guard,
-        Outcome::Signalled(number) => return Ok(exit::by_signal(number)),
+        Outcome::Signalled(number) => return Ok(exit::end_by_signal(number)),
         Outcome::Blocked(blocked) => {
-            match arguments.json {
-                true => eprintln!("{}", json::line(&json::Answer::new(Some(&blocked)))),
-                false => say(&blocked.to_string()),
+            match (arguments.quiet, arguments.json) {
+                (true, _) => {}
+                (false, true) => eprintln!("{}", json::line(&json::Answer::new(Some(&blocked)))),
+                (false, false) => say(&blocked.to_string()),
             }
             return Ok(arguments.conflict_exit_code);
         }
     };
-    // A signal that came with the grant would otherwise miss a command that has not begun.
-    if let Some(signal) = events.pending_signal() {
-        return Ok(exit::by_signal(signal.number));
+    // A signal that came with the grant need not start anything.
+    if let Some(signal) = events.before_command() {
+        drop(guard);
+        return Ok(exit::end_by_signal(signal.number));
     }
-    let lost = guard.lost()?;
+    let lost = lost(&guard);
     let mut child = start(&guard, &arguments.command)?;
     let status = look_after(&mut child, lost, &events);
     // Releases it for all who inherited it: what the command left in the background, as build daemons are,
@@ -58,7 +62,21 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     let status = status.map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot wait for the command: {error}"))
     })?;
-    Ok(code(status))
+    Ok(end(status))
+}
+
+/// The loss of the lock. Not to hear of it is no reason to do nothing.
+fn lost(guard: &Guard) -> impl Future<Output = ()> {
+    let lost = guard.lost();
+    if let Err(error) = &lost {
+        say(&format!("should the lock be lost, nobody will say so: {error}"));
+    }
+    async {
+        match lost {
+            Ok(lost) => lost.await,
+            Err(_) => future::pending().await,
+        }
+    }
 }
 
 /// Starts the command, which keeps the lock if this process is killed.
@@ -68,6 +86,10 @@ fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
     command.args(rest).env(TOKEN, guard.token().to_string());
     guard.inherit(&mut command)?;
     command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if is_there(program) => Failure::new(
+            exit::NOT_FOUND,
+            format_args!("{program:?} is there, but not the interpreter that it names"),
+        ),
         io::ErrorKind::NotFound => {
             Failure::new(exit::NOT_FOUND, format_args!("{program:?}: command not found"))
         }
@@ -76,6 +98,15 @@ fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
             format_args!("{program:?} cannot be executed: {error}"),
         ),
     })
+}
+
+/// Whether there is a program of this name, which may start nevertheless with a line that names none.
+fn is_there(program: &OsStr) -> bool {
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).is_file();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Waits until the command has ended, handing signals on. If the lock is lost on the way the command has to
@@ -88,41 +119,70 @@ fn look_after(
     let mut lost = pin!(lost);
     let mut is_lost = false;
     let mut kill_at = None;
+    let mut command = Sender::new(child);
+    // Those of a terminal too: what comes to a child that is not yet the command does nothing there.
+    events.until_now().iter().for_each(|signal| command.forward(signal.number));
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         if !is_lost && events.poll(lost.as_mut()).is_ready() {
             is_lost = true;
-            say("the lock is lost: its table was removed or replaced; the command is told to end");
-            send(child, Signal::TERM);
+            say("the lock is lost: its table was removed or replaced; the command has to end");
+            command.forward(SIGTERM);
             kill_at = Some(Instant::now() + GRACE_WHEN_LOST);
         }
         if kill_at.is_some_and(|at| at <= Instant::now()) {
             kill_at = None;
-            say("the command did not end, and is killed");
-            send(child, Signal::KILL);
+            if command.send(Signal::KILL) {
+                say("the command did not end, and is killed");
+            }
         }
         if let Some(Event::Signal(signal)) = events.next(kill_at)
             && !signal.from_terminal
-            && let Some(number) = Signal::from_named_raw(signal.number)
         {
-            send(child, number);
+            command.forward(signal.number);
         }
     }
 }
 
-/// Sends a signal to the command. It is not waited for yet, so nobody else can have its number.
-fn send(child: &Child, signal: Signal) {
-    // What fails here has ended, or is another user's by now, as what sudo(8) starts is; that one hears of it
-    // from sudo.
-    let _ = kill_process(Pid::from_child(child), signal);
+/// Sends signals to the command. It is not waited for yet, so nobody else can have its number.
+struct Sender {
+    command: Pid,
+    has_complained: bool,
 }
 
-fn code(status: ExitStatus) -> u8 {
+impl Sender {
+    fn new(child: &Child) -> Sender {
+        Sender { command: Pid::from_child(child), has_complained: false }
+    }
+
+    fn forward(&mut self, number: i32) {
+        if let Some(signal) = Signal::from_named_raw(number) {
+            self.send(signal);
+        }
+    }
+
+    /// Returns whether it was sent. If it cannot be, says so once: a command that became another user, as what
+    /// sudo(8) starts, gets no signal from here.
+    fn send(&mut self, signal: Signal) -> bool {
+        let sent = kill_process(self.command, signal);
+        if let Err(error) = sent
+            && !mem::replace(&mut self.has_complained, true)
+        {
+            let (pid, name) = (self.command.as_raw_nonzero(), signal_name(signal.as_raw()));
+            let name = name.unwrap_or("a signal");
+            say(&format!("cannot send {name} to the command (pid {pid}): {error}"));
+        }
+        sent.is_ok()
+    }
+}
+
+/// Ends as the command did.
+fn end(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code as u8, // a process has no more than these eight bits
-        (None, signal) => exit::by_signal(signal.unwrap_or_default()),
+        (None, signal) => exit::end_by_signal(signal.unwrap_or_default()),
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn age(age: Duration) -> String {
     }
 }
 
-/// The line of who waits: for whom, for how long, and how many are ahead.
+/// The line of who waits: for how long, how many are ahead, and for whom, which may be long and be cut off.
 pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
     let who = asker(blocked.label.as_deref(), blocked.process.as_deref());
     let who = if who.is_empty() { format!("#{}", blocked.ticket) } else { who };
@@ -24,11 +24,11 @@ pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
         _ => age(Duration::from_secs(waited)),
     };
     format!(
-        "waiting {waited} for {who}: {} {} for {}; {} ahead",
+        "waiting {waited}, {} ahead, for {who}: {} {} for {}",
+        blocked.ahead,
         blocked.blocker,
         blocked.state,
         age(blocked.age),
-        blocked.ahead,
     )
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{process::getpgrp, termios::tcgetpgrp};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use treelock::{Blocked, Request};
 
 use crate::{
@@ -17,7 +17,9 @@ use crate::{
     events::{Event, Events},
     processes,
     run::TOKEN,
-    say, text,
+    say,
+    screen::{self, CUT_OFF, WRAP},
+    text,
 };
 
 /// How a wait ended.
@@ -112,8 +114,7 @@ struct WaitingLine {
 
 impl WaitingLine {
     fn new(started: Instant) -> WaitingLine {
-        let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        let is_seen = io::stderr().is_terminal() && !is_dumb;
+        let is_seen = io::stderr().is_terminal() && !screen::is_dumb();
         WaitingLine { started, is_seen, is_drawn: false }
     }
 
@@ -149,13 +150,10 @@ fn in_foreground() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|job| job == getpgrp())
 }
 
-/// Writes the line over what was there. The terminal cuts it off at its edge, however wide it is, and the
-/// cursor goes back to the beginning, so that a `^C` that the terminal writes stands in the line too and is
+/// Writes the line over what was there. The terminal cuts it off at its edge, and the cursor goes back to the beginning, so that a `^C` that the terminal writes stands in the line too and is
 /// cleared with it.
 fn draw(line: &str) {
     const CLEAR: &str = "\r\x1b[K";
-    const CUT_OFF: &str = "\x1b[?7l";
-    const WRAP: &str = "\x1b[?7h";
     // In one piece, so that nobody sees half of it.
     let line = format!("{CLEAR}{CUT_OFF}{line}{WRAP}\r");
     // Nobody may look any more, which is no reason to end a wait.

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::{
-    scene::{Scene, is_alive, until},
+    scene::{Running, Scene, is_alive, until},
     schema,
 };
 
@@ -18,7 +18,10 @@ fn a_holder_is_ended() {
     assert!(text.contains(&format!("s by \"it\" (pid {}): write /a\n", holder.id())), "{text}");
     let command = format!("  kept by pid {}: sh -c echo $$; read line; exit 0\n", holder.command);
     assert!(text.contains(&command), "{text}");
-    assert!(text.ends_with("#1 is free now\n"), "{text}");
+    assert!(
+        text.ends_with(&format!("\nsent SIGTERM to {}; #1 is free now\n", holder.id())),
+        "{text}"
+    );
     assert_eq!(holder.code(), 128 + 15);
     assert!(!is_alive(holder.command));
 }
@@ -34,7 +37,8 @@ fn one_who_ignores_it_is_killed() {
     assert_eq!(report["free"], true);
     let killed = report["killed"].as_array().unwrap();
     assert!(killed.contains(&command.into()), "{report}");
-    assert!(report["terminated"].as_array().unwrap().contains(&command.into()), "{report}");
+    assert_eq!(report["terminated"], serde_json::json!([running.id()]), "it forwards to {command}");
+    assert_eq!(report["refused"], serde_json::json!([]));
     until("it is gone", || !is_alive(command));
     assert_ne!(running.status().code(), Some(0));
 }
@@ -96,4 +100,25 @@ fn the_shell_that_it_runs_in_is_spared() {
     let mut running = scene.run(&["-w", "a"], &script("--force").replace("break 1", "break 2"));
     assert_eq!(running.code(), 128 + Signal::TERM.as_raw());
     until("it is free", || scene.counts() == (0, 0));
+}
+
+/// The one who asked forwards it to his command, for which two might be one too many.
+#[test]
+fn a_command_gets_sigterm_once() {
+    let scene = Scene::new();
+    // The command ends at SIGUSR1, which is forwarded after whatever was forwarded before.
+    let script = "trap 'echo TERM >> got' TERM; trap 'kill -KILL $!; exit 4' USR1; \
+                  sleep 600 & echo $!; while :; do wait; done";
+    let mut running = scene.run(&["-w", "a"], script);
+    let below: u32 = running.line().parse().unwrap();
+    let mut breaking = scene.treelock(["break", "1", "--force", "--grace", "1h", "--json"]);
+    let mut breaking = Running::start(&mut breaking);
+    until("it got it", || scene.path("got").exists());
+    until("what it started got it", || !is_alive(below));
+    running.signal(Signal::USR1);
+    assert_eq!(running.code(), 4);
+    assert_eq!(std::fs::read_to_string(scene.path("got")).unwrap(), "TERM\n");
+    let report = schema::check("break --json", &breaking.line());
+    assert_eq!(report["terminated"], serde_json::json!([running.id(), below]));
+    assert_eq!(report["killed"], serde_json::json!([]));
 }

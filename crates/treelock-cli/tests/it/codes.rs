@@ -1,8 +1,8 @@
 //! Exit codes, and what is said with them.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use crate::scene::{Done, Scene};
+use crate::scene::{Done, Scene, TREELOCK};
 
 #[test]
 fn the_command_s_own_code() {
@@ -33,6 +33,22 @@ fn a_command_that_is_not_there_or_is_no_program() {
 }
 
 #[test]
+fn a_script_without_its_interpreter() {
+    let scene = Scene::new();
+    fs::write(scene.path("without-interpreter"), "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(scene.path("without-interpreter"), fs::Permissions::from_mode(0o755))
+        .unwrap();
+    let path = format!("/usr/bin:{}", scene.dir().display());
+    for name in ["./without-interpreter", "without-interpreter"] {
+        let mut command = scene.treelock(["run", "-w", "a", "--", name]);
+        let done = Done(command.env("PATH", &path).output().unwrap());
+        let sentence =
+            format!("treelock: {name:?} is there, but not the interpreter that it names\n");
+        assert_eq!((done.code(), done.stderr()), (127, sentence));
+    }
+}
+
+#[test]
 fn not_granted() {
     let scene = Scene::new();
     let mut holder = scene.hold(&["-w", "src/auth", "--label", "agent-7"]);
@@ -43,14 +59,19 @@ fn not_granted() {
         &["--timeout", "0"],
         &["--timeout", "0s"],
         &["-t", "20ms"],
+        &["-t", "0.02"],
         &["--try", "--conflict-exit-code", "9"],
         &["--try", "-E", "0"],
     ] {
         let done = scene.done(&[&["run", "-w", "src"], how, &["--", "touch", "ran"]].concat());
-        let code = how.get(2).map_or(75, |_| how[2].parse().unwrap());
+        let code = how.get(2).map_or(75, |code| code.parse().unwrap());
         assert_eq!(done.code(), code, "{how:?}");
         assert!(done.stderr().starts_with(&sentence), "{}", done.stderr());
         assert!(done.stderr().ends_with("; 1 ahead\n"), "{}", done.stderr());
+    }
+    for quiet in ["-q", "--quiet"] {
+        let done = scene.done(&["run", "-w", "src", "--try", quiet, "--", "touch", "ran"]);
+        assert_eq!((done.code(), &*done.stdout(), &*done.stderr()), (75, "", ""));
     }
     assert!(!scene.path("ran").exists());
     assert_eq!(scene.counts(), (1, 0), "nothing is left of those who gave up");
@@ -67,6 +88,9 @@ fn granted_within_the_time() {
     // A time that no clock counts is for ever.
     let forever = ["run", "-w", "a", "--timeout", "500000000000years", "--", "true"];
     assert_eq!(scene.done(&forever).code(), 0);
+    for time in ["30", "0.5", "99999999999999999999999999"] {
+        assert_eq!(scene.done(&["run", "-w", "a", "--timeout", time, "--", "true"]).code(), 0);
+    }
 }
 
 #[test]
@@ -109,7 +133,12 @@ fn a_wrong_command_line() {
     // As an unquoted `-w src/*` becomes: nothing is run that was meant as a root.
     told(&["run", "-w", "a", "b", "c", "--", "true"], "unexpected argument 'b'");
     told(&["run", "-w", "a", "--timeout", "soon", "--", "true"], "soon");
-    told(&["run", "-w", "a", "--timeout", "30", "--", "true"], "time unit needed");
+    told(&["run", "-w", "a", "--timeout", "5M", "--", "true"], "write `m` for minutes");
+    told(&["break", "1", "--grace", "5M"], "write `m` for minutes");
+    told(&["run", "-w", "a", "--timeout", "1m 30", "--", "true"], "time unit needed");
+    told(&["run", "-w", "a", "--timeout", "", "--", "true"], "empty");
+    told(&["run", "-w", "a", "--timeout", ".", "--", "true"], "number");
+    told(&["run", "-w", "a", "--quiet", "--json", "--", "true"], "cannot be used with");
     told(&["run", "-w", "a", "--timeout", "3s", "--try", "--", "true"], "cannot be used with");
     told(&["run", "-w", "a", "-E", "256", "--", "true"], "256");
     told(&["ls", "--dir", ""], "it is empty (an unset variable?)");
@@ -126,6 +155,13 @@ fn a_directory_from_the_environment() {
     assert_eq!(with("").code(), 64);
     assert!(with("locks").stderr().contains("make it absolute"));
     assert_eq!(with("locks").code(), 64);
+    for dir in ["", "locks"] {
+        for arguments in [&["completions", "bash"][..], &["man"], &["--help"], &["run", "--help"]] {
+            let mut command = scene.treelock(arguments);
+            let done = Done(command.env("TREELOCK_DIR", dir).output().unwrap());
+            assert_eq!((done.code(), &*done.stderr()), (0, ""), "{arguments:?}");
+        }
+    }
     // An option is for one command, whose working directory is known.
     assert_eq!(scene.done(&["--dir", "other", "run", "-w", "a", "--", "true"]).code(), 0);
     assert_eq!(scene.done(&["run", "--dir", "other", "-w", "a", "--", "true"]).code(), 0);
@@ -148,7 +184,6 @@ fn the_default_directory() {
     assert!(scene.path("home/.local/state/treelock").is_dir());
     run(None, Some("state"));
     assert!(scene.path("state/treelock").is_dir() && !scene.path("nowhere").exists());
-    use std::os::unix::fs::PermissionsExt as _;
     let mode = fs::metadata(scene.path("state/treelock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
@@ -182,12 +217,39 @@ fn help_and_version_are_no_errors() {
 fn a_closed_pipe_is_no_panic() {
     let scene = Scene::new();
     for arguments in ["completions bash", "man", "ls --json", "--help"] {
-        let script = format!("{{ {} {arguments}; }} 2>err | true", crate::scene::TREELOCK);
+        let script = format!("{{ {} {arguments}; }} 2>err | true", TREELOCK);
         for _ in 0..5 {
             let mut shell = std::process::Command::new("sh");
             scene.environment(shell.args(["-c", &script]).current_dir(scene.dir()));
             shell.status().unwrap();
             assert_eq!(fs::read_to_string(scene.path("err")).unwrap(), "", "{arguments}");
         }
+    }
+}
+
+#[test]
+fn a_working_directory_that_is_gone() {
+    let scene = Scene::new();
+    let gone = |arguments: &str| {
+        let script = format!("mkdir gone && cd gone && rmdir ../gone && {TREELOCK} {arguments}");
+        let mut shell = std::process::Command::new("sh");
+        scene.environment(shell.args(["-c", &script]).current_dir(scene.dir()));
+        Done(shell.output().unwrap())
+    };
+    let locks = scene.path("other").display().to_string();
+    for arguments in ["who --paths /a".into(), format!("--dir {locks} who a")] {
+        let done = gone(&arguments);
+        assert_eq!(done.code(), 0, "{arguments}: {}", done.stderr());
+        assert_eq!(done.stdout(), "write /a would be granted at once\n");
+    }
+    assert_eq!(gone(&format!("run --dir {locks} --paths -w /a -- true")).code(), 0);
+    for (arguments, what) in [
+        ("who --paths a", "which file \"a\" is"),
+        ("--dir other who a", "which directory \"other\" is"),
+    ] {
+        let done = gone(arguments);
+        let sentence = format!("cannot tell {what}, since the working directory is gone");
+        assert_eq!(done.code(), 64);
+        assert!(done.stderr().contains(&sentence), "{}", done.stderr());
     }
 }

@@ -20,6 +20,19 @@ fn a_command_keeps_the_lock_when_its_wrapper_is_killed() {
     assert_eq!(scene.done(&["run", "-w", "a", "--try", "--", "true"]).code(), 0);
 }
 
+/// Scripts and programs use the small numbers for their own.
+#[test]
+fn a_command_inherits_one_descriptor_out_of_its_way() {
+    let scene = Scene::new();
+    let done = scene.done(&["run", "-w", "a", "--", "find", "/proc/self/fd", "-printf", "%f %l\n"]);
+    let table = scene.table().canonicalize().unwrap().join("table");
+    let is_table = |line: &&str| line.ends_with(&format!(" {}", table.display()));
+    let shown = done.stdout();
+    let numbers: Vec<_> = shown.lines().filter(is_table).map(|line| line.split_once(' ')).collect();
+    let [Some((number, _))] = numbers[..] else { panic!("{shown}") };
+    assert!(number.parse::<u32>().unwrap() >= 100, "{shown}");
+}
+
 #[test]
 fn a_killed_command_releases() {
     let scene = Scene::new();

@@ -16,3 +16,4 @@ mod shown;
 mod signals;
 mod terminal;
 mod timeless;
+mod users;

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read as _},
     ops::{Deref, DerefMut},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
@@ -111,12 +112,21 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What a shell shows as the code. Nothing but SIGINT may end the command itself.
+#[track_caller]
+fn code(status: ExitStatus) -> i32 {
+    match status.signal() {
+        Some(2) => 128 + 2,
+        _ => status.code().unwrap_or_else(|| panic!("it did not end by itself: {status}")),
+    }
+}
+
 /// A process that has ended.
 pub(crate) struct Done(pub(crate) Output);
 
 impl Done {
     pub(crate) fn code(&self) -> i32 {
-        self.0.status.code().unwrap_or_else(|| panic!("no code: {:?}", self.0))
+        code(self.0.status)
     }
 
     pub(crate) fn stdout(&self) -> String {
@@ -165,7 +175,7 @@ impl Running {
     /// Waits for its end; returns its exit code.
     #[track_caller]
     pub(crate) fn code(&mut self) -> i32 {
-        self.status().code().expect("it ended by itself")
+        code(self.status())
     }
 
     #[track_caller]
@@ -230,12 +240,40 @@ pub(crate) fn state(pid: u32) -> char {
 /// Whether a process has a child that has become another program; a fork shows its parent's name at first.
 pub(crate) fn has_started(parent: u32) -> bool {
     let name = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    children(parent).into_iter().any(|pid| name(pid) != name(parent))
+}
+
+/// The processes that a process has started.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut children = pids.filter(|pid| {
+    let is_child = |pid: &u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let rest = status.rsplit_once(") ").map_or("", |(_, rest)| rest);
         rest.split(' ').nth(1) == Some(&parent.to_string())
+    };
+    pids.filter(is_child).collect()
+}
+
+/// Waits until a process takes signals itself, which end it before.
+pub(crate) fn until_it_listens(pid: u32) {
+    until("it listens for signals", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        // SIGCHLD is the last that it takes.
+        caught >> (17 - 1) & 1 == 1
     });
-    children.any(|pid: u32| name(pid) != name(parent))
+}
+
+/// Whether a command can be run here; says why not.
+pub(crate) fn can(command_line: &[&str]) -> bool {
+    let output = Command::new(command_line[0]).args(&command_line[1..]).output();
+    match output {
+        Ok(output) if output.status.success() => true,
+        other => {
+            eprintln!("not tested, since this cannot be run here: {command_line:?}: {other:?}");
+            false
+        }
+    }
 }

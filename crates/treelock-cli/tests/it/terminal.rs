@@ -10,11 +10,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 use rustix::process::Signal;
 
 use crate::{
-    scene::{Scene, TREELOCK, kill, state, until},
+    scene::{Scene, TREELOCK, can, children, kill, state, until},
     timeless::timeless,
 };
 
@@ -39,7 +39,16 @@ impl Terminal {
     }
 
     fn of(scene: &Scene, command_line: &[&str], environment: &[(&str, &str)]) -> Terminal {
-        let size = PtySize { rows: 24, cols: 100, ..PtySize::default() };
+        Terminal::sized(100, scene, command_line, environment)
+    }
+
+    fn sized(
+        cols: u16,
+        scene: &Scene,
+        command_line: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Terminal {
+        let size = PtySize { rows: 24, cols, ..PtySize::default() };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new("env");
         command.arg("--default-signal");
@@ -54,7 +63,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let mut reader = pair.master.try_clone_reader().unwrap();
-        let output = Arc::new(Mutex::new((Vec::new(), vt100::Parser::new(24, 100, 0))));
+        let output = Arc::new(Mutex::new((Vec::new(), vt100::Parser::new(24, cols, 0))));
         let shared = Arc::clone(&output);
         let is_closing = Arc::new(AtomicBool::new(false));
         let closes = Arc::clone(&is_closing);
@@ -105,12 +114,25 @@ impl Terminal {
 
     #[track_caller]
     fn code(&mut self) -> u32 {
+        let status = self.status();
+        assert_eq!(status.signal(), None);
+        status.exit_code()
+    }
+
+    /// Whether SIGINT ended it.
+    #[track_caller]
+    fn is_interrupted(&mut self) -> bool {
+        self.status().signal() == Some("Interrupt")
+    }
+
+    #[track_caller]
+    fn status(&mut self) -> ExitStatus {
         let mut status = None;
         until("it ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        status.unwrap().exit_code()
+        status.unwrap()
     }
 }
 
@@ -127,12 +149,11 @@ fn the_waiting_line() {
     let mut second = scene.hold(&["-r", "src/lib", "--label", "agent-8"]);
     let mut terminal = Terminal::start(&scene, &["run", "-w", "src", "--", "echo", "granted"]);
     let pid = first.id();
-    terminal.until_shown(&format!("s for \"agent-7\" (pid {pid}): read /src/auth held for "));
-    terminal.until_shown("; 2 ahead");
-    terminal.until_shown("waiting 2s for"); // it goes on
+    terminal
+        .until_shown(&format!("s, 2 ahead, for \"agent-7\" (pid {pid}): read /src/auth held for "));
+    terminal.until_shown("waiting 2s, 2 ahead"); // it goes on
     assert_eq!(first.finish(), 0);
-    terminal.until_shown("s for \"agent-8\"");
-    terminal.until_shown("; 1 ahead");
+    terminal.until_shown("s, 1 ahead, for \"agent-8\"");
     assert_eq!(second.finish(), 0);
     assert_eq!(terminal.code(), 0);
     terminal.until_shown("granted");
@@ -164,7 +185,7 @@ fn control_c_ends_a_wait() {
     let mut terminal = Terminal::start(&scene, &["run", "-w", "a", "--", "true"]);
     terminal.until_shown("waiting ");
     terminal.type_in("\x03");
-    assert_eq!(terminal.code(), 130);
+    assert!(terminal.is_interrupted());
     assert_eq!(scene.counts(), (1, 0));
     until("the line is gone", || terminal.screen().trim().is_empty());
     assert_eq!(holder.finish(), 0);
@@ -174,16 +195,73 @@ fn control_c_ends_a_wait() {
 fn control_c_reaches_the_command_once() {
     let scene = Scene::new();
     // The command ends at SIGUSR1, which is forwarded after whatever was forwarded before.
-    let script = "trap 'echo INT >> got' INT; trap 'kill -KILL $!; exit 4' USR1; echo up; \
-                  sleep 600 & while :; do wait; done";
+    let script = "trap 'echo INT >> got' INT; trap 'kill -KILL $!; exit 4' USR1; \
+                  trap 'echo ready' USR2; echo up; sleep 600 & while :; do wait; done";
     let mut terminal = Terminal::start(&scene, &["run", "-w", "a", "--", "sh", "-c", script]);
     terminal.until_shown("up");
+    // Whoever forwards this one knows that the command is started, and has it.
+    kill(terminal.pid(), Signal::USR2);
+    terminal.until_shown("ready");
     terminal.type_in("\x03");
     until("it got it", || scene.path("got").exists());
     assert_eq!(scene.counts(), (1, 0), "the wrapper goes on waiting for its command");
     kill(terminal.pid(), Signal::USR1);
     assert_eq!(terminal.code(), 4);
     assert_eq!(fs::read_to_string(scene.path("got")).unwrap(), "INT\n");
+}
+
+/// A fork has its parent's handlers until it becomes the command, and the kernel sends to both but once.
+#[test]
+fn control_c_reaches_a_command_that_is_about_to_start() {
+    let scene = Scene::new();
+    // Each name that is looked up takes a moment, in which it is a fork.
+    let path = format!("{}/usr/bin:/bin", "x:".repeat(60_000));
+    for _ in 0..10 {
+        let command_line = [TREELOCK, "run", "-w", "a", "--", "sleep", "600"];
+        let mut terminal = Terminal::of(&scene, &command_line, &[("PATH", &path)]);
+        until("it has forked", || !children(terminal.pid()).is_empty());
+        terminal.type_in("\x03");
+        assert!(terminal.is_interrupted());
+        assert_eq!(scene.counts(), (0, 0));
+    }
+}
+
+#[test]
+fn control_c_ends_a_loop() {
+    let scene = Scene::new();
+    let script = format!(
+        "for i in 1 2 3; do echo round $i; {TREELOCK} run -w a -- sh -c 'echo up; \
+             exec sleep 600'; done; echo it went on"
+    );
+    let mut terminal = Terminal::of(&scene, &["bash", "-c", &script], &[]);
+    terminal.until_shown("up");
+    terminal.type_in("\x03");
+    assert!(terminal.is_interrupted());
+    // While one waits, too.
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut terminal = Terminal::of(&scene, &["bash", "-c", &script], &[]);
+    terminal.until_shown("waiting ");
+    terminal.type_in("\x03");
+    assert!(terminal.is_interrupted());
+    assert!(!terminal.screen().contains("round 2"), "{}", terminal.screen());
+    assert_eq!(holder.finish(), 0);
+    assert_eq!(scene.counts(), (0, 0));
+}
+
+#[test]
+fn a_job_that_is_led_from_outside_of_its_namespace() {
+    let namespace = ["unshare", "-pf", "--mount-proc"];
+    if !can(&[&namespace[..], &["true"]].concat()) {
+        return;
+    }
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let waiting = [&namespace[..], &[TREELOCK, "run", "-w", "a", "--", "echo", "it ran"]].concat();
+    let mut terminal = Terminal::of(&scene, &waiting, &[]);
+    terminal.until_shown(", 1 ahead, for ");
+    assert_eq!(holder.finish(), 0);
+    assert_eq!(terminal.code(), 0);
+    terminal.until_shown("it ran");
 }
 
 #[test]
@@ -252,7 +330,32 @@ fn watching_redraws() {
         let is_coloured = String::from_utf8(terminal.bytes()).unwrap().contains("\x1b[32m");
         assert_eq!(is_coloured, colour);
         terminal.type_in("\x03");
-        assert_ne!(terminal.code(), 0);
+        assert!(terminal.is_interrupted());
+    }
+    assert_eq!(holder.finish(), 0);
+}
+
+/// A line that goes on below would move all others up.
+#[test]
+fn watching_on_a_narrow_screen_cuts_off() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a", "--label", &"long".repeat(20)]);
+    let watch = [TREELOCK, "ls", "--watch"];
+    let narrow = Terminal::sized(40, &scene, &watch, &[("NO_COLOR", "1")]);
+    narrow.until_shown("long");
+    until("it is drawn twice", || {
+        let bytes = String::from_utf8(narrow.bytes()).unwrap();
+        bytes.matches("\x1b[H\x1b[?7l").count() > 1 && bytes.matches("\x1b[J\x1b[?7h").count() > 1
+    });
+    for how in [&["env", "TERM=dumb"][..], &["env", "-u", "TERM"]] {
+        let mut dumb = Terminal::of(&scene, &[how, &watch].concat(), &[]);
+        dumb.until_shown("long");
+        let mut second = scene.hold(&["-w", "b", "--label", "another"]);
+        dumb.until_shown("another");
+        assert_eq!(second.finish(), 0);
+        assert!(!dumb.bytes().contains(&0x1b), "{}", dumb.screen());
+        dumb.type_in("\x03");
+        assert!(dumb.is_interrupted());
     }
     assert_eq!(holder.finish(), 0);
 }
@@ -262,7 +365,7 @@ fn the_readme_shows_the_waiting_line_as_it_is() {
     let scene = Scene::new();
     let _holder = scene.hold(&["-w", "src/auth", "--label", "agent-7"]);
     let terminal = Terminal::start(&scene, &["run", "-w", "src", "--", "true"]);
-    terminal.until_shown("; 1 ahead");
+    terminal.until_shown(", 1 ahead, for ");
     let line = timeless(terminal.screen().trim());
     assert!(timeless(include_str!("../../README.md")).contains(&format!("\n`{line}`\n")), "{line}");
 }
@@ -328,7 +431,7 @@ fn one_who_waits_can_be_stopped() {
     let mut terminal = Terminal::of(&scene, &["sh", "-i"], &[("PS1", "> "), ("ENV", "")]);
     terminal.until_shown("> ");
     terminal.type_in(&format!("{TREELOCK} run -w a -- echo was granted\r"));
-    terminal.until_shown("; 1 ahead");
+    terminal.until_shown(", 1 ahead, for ");
     terminal.type_in("\x1a");
     terminal.until_shown("Stopped");
     assert_eq!(scene.counts(), (1, 1), "it keeps its place");

@@ -46,7 +46,7 @@ fn numbers_that_differ_are_made_the_same() {
     for (text, expected) in [
         ("held for 3.2s; 1 ahead", "held for T; 1 ahead"),
         ("held 41m 07s, 2h 05m.", "held T, T."),
-        ("waiting 12s for", "waiting T for"),
+        ("waiting 12s, 1 ahead, for", "waiting T, 1 ahead, for"),
         ("#1 by \"agent-7s\" (pid 4242)", "#1 by \"agent-7s\" (pid N)"),
         ("sent SIGTERM to 1, 22; #3 is free", "sent SIGTERM to N; #3 is free"),
         ("1767225600000000000\n", "TOKEN\n"),
