@@ -67,10 +67,13 @@ fn look(file: &File, latch: Kind, path: &Path) -> Result<Vec<(Record, bool)>, Er
     let held = Latch::new(file, latch).doing("lock", path)?;
     let bytes = file::read_all(file).doing("read", path)?;
     drop(held);
-    if bytes.is_empty() && !is_locked(file, path, LATCH + 1, i64::MAX as u64 - 1)? {
-        return Ok(Vec::new());
+    match file::check(path, &bytes) {
+        // Whoever asks next begins it anew.
+        Err(Error::Damaged { .. }) if !is_locked(file, path, LATCH + 1, i64::MAX as u64 - 1)? => {
+            return Ok(Vec::new());
+        }
+        checked => checked?,
     }
-    file::check(path, &bytes)?;
     let look = |record: Record| {
         let live = record.ticket != 0 && is_locked(file, path, record.ticket, record.ticket)?;
         Ok((record, live))

@@ -4,11 +4,13 @@ use std::{
     fs,
     os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use treelock::FencingToken;
-use treelock_dir::{DirLock, Error, Severity};
+use treelock_dir::{DirLock, Error, Guard, Severity};
 
 use crate::{
     helper::Helper,
@@ -17,8 +19,10 @@ use crate::{
 
 /// As the head of `record.rs` draws it.
 const CELL: usize = 256;
+const STATE_AT: usize = 8;
 const TOKEN_AT: usize = 16;
 const PART_AT: usize = 40;
+const LENGTH_AT: usize = 44;
 const PAYLOAD_AT: usize = 48;
 
 impl Scratch {
@@ -36,6 +40,23 @@ impl Scratch {
 
     fn overwrite(&self, at: u64, bytes: &[u8]) {
         self.raw_table().write_all_at(bytes, at).expect("room");
+    }
+
+    /// How many cells are marked as used.
+    fn used(&self) -> usize {
+        let bytes = fs::read(self.table()).expect("a table");
+        let cells = bytes.chunks_exact(CELL).skip(1);
+        cells.filter(|cell| cell[STATE_AT..][..4] != [0; 4]).count()
+    }
+
+    fn size(&self) -> u64 {
+        fs::metadata(self.table()).expect("a table").len()
+    }
+
+    /// So many guards of one handle in a new table; the first has the first cell, and so on.
+    fn crowd(&self, count: usize) -> Vec<Guard> {
+        let ask = |i: usize| self.lock.try_acquire(&write(&format!("crowd/{i}")));
+        (0..count).map(|i| ask(i).expect("nobody is in the way")).collect()
     }
 
     fn says_damaged(&self) -> bool {
@@ -296,7 +317,7 @@ fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
     let lose: [fn(&Scratch, u64); 2] = [
         |scratch, _| scratch.raw_table().set_len(0).expect("a scratch file"),
         // As one is marked who is about to unlock his ticket, and is stopped just then.
-        |scratch, ticket| scratch.overwrite(scratch.cells(ticket)[0] + 8, &[0; 4]),
+        |scratch, ticket| scratch.overwrite(scratch.cells(ticket)[0] + STATE_AT as u64, &[0; 4]),
     ];
     for lose in lose {
         let scratch = &Scratch::new();
@@ -363,4 +384,204 @@ fn a_file_longer_than_any_table() {
     let error = scratch.lock.try_acquire(&write("a")).expect_err("it is no table");
     assert!(error.to_string().contains("longer than any lock table"), "{error}");
     assert!(scratch.lock.snapshot().is_err());
+}
+
+/// A live ticket whose record is lost is known by its byte alone, and is passed over.
+#[test]
+fn a_live_ticket_without_a_record_is_not_given_again() {
+    let scratch = Scratch::new();
+    let live = scratch.crowd(5);
+    scratch.overwrite(CELL as u64, &[0; 5 * CELL]);
+    let next = scratch.lock.try_acquire(&write("next")).expect("nobody is in the way");
+    assert!(live.iter().all(|guard| guard.ticket() < next.ticket()));
+}
+
+/// Also a table that had grown is known to be cut short, when what it began with is left.
+#[test]
+fn a_table_that_has_grown_and_was_cut_short() {
+    let scratch = Scratch::new();
+    let guards = scratch.crowd(20);
+    let grown = scratch.size();
+    scratch.raw_table().set_len(grown / 2).expect("a scratch file");
+    for lock in [&scratch.lock, &DirLock::new(scratch.lock.path())] {
+        let error = lock.try_acquire(&write("crowd/19")).expect_err("it is held");
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+    drop(guards);
+    drop(scratch.lock.try_acquire(&write("crowd/19")).expect("nobody uses it any more"));
+    scratch.assert_at_rest();
+}
+
+/// Those who leave an emptied table may make it longer again, with zeros for a header.
+#[test]
+fn a_table_that_was_emptied_in_use_and_written_to() {
+    let scratch = Scratch::new();
+    let mut crowd = scratch.crowd(3);
+    scratch.raw_table().set_len(0).expect("a scratch file");
+    let last = crowd.pop();
+    drop(crowd);
+    assert!(scratch.size() > CELL as u64, "one of them has freed its cell");
+    for lock in [&scratch.lock, &DirLock::new(scratch.lock.path())] {
+        let error = lock.try_acquire(&write("crowd/2")).expect_err("it is held");
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+    drop(last);
+    drop(scratch.lock.try_acquire(&write("crowd/2")).expect("nobody uses it any more"));
+    scratch.assert_at_rest();
+}
+
+/// Whichever cell the last of a crowd has, it is not cut off with what the others have left.
+#[test]
+fn a_table_becomes_short_behind_whoever_is_left() {
+    for left in [0, 13, 14, 15, 16, 29, 30, 31, 32, 33, 46, 47, 48] {
+        let scratch = Scratch::new();
+        let mut crowd = scratch.crowd(200);
+        let (size, kept) = (scratch.size(), crowd.swap_remove(left));
+        drop(crowd);
+        let another = DirLock::new(scratch.lock.path());
+        drop(another.try_acquire(&write("other")).expect("nobody is in the way"));
+        assert!(scratch.size() < size / 2, "{} of {size} bytes, {left}", scratch.size());
+        let snapshot = another.snapshot().expect("a table");
+        let tickets: Vec<u64> = snapshot.held().map(|entry| entry.ticket).collect();
+        assert_eq!(tickets, [kept.ticket()], "{left}");
+        assert!(another.try_acquire(&read(&format!("crowd/{left}"))).is_err(), "{left} is held");
+    }
+}
+
+/// One who is refused may be the one who makes the table short, and enters nothing that tells the last
+/// ticket and token, the latter as if the clock had been set back.
+#[test]
+fn what_is_cut_off_leaves_its_numbers() {
+    let scratch = Scratch::new();
+    let held = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut crowd = scratch.crowd(200);
+    let (size, last) = (scratch.size(), crowd.pop().expect("there are many"));
+    let ticket = last.ticket();
+    let ahead = last.token().0 + 3_600_000_000_000;
+    scratch.overwrite(scratch.cells(ticket)[0] + TOKEN_AT as u64, &ahead.to_le_bytes());
+    drop((crowd, last));
+    let another = DirLock::new(scratch.lock.path());
+    assert!(another.try_acquire(&write("a")).is_err(), "it is held");
+    assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
+    let next = another.try_acquire(&write("b")).expect("nobody is in the way");
+    assert!(next.ticket() > ticket, "{} after {ticket}", next.ticket());
+    assert!(next.token() > FencingToken(ahead), "{} after {ahead}", next.token());
+    drop(held);
+}
+
+/// All cells of those who left are marked as free, but for those of one place of the handle.
+#[test]
+fn who_leaves_frees_its_cells() {
+    let (few, many) = (write("few"), long("many"));
+    for requests in [[&few, &few], [&many, &many], [&many, &few], [&few, &many]] {
+        let scratch = Scratch::new();
+        for request in requests {
+            let guard = scratch.lock.try_acquire(request).expect("nobody is in the way");
+            let cells = scratch.cells(guard.ticket()).len();
+            assert_eq!(scratch.used(), cells);
+            drop(guard);
+            assert_eq!(scratch.used(), cells);
+        }
+        // Who is refused takes no place, so that of the last is still there to be used again.
+        let another = DirLock::new(scratch.lock.path());
+        let held = another.try_acquire(&write("held")).expect("nobody is in the way");
+        assert!(scratch.lock.try_acquire(&read("held")).is_err(), "it is held");
+        drop(scratch.lock.try_acquire(&write("other")).expect("nobody is in the way"));
+        assert_eq!(scratch.used(), 2);
+        drop(held);
+    }
+    let scratch = Scratch::new();
+    drop(scratch.crowd(10));
+    assert_eq!(scratch.used(), 1);
+    // A child may have the description for as long as it likes, so it has no place to be used again.
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    guard.inherit(&mut Command::new("true")).expect("a free descriptor");
+    drop(guard);
+    assert_eq!(scratch.used(), 0);
+}
+
+/// Cells of the dead are used again before the table grows, also if they are in nobody's way.
+#[test]
+fn the_dead_make_no_table_long() {
+    let scratch = Scratch::new();
+    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let short = scratch.size();
+    for i in 0..8 {
+        Helper::holding(&scratch.lock, &i.to_string()).kill();
+        assert_eq!(scratch.size(), short, "{i} were killed before");
+    }
+    scratch.assert_at_rest();
+}
+
+/// A record is read to its end, where nothing may be left.
+#[test]
+fn a_record_with_another_length_counts_as_a_write_on_everything() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let at = scratch.cells(guard.ticket())[0] + LENGTH_AT as u64;
+    let mut length = [0; 4];
+    scratch.raw_table().read_exact_at(&mut length, at).expect("a cell");
+    for wrong in [-1, 1] {
+        let wrong = u32::from_le_bytes(length).wrapping_add_signed(wrong);
+        scratch.overwrite(at, &wrong.to_le_bytes());
+        assert_all_blocked(&scratch);
+    }
+    drop(guard);
+}
+
+/// A record whose parts are numbered wrongly is not put together by guessing.
+#[test]
+fn parts_with_wrong_numbers_count_as_a_write_on_everything() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&long("a")).expect("a new lock is free");
+    let cells = scratch.cells(guard.ticket());
+    let last = cells.last().expect("there are several") + PART_AT as u64;
+    for number in [cells.len() - 2, cells.len()] {
+        scratch.overwrite(last, &(number as u16).to_le_bytes());
+        assert_all_blocked(&scratch);
+    }
+    scratch.overwrite(last, &(cells.len() as u16 - 1).to_le_bytes());
+    assert!(!scratch.says_damaged());
+    drop(guard);
+}
+
+/// A record that has lost its ticket is nobody's, also while somebody has the latch, whose byte is 0.
+#[test]
+fn a_record_without_a_ticket_is_nobodys() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    scratch.overwrite(CELL as u64, &[0; 8]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for node in ["b", "c"] {
+            let (lock, done) = (DirLock::new(scratch.lock.path()), &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    drop(lock.try_acquire(&write(node)).expect("nobody is in the way"));
+                }
+            });
+        }
+        let shown = |_| scratch.lock.snapshot().expect("a table").entries;
+        let shown = (0..2000).flat_map(shown).any(|entry| entry.ticket == 0);
+        done.store(true, Ordering::SeqCst);
+        assert!(!shown, "ticket 0 was never given");
+    });
+    drop(guard);
+}
+
+/// What nobody uses shows nobody, whatever became of its bytes, also before somebody asks and mends it.
+#[test]
+fn a_damaged_table_that_nobody_uses_shows_nobody() {
+    let scratch = Scratch::new();
+    let one = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let two = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+    scratch.raw_table().set_len(0).expect("a scratch file");
+    assert!(scratch.lock.snapshot().is_err());
+    drop(one);
+    assert!(scratch.lock.snapshot().is_err());
+    drop(two); // and its mark in a file that has no header
+    assert!(scratch.lock.snapshot().expect("nobody uses it").entries.is_empty());
+    assert!(scratch.lock.blocked(&write("/")).expect("nobody uses it").is_none());
+    scratch.assert_at_rest();
 }

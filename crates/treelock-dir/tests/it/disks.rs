@@ -179,3 +179,17 @@ fn what_is_no_file_is_refused_and_kept() {
         assert!(!scratch.path().join("nothing").exists(), "a link was followed");
     }
 }
+
+/// A disk on which hardly anything is left is odd before it is full.
+#[test]
+fn a_small_disk_is_odd() {
+    if !may_mount("disks::a_small_disk_is_odd") {
+        return;
+    }
+    for (size, odd) in [("512k", true), ("8m", false)] {
+        let found = small_disk(&Scratch::new(), size).check().expect("a place to be looked at");
+        let left = found.iter().any(|finding| finding.what.contains("bytes are left"));
+        assert_eq!(left, odd, "{size}: {found:?}");
+        assert!(found.iter().all(|finding| finding.severity < Severity::Bad), "{found:?}");
+    }
+}

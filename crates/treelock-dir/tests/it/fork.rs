@@ -7,10 +7,12 @@ use nix::{
     sys::wait::{WaitStatus, waitpid},
     unistd::{ForkResult, Pid, fork},
 };
+use treelock_conformance::{Polled, Task};
 use treelock_dir::DirLock;
 
 use crate::{
     helper::is_alone,
+    lost::somebody_listens,
     scratch::{LONG, Scratch, eventually, write},
 };
 
@@ -78,4 +80,27 @@ fn a_child_cannot_release_what_its_parent_holds() {
     assert_well(child);
     drop(lost);
     scratch.assert_at_rest();
+}
+
+/// A child that drops all that it has of the lock does not make its parent deaf.
+#[test]
+fn a_child_takes_no_listener_away() {
+    if !is_alone("fork::a_child_takes_no_listener_away", &[&[]]) {
+        return;
+    }
+    let Scratch { lock, .. } = Scratch::new();
+    let table = lock.path().join("table");
+    let mut all = Some((lock.try_acquire(&write("a")).expect("a new lock is free"), lock));
+    let (guard, _) = all.as_ref().expect("just made");
+    let mut lost = Polled::new(guard.lost().expect("a listener"));
+    assert!(lost.poll().is_none());
+    eventually("it listens", somebody_listens);
+    assert_well(in_a_child(|| {
+        drop(all.take());
+        true
+    }));
+    std::fs::remove_file(&table).expect("a table");
+    eventually("the parent learns of the loss", || lost.wakes() > 0);
+    assert!(lost.poll().is_some());
+    drop(all);
 }

@@ -8,6 +8,7 @@ use treelock_dir::{DirLock, Error, Guard};
 
 use crate::{
     helper::{Helper, is_alone},
+    lost::somebody_listens,
     scratch::{LONG, Scratch, eventually, write},
 };
 
@@ -52,6 +53,7 @@ fn no_more_file_descriptors() {
     drop(lost);
     let mut lost = Polled::new(guard.lost().expect("the thread is there"));
     assert!(lost.poll().is_none());
+    eventually("it has looked once", somebody_listens);
     std::fs::remove_file(lock.path().join("table")).expect("a table");
     eventually("the thread has looked", || lost.wakes() > 0);
     assert!(lost.poll().is_some());
@@ -90,4 +92,21 @@ fn no_more_threads() {
     assert!(holder.end().success());
     eventually("it is woken", || waits.wakes() > 0);
     drop(waits.poll().expect("it is granted").expect("a table that works"));
+}
+
+/// A handle keeps some of the files that it opened, and not all that a crowd needed.
+#[test]
+fn a_crowd_leaves_few_descriptors() {
+    if !is_alone("limits::a_crowd_leaves_few_descriptors", &[&[]]) {
+        return;
+    }
+    let Scratch { lock, .. } = &Scratch::new();
+    drop(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    let descriptors = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+    let one = descriptors();
+    let ask = |i: usize| lock.try_acquire(&write(&i.to_string())).expect("nobody is in the way");
+    let crowd: Vec<_> = (0..50).map(ask).collect();
+    assert!(descriptors() >= one + 49, "each has one of its own");
+    drop(crowd);
+    assert_eq!(descriptors(), one + 15);
 }

@@ -1,6 +1,12 @@
 //! Learning that the lock was lost (C21).
 
-use std::{fs, io};
+use std::{
+    fs,
+    future::Future,
+    io,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
 
 use treelock_conformance::{Polled, Task};
 use treelock_dir::{DirLock, Guard};
@@ -122,6 +128,35 @@ fn a_lock_that_was_released_is_never_lost() {
     assert!(unpolled.poll().is_none(), "it was released before the table was removed");
 }
 
+/// Whether one thread of this process listens, and sleeps meanwhile. Reads `/proc`.
+pub(crate) fn somebody_listens() -> bool {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok);
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    let listeners: Vec<String> = stats.filter(|stat| stat.contains("(treelock-lost)")).collect();
+    listeners.len() == 1 && listeners[0].contains(") S ")
+}
+
+/// Each loss is heard of by one who has looked before it happened, and only listens.
+#[test]
+fn one_who_listens_hears_of_every_loss() {
+    if !is_alone("lost::one_who_listens_hears_of_every_loss", &[&[]]) {
+        return;
+    }
+    let above: Lose = |scratch| fs::rename(scratch.path(), scratch.path().with_extension("old"));
+    for (way, lose) in WAYS.into_iter().chain([("a directory above is renamed", above)]) {
+        let scratch = Scratch::new();
+        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        let mut lost = lost(&guard);
+        assert!(lost.poll().is_none());
+        eventually("it listens", somebody_listens);
+        lose(&scratch).expect("a scratch directory");
+        eventually(way, || lost.wakes() > 0);
+        assert!(lost.poll().is_some());
+        // Where the scratch directory would not be removed, its name is given back.
+        let _ = fs::rename(scratch.path().with_extension("old"), scratch.path());
+    }
+}
+
 /// The names of the threads of this process that begin with `treelock`.
 fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc");
@@ -166,4 +201,24 @@ fn no_thread_is_left() {
         eventually("the thread that listened ends", || threads().is_empty());
     }
     eventually("all is closed", || descriptors() == before);
+}
+
+/// A future that is dropped, or polled by another task, lets go of the waker that it was given before.
+#[test]
+fn no_waker_is_kept() {
+    struct Quiet;
+    impl Wake for Quiet {
+        fn wake(self: Arc<Self>) {}
+    }
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let [one, two] = [(); 2].map(|()| Arc::new(Quiet));
+    let mut lost = Box::pin(guard.lost().expect("the kernel allows a listener"));
+    for quiet in [&one, &two] {
+        let waker = Waker::from(quiet.clone());
+        assert!(lost.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 2));
+    drop(lost);
+    assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 1));
 }

@@ -3,11 +3,12 @@
 use std::{
     fs,
     future::Future,
+    os::unix::thread::JoinHandleExt,
     panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
     thread,
@@ -288,4 +289,205 @@ fn no_directory_no_requests() {
     let below_a_file = DirLock::new("/dev/null/locks");
     let error = below_a_file.try_acquire(&write("a")).expect_err("not a directory");
     assert!(error.to_string().contains("/dev/null/locks"), "{error}");
+}
+
+/// A holder that had to wait is shown as held from when it was granted, not from when it asked.
+#[test]
+fn one_who_waited_holds_since_it_was_granted() {
+    let Scratch { lock, .. } = &Scratch::new();
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut waits = Polled::new(lock.acquire(&write("a")));
+    assert!(waits.poll().is_none());
+    // Long enough to be told from no time at all.
+    thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    drop(guard);
+    let guard = waits.poll().expect("it is granted").expect("a table that works");
+    let age = lock.snapshot().expect("a table").entries[0].age;
+    assert!(age <= start.elapsed(), "{age:?}, of at most {:?}", start.elapsed());
+    drop(guard);
+}
+
+/// One who waits at a table that was replaced is not told of those whom nobody else sees any more.
+#[test]
+fn a_lost_place_is_behind_nobody() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut acquire = Box::pin(scratch.lock.acquire(&write("a")));
+    assert!(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(acquire.blocked().expect("a table").is_some());
+    fs::remove_file(scratch.table()).expect("a table");
+    assert!(acquire.blocked().expect_err("its place is lost").is_lost());
+    drop(guard);
+}
+
+/// One who waits is told of those ahead of it, and not of those behind it or of itself.
+#[test]
+fn one_who_waits_is_behind_those_ahead() {
+    let Scratch { lock, .. } = &Scratch::new();
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut line = [(); 3].map(|()| Box::pin(lock.acquire(&write("a"))));
+    for acquire in &mut line {
+        assert!(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    for (before, acquire) in line.iter().enumerate() {
+        let blocked = acquire.blocked().expect("a table").expect("somebody holds it");
+        assert_eq!((blocked.ahead, blocked.ticket), (before + 1, guard.ticket()));
+    }
+}
+
+/// One who gives up lets go of its waker, though the ticket that it waited for stays.
+#[test]
+fn who_gives_up_keeps_no_waker() {
+    struct Quiet;
+    impl Wake for Quiet {
+        fn wake(self: Arc<Self>) {}
+    }
+    let Scratch { lock, .. } = &Scratch::new();
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let [one, two] = [(); 2].map(|()| Arc::new(Quiet));
+    let mut acquire = Box::pin(lock.acquire(&write("a")));
+    for quiet in [&one, &two] {
+        let waker = Waker::from(quiet.clone());
+        assert!(acquire.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 2));
+    drop(acquire);
+    assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 1));
+    drop(guard);
+}
+
+/// A waker that panics while the guard is dropped by a panic does not end the process.
+#[test]
+fn a_waker_that_panics_in_a_panic() {
+    if !is_alone("neighbours::a_waker_that_panics_in_a_panic", &[&[]]) {
+        return;
+    }
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose, too");
+        }
+    }
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut task = Box::pin(lock.acquire(&write("a")));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _guard = guard;
+        panic!("on purpose");
+    }));
+    let panicked = panicked.expect_err("it panics");
+    assert_eq!(panicked.downcast_ref(), Some(&"on purpose"), "the first panic goes on");
+    drop(task);
+    scratch.assert_at_rest();
+}
+
+/// The number of an inherited descriptor is none that scripts use for their own.
+#[test]
+fn an_inherited_descriptor_has_a_high_number() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut list = Command::new("sh");
+    guard.inherit(list.args(["-c", "ls -l /proc/$$/fd"])).expect("a free descriptor");
+    let listed = String::from_utf8(list.output().expect("sh is everywhere").stdout);
+    let listed = listed.expect("a scratch path of letters");
+    let table = format!(" -> {}", scratch.table().display());
+    let descriptors = listed.lines().filter_map(|line| line.strip_suffix(&table));
+    let numbers: Vec<u32> =
+        descriptors.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert!(matches!(numbers[..], [100..=u32::MAX]), "{numbers:?} in\n{listed}");
+}
+
+/// Tickets of another table, which have the same numbers, are not taken for tickets of this one.
+#[test]
+fn processes_at_another_table_are_not_found() {
+    let [one, two] = [(); 2].map(|()| Scratch::new());
+    let holder = Helper::holding(&one.lock, "a");
+    let guard = two.lock.try_acquire(&write("a")).expect("a new lock is free");
+    assert_eq!(one.lock.snapshot().expect("a table").entries[0].ticket, guard.ticket());
+    assert_eq!(one.lock.processes(guard.ticket()).expect("/proc"), [holder.pid()]);
+    assert_eq!(two.lock.processes(guard.ticket()).expect("/proc"), [std::process::id()]);
+}
+
+/// Whoever waited for another process keeps no lock of its ticket when that has left.
+#[test]
+fn who_has_waited_keeps_no_lock() {
+    if !is_alone("neighbours::who_has_waited_keeps_no_lock", &[&[]]) {
+        return;
+    }
+    let Scratch { lock, .. } = &Scratch::new();
+    let mut holder = Helper::holding(lock, "a");
+    let mut waits = Polled::new(lock.acquire(&write("a")));
+    assert!(waits.poll().is_none());
+    assert!(holder.end().success());
+    eventually("it is woken", || waits.wakes() > 0);
+    drop(waits.poll().expect("it is granted").expect("a table that works"));
+    let locks = || {
+        let files = fs::read_dir("/proc/self/fdinfo").expect("/proc").filter_map(Result::ok);
+        let text = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+        text.filter(|text| text.contains("OFDLCK")).count()
+    };
+    assert_eq!(locks(), 0);
+}
+
+/// Who may write takes the latch for himself also to look, since those who share it could follow one another
+/// for ever, and nobody would get in.
+#[test]
+fn who_may_write_does_not_share_the_latch() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let mut waits = Box::pin(lock.acquire(&write("a")));
+    assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let latch = Latch::of_a_reader_who_stopped(&scratch.table());
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| lock.snapshot());
+        let asks_who = scope.spawn(|| waits.blocked());
+        let checks = scope.spawn(|| lock.check());
+        eventually("the check says what is wrong", || checks.is_finished());
+        let found = checks.join().expect("no panic").expect("a place that can be looked at");
+        assert!(found.iter().any(|f| f.severity == Severity::Bad), "{found:?}");
+        assert!(!looks.is_finished() && !asks_who.is_finished(), "the latch is taken");
+        drop(latch);
+        assert_eq!(looks.join().expect("no panic").expect("it goes on").entries.len(), 2);
+        assert!(asks_who.join().expect("no panic").expect("it goes on").is_some());
+    });
+    drop(guard);
+}
+
+/// A signal whose handler returns does not end the waiting for the latch.
+#[test]
+#[expect(unsafe_code, reason = "handlers of signals are what is tested")]
+fn a_signal_while_one_waits_for_the_latch() {
+    use nix::{
+        libc::pthread_kill,
+        sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    };
+    extern "C" fn nothing(_: nix::libc::c_int) {
+        SIGNALS.fetch_add(1, Ordering::SeqCst);
+    }
+    static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+    if !is_alone("neighbours::a_signal_while_one_waits_for_the_latch", &[&[]]) {
+        return;
+    }
+    // Without `SA_RESTART`.
+    let handler = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler only counts.
+    unsafe { sigaction(Signal::SIGUSR1, &handler) }.expect("a handler");
+    let scratch = Scratch::new();
+    scratch.assert_at_rest();
+    let latch = Latch::of_one_who_stopped(&scratch.table());
+    let lock = scratch.lock.clone();
+    let asks = thread::spawn(move || lock.try_acquire(&write("a")));
+    eventually("it was interrupted again and again", || {
+        // SAFETY: the thread is not joined yet.
+        unsafe { pthread_kill(asks.as_pthread_t(), nix::libc::SIGUSR1) };
+        asks.is_finished() || SIGNALS.load(Ordering::SeqCst) > 200
+    });
+    assert!(!asks.is_finished(), "the latch is taken");
+    drop(latch);
+    drop(asks.join().expect("no panic").expect("it goes on"));
 }

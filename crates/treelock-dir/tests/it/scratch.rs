@@ -88,8 +88,17 @@ pub(crate) struct Latch(File);
 
 impl Latch {
     pub(crate) fn of_one_who_stopped(table: &Path) -> Latch {
+        Latch::taken(table, libc::F_WRLCK)
+    }
+
+    /// One who may only read, and shares it with his like.
+    pub(crate) fn of_a_reader_who_stopped(table: &Path) -> Latch {
+        Latch::taken(table, libc::F_RDLCK)
+    }
+
+    fn taken(table: &Path, kind: libc::c_int) -> Latch {
         let table = File::options().read(true).write(true).open(table).expect("a table");
-        let latch = latch(libc::F_WRLCK);
+        let latch = latch(kind);
         fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("nobody has the latch");
         Latch(table)
     }

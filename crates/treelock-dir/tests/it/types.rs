@@ -73,6 +73,10 @@ fn what_errors_say() {
             io::ErrorKind::NotADirectory,
             "; a part of the path is a file, where a directory should be",
         ),
+        (
+            io::ErrorKind::AlreadyExists,
+            "; a part of the path is a file, where a directory should be",
+        ),
         (io::ErrorKind::Other, ""),
     ] {
         assert_eq!(io(kind).to_string(), format!("{begins}{advice}"));
@@ -81,6 +85,7 @@ fn what_errors_say() {
     }
     for (errno, advice) in [
         (libc::EMFILE, "; close some, or raise the limit"),
+        (libc::ENFILE, "; close some, or raise the limit"),
         (libc::EAGAIN, "; end some threads, or raise the limit"),
         (libc::ELOOP, "; a symbolic link in its place is not followed"),
     ] {
@@ -164,4 +169,11 @@ fn findings_print_what_to_do() {
         assert_eq!(finding.severity == Severity::Good, finding.advice.is_empty(), "{finding}");
     }
     assert_eq!(format!("{:5}|", Severity::Odd), "odd  |");
+    let mut guards = Vec::new();
+    for says in ["0 requests are live", "1 request is live", "2 requests are live"] {
+        let found = scratch.lock.check().expect("a place that can be looked at");
+        assert!(found.iter().any(|finding| finding.to_string() == says), "{found:?}");
+        let node = guards.len().to_string();
+        guards.push(scratch.lock.try_acquire(&write(&node)).expect("nobody is in the way"));
+    }
 }

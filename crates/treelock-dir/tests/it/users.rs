@@ -5,8 +5,10 @@ use std::{
     io::ErrorKind,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
+    thread,
 };
 
+use nix::sys::stat::Mode;
 use treelock_dir::{DirLock, Error, Severity};
 
 use crate::{
@@ -206,4 +208,33 @@ fn a_table_is_for_those_who_may_write_its_directory() {
         let found = fs::metadata(scratch.table()).expect("a table").mode() & 0o777;
         assert_eq!(found, table, "{directory:o}: {found:o}");
     }
+}
+
+/// A table that is begun in an empty file, which somebody was about to make, has the rights of a new one.
+#[test]
+fn a_table_that_was_only_begun_is_shared() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+    set_mode(scratch.lock.path(), 0o777);
+    fs::write(scratch.table(), "").expect("room");
+    set_mode(&scratch.table(), 0o600);
+    drop(scratch.lock.try_acquire(&write("a")).expect("nobody is in it"));
+    assert_eq!(fs::metadata(scratch.table()).expect("a table").mode() & 0o777, 0o666);
+}
+
+/// Nobody hangs at a pipe that may only be read either.
+#[test]
+fn a_pipe_that_may_not_be_written() {
+    let user: &[&str] = if nix::unistd::geteuid().is_root() { &ONE } else { &[] };
+    if !is_alone("users::a_pipe_that_may_not_be_written", &[user]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.lock.path()).expect("a scratch directory");
+    nix::unistd::mkfifo(&scratch.table(), Mode::S_IRUSR).expect("a scratch directory");
+    let lock = scratch.lock.clone();
+    let looks = thread::spawn(move || lock.snapshot());
+    eventually("it is refused", || looks.is_finished());
+    let error = looks.join().expect("no panic").expect_err("it is no table");
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
 }
