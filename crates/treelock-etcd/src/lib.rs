@@ -1,0 +1,1 @@
+//! Read/write locks on whole sub-trees between machines, on etcd.
