@@ -1,1 +1,3 @@
 //! Read/write locks on whole sub-trees between machines, on etcd.
+
+mod key;

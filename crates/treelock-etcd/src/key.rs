@@ -1,0 +1,230 @@
+//! Where requests stand in etcd's keyspace.
+//!
+//! ```text
+//! <space>/S/<session>                        a session, bound to its lease
+//! <space>/R/<node>!<session>.<slot>          a read root of a live request
+//! <space>/W/<node>!<session>.<slot>          a write root
+//! ```
+//!
+//! A node is written as its components, escaped, each with a `/` behind it. So one node lies above another, or
+//! is the same, iff its text is a beginning of the other's; and as `!` never begins a component, everything
+//! from `node!` to `node"` is at the node itself, and everything that begins with its text is there or below.
+//! A sub-tree is one range of keys, and that is all that a request has to look at, apart from one small range
+//! for each ancestor.
+
+use std::collections::BTreeSet;
+
+use treelock::{Access, Node, Request};
+
+/// A range of keys: from the first, without the second.
+pub(crate) type Range = (Vec<u8>, Vec<u8>);
+
+/// The keys of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Space(Vec<u8>);
+
+/// What is behind a node: the place of a request in its session.
+const AT: u8 = b'!';
+/// The byte after that, where the keys at a node end.
+const BEHIND: u8 = b'"';
+
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, 0..=0x21 | b'%' | b'/' | 0x7f)
+}
+
+/// The text of a node in keys; empty for the root.
+pub(crate) fn encode(node: &Node) -> Vec<u8> {
+    let mut text = Vec::new();
+    for component in node.components() {
+        for byte in component {
+            if needs_escape(*byte) {
+                text.extend(format!("%{byte:02X}").bytes());
+            } else {
+                text.push(*byte);
+            }
+        }
+        text.push(b'/');
+    }
+    text
+}
+
+/// The node of a text; `None` if it is none.
+pub(crate) fn decode(text: &[u8]) -> Option<Node> {
+    let Some(components) = text.strip_suffix(b"/") else {
+        return text.is_empty().then(Node::root);
+    };
+    let components: Option<Vec<Vec<u8>>> = components.split(|byte| *byte == b'/').map(unescape).collect();
+    Node::from_components(components?).ok()
+}
+
+fn unescape(component: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = component;
+    while let Some((first, behind)) = rest.split_first() {
+        if *first == b'%' {
+            let (digits, behind) = behind.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = behind;
+        } else {
+            bytes.push(*first);
+            rest = behind;
+        }
+    }
+    Some(bytes)
+}
+
+/// The roots of a request that say all that it locks: none that lies in a wider one, and one for each node.
+pub(crate) fn essential(request: &Request) -> Vec<(Access, Node)> {
+    let roots: BTreeSet<(Access, Node)> =
+        request.roots().map(|(access, node)| (access, node.clone())).collect();
+    let covers = |(access, node): &(Access, Node), other: &(Access, Node)| {
+        (access, node) != (&other.0, &other.1) && *access >= other.0 && encode(&other.1).starts_with(&encode(node))
+    };
+    roots.iter().filter(|root| !roots.iter().any(|other| covers(other, root))).cloned().collect()
+}
+
+impl Space {
+    /// The keys that begin with this prefix.
+    pub(crate) fn new(prefix: &str) -> Space {
+        Space(prefix.trim_end_matches('/').into())
+    }
+
+    fn under(&self, letter: u8) -> Vec<u8> {
+        [&self.0[..], &[b'/', letter, b'/']].concat()
+    }
+
+    fn of(&self, access: Access) -> Vec<u8> {
+        self.under(if access == Access::Write { b'W' } else { b'R' })
+    }
+
+    /// The key of a session.
+    pub(crate) fn session(&self, session: &str) -> Vec<u8> {
+        [&self.under(b'S')[..], session.as_bytes()].concat()
+    }
+
+    /// The key of one root of a live request.
+    pub(crate) fn entry(&self, access: Access, node: &Node, session: &str, slot: u64) -> Vec<u8> {
+        let place = format!("{}{session}.{slot}", char::from(AT));
+        [&self.of(access)[..], &encode(node), place.as_bytes()].concat()
+    }
+
+    /// What an entry's key says: its root, its session and its slot.
+    pub(crate) fn read(&self, key: &[u8]) -> Option<(Access, Node, String, u64)> {
+        let both = [Access::Read, Access::Write].into_iter();
+        let under = |access| Some((access, key.strip_prefix(&self.of(access)[..])?));
+        let (access, rest) = both.filter_map(under).next()?;
+        let at = rest.iter().rposition(|byte| *byte == AT)?;
+        let place = str::from_utf8(&rest[at + 1..]).ok()?;
+        let (session, slot) = place.rsplit_once('.')?;
+        Some((access, decode(&rest[..at])?, session.into(), slot.parse().ok()?))
+    }
+
+    /// All ranges in which a live request conflicts with one of these roots, and no others do.
+    pub(crate) fn conflicts(&self, roots: &[(Access, Node)]) -> Vec<Range> {
+        let mut ranges = BTreeSet::new();
+        for (access, node) in roots {
+            let others = match access {
+                Access::Read => &[Access::Write][..],
+                Access::Write => &[Access::Read, Access::Write],
+            };
+            for other in others {
+                let ancestors = std::iter::successors(node.parent(), Node::parent);
+                ranges.extend(ancestors.map(|above| self.at(*other, &above)));
+                ranges.insert(self.within(*other, node));
+            }
+        }
+        // What lies in a wider range is looked at there.
+        let all: Vec<Range> = ranges.into_iter().collect();
+        let inside = |one: &Range, two: &Range| one != two && two.0 <= one.0 && one.1 <= two.1;
+        all.iter().filter(|one| !all.iter().any(|two| inside(one, two))).cloned().collect()
+    }
+
+    /// The entries at a node.
+    fn at(&self, access: Access, node: &Node) -> Range {
+        let text = [self.of(access), encode(node)].concat();
+        ([&text[..], &[AT]].concat(), [&text[..], &[BEHIND]].concat())
+    }
+
+    /// The entries at a node and below.
+    fn within(&self, access: Access, node: &Node) -> Range {
+        let text = [self.of(access), encode(node)].concat();
+        let mut end = text.clone();
+        // It ends with a `/`, so the next text of the same length ends with the byte after that.
+        *end.last_mut().expect("it ends with a slash") += 1;
+        (text, end)
+    }
+
+    /// All entries.
+    pub(crate) fn entries(&self) -> [Range; 2] {
+        [Access::Read, Access::Write].map(|access| self.within(access, &Node::root()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    fn node() -> impl Strategy<Value = Node> {
+        const COMPONENTS: &[&[u8]] =
+            &[b"a", b"b", b"a!", b"a/b", b"%41", b"\x7f", b"\xff", b"\"", b"A"];
+        let component = select(COMPONENTS);
+        vec(component, 0..=4).prop_map(|components| Node::from_components(components).expect("good"))
+    }
+
+    fn request() -> impl Strategy<Value = Request> {
+        let root = (node(), any::<bool>());
+        vec(root, 0..=4).prop_map(|roots| {
+            roots.into_iter().fold(Request::new(), |request, (node, write)| {
+                request.with(if write { Access::Write } else { Access::Read }, node)
+            })
+        })
+    }
+
+    proptest! {
+        /// The ranges that a request looks at hold a key of another iff the two conflict.
+        #[test]
+        fn ranges_are_conflicts(one in request(), two in request()) {
+            let space = Space::new("/treelock/test");
+            let ranges = space.conflicts(&essential(&one));
+            let keys = essential(&two).into_iter().map(|(access, node)| space.entry(access, &node, "s1", 7));
+            let met = keys.into_iter().any(|key| {
+                ranges.iter().any(|(first, end)| *first <= key && key < *end)
+            });
+            prop_assert_eq!(met, one.conflict(&two).is_some(), "{} and {}", one, two);
+        }
+
+        #[test]
+        fn keys_are_read_back(node in node(), write in any::<bool>(), slot in any::<u64>()) {
+            let access = if write { Access::Write } else { Access::Read };
+            let space = Space::new("x");
+            let key = space.entry(access, &node, "5f.a", slot);
+            prop_assert_eq!(space.read(&key), Some((access, node, "5f.a".to_string(), slot)));
+        }
+
+        #[test]
+        fn nodes_come_back(node in node()) {
+            let text = encode(&node);
+            prop_assert!(!text.iter().any(|byte| *byte <= b'!' || *byte == 0x7f));
+            prop_assert_eq!(decode(&text), Some(node));
+        }
+
+        /// What is left of a request locks what all of it does.
+        #[test]
+        fn essential_roots_lock_the_same(one in request(), other in request()) {
+            let essential = essential(&one);
+            let less = essential.iter().fold(Request::new(), |request, (access, node)| {
+                request.with(*access, node.clone())
+            });
+            prop_assert_eq!(less.conflict(&other).is_some(), one.conflict(&other).is_some());
+            prop_assert!(essential.len() <= one.roots().count());
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_something(key in vec(any::<u8>(), 0..40)) {
+            let space = Space::new("");
+            let _ = (space.read(&key), decode(&key));
+        }
+    }
+}
