@@ -4,6 +4,7 @@
 //! <space>/S/<session>                        a session, bound to its lease
 //! <space>/R/<node>!<session>.<slot>          a read root of a live request
 //! <space>/W/<node>!<session>.<slot>          a write root
+//! <space>/N/!<session>.<slot>                a request without roots, which is in nobody's way
 //! ```
 //!
 //! A node is written as its components, escaped, each with a `/` behind it. So one node lies above another, or
@@ -22,6 +23,11 @@ pub(crate) type Range = (Vec<u8>, Vec<u8>);
 /// The keys of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Space(Vec<u8>);
+
+/// The letters of the entries.
+const READS: u8 = b'R';
+const WRITES: u8 = b'W';
+const NOTHING: u8 = b'N';
 
 /// What is behind a node: the place of a request in its session.
 const AT: u8 = b'!';
@@ -53,7 +59,8 @@ pub(crate) fn decode(text: &[u8]) -> Option<Node> {
     let Some(components) = text.strip_suffix(b"/") else {
         return text.is_empty().then(Node::root);
     };
-    let components: Option<Vec<Vec<u8>>> = components.split(|byte| *byte == b'/').map(unescape).collect();
+    let components: Option<Vec<Vec<u8>>> =
+        components.split(|byte| *byte == b'/').map(unescape).collect();
     Node::from_components(components?).ok()
 }
 
@@ -73,12 +80,42 @@ fn unescape(component: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The text of a root, as a value holds it.
+pub(crate) fn root_text((access, node): (Access, &Node)) -> String {
+    let letter = if access == Access::Write { 'W' } else { 'R' };
+    // Only bytes above 0x7f are left as they are; JSON has no bytes.
+    let text = encode(node).into_iter().map(|byte| match byte {
+        0x80.. => format!("%{byte:02X}"),
+        byte => char::from(byte).into(),
+    });
+    format!("{letter}/{}", text.collect::<String>())
+}
+
+/// The root of a text; `None` if it is none.
+pub(crate) fn read_root_text(text: &str) -> Option<(Access, Node)> {
+    let (access, node) = text.split_once('/')?;
+    let access = match access {
+        "R" => Access::Read,
+        "W" => Access::Write,
+        _ => return None,
+    };
+    Some((access, decode(node.as_bytes())?))
+}
+
+/// Whether the ancestors that were given for a root are those that its name says.
+pub(crate) fn are_its_own(node: &Node, given: &[Node]) -> bool {
+    let own: BTreeSet<Node> = std::iter::successors(node.parent(), Node::parent).collect();
+    own == given.iter().cloned().collect()
+}
+
 /// The roots of a request that say all that it locks: none that lies in a wider one, and one for each node.
 pub(crate) fn essential(request: &Request) -> Vec<(Access, Node)> {
     let roots: BTreeSet<(Access, Node)> =
         request.roots().map(|(access, node)| (access, node.clone())).collect();
     let covers = |(access, node): &(Access, Node), other: &(Access, Node)| {
-        (access, node) != (&other.0, &other.1) && *access >= other.0 && encode(&other.1).starts_with(&encode(node))
+        (access, node) != (&other.0, &other.1)
+            && *access >= other.0
+            && encode(&other.1).starts_with(&encode(node))
     };
     roots.iter().filter(|root| !roots.iter().any(|other| covers(other, root))).cloned().collect()
 }
@@ -94,7 +131,7 @@ impl Space {
     }
 
     fn of(&self, access: Access) -> Vec<u8> {
-        self.under(if access == Access::Write { b'W' } else { b'R' })
+        self.under(if access == Access::Write { WRITES } else { READS })
     }
 
     /// The key of a session.
@@ -108,15 +145,26 @@ impl Space {
         [&self.of(access)[..], &encode(node), place.as_bytes()].concat()
     }
 
-    /// What an entry's key says: its root, its session and its slot.
-    pub(crate) fn read(&self, key: &[u8]) -> Option<(Access, Node, String, u64)> {
+    /// The keys of a live request with these roots.
+    pub(crate) fn keys(&self, roots: &[(Access, Node)], session: &str, slot: u64) -> Vec<Vec<u8>> {
+        if roots.is_empty() {
+            let place = format!("{}{session}.{slot}", char::from(AT));
+            return vec![[&self.under(NOTHING)[..], place.as_bytes()].concat()];
+        }
+        roots.iter().map(|(access, node)| self.entry(*access, node, session, slot)).collect()
+    }
+
+    /// What an entry's key says: its root, if it has one, its session and its slot.
+    pub(crate) fn read(&self, key: &[u8]) -> Option<(Option<(Access, Node)>, String, u64)> {
         let both = [Access::Read, Access::Write].into_iter();
-        let under = |access| Some((access, key.strip_prefix(&self.of(access)[..])?));
-        let (access, rest) = both.filter_map(under).next()?;
+        let under = |access| Some((Some(access), key.strip_prefix(&self.of(access)[..])?));
+        let nothing = || Some((None, key.strip_prefix(&self.under(NOTHING)[..])?));
+        let (access, rest) = both.filter_map(under).next().or_else(nothing)?;
         let at = rest.iter().rposition(|byte| *byte == AT)?;
         let place = str::from_utf8(&rest[at + 1..]).ok()?;
         let (session, slot) = place.rsplit_once('.')?;
-        Some((access, decode(&rest[..at])?, session.into(), slot.parse().ok()?))
+        let node = decode(&rest[..at])?;
+        Some((access.map(|access| (access, node)), session.into(), slot.parse().ok()?))
     }
 
     /// All ranges in which a live request conflicts with one of these roots, and no others do.
@@ -155,8 +203,11 @@ impl Space {
     }
 
     /// All entries.
-    pub(crate) fn entries(&self) -> [Range; 2] {
-        [Access::Read, Access::Write].map(|access| self.within(access, &Node::root()))
+    pub(crate) fn entries(&self) -> [Range; 3] {
+        [READS, WRITES, NOTHING].map(|letter| {
+            let end = [&self.0[..], &[b'/', letter, b'/' + 1]].concat();
+            (self.under(letter), end)
+        })
     }
 }
 
@@ -170,7 +221,8 @@ mod tests {
         const COMPONENTS: &[&[u8]] =
             &[b"a", b"b", b"a!", b"a/b", b"%41", b"\x7f", b"\xff", b"\"", b"A"];
         let component = select(COMPONENTS);
-        vec(component, 0..=4).prop_map(|components| Node::from_components(components).expect("good"))
+        vec(component, 0..=4)
+            .prop_map(|components| Node::from_components(components).expect("good"))
     }
 
     fn request() -> impl Strategy<Value = Request> {
@@ -200,7 +252,13 @@ mod tests {
             let access = if write { Access::Write } else { Access::Read };
             let space = Space::new("x");
             let key = space.entry(access, &node, "5f.a", slot);
-            prop_assert_eq!(space.read(&key), Some((access, node, "5f.a".to_string(), slot)));
+            prop_assert_eq!(space.read(&key), Some((Some((access, node)), "5f.a".to_string(), slot)));
+        }
+
+        #[test]
+        fn roots_come_back_from_values(node in node(), write in any::<bool>()) {
+            let access = if write { Access::Write } else { Access::Read };
+            prop_assert_eq!(read_root_text(&root_text((access, &node))), Some((access, node)));
         }
 
         #[test]

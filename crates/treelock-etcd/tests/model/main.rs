@@ -15,7 +15,8 @@ fn violated(protocol: Protocol) -> (Vec<&'static str>, usize) {
     let checker = protocol.checker().threads(2).spawn_bfs().join();
     let found: Vec<_> = checker.discoveries().into_keys().collect();
     // An example is found of what happens sometimes, a counterexample of what always must hold.
-    let sometimes = |name: &&'static str| checker.model().property(name).expectation == Expectation::Sometimes;
+    let sometimes =
+        |name: &&'static str| checker.model().property(name).expectation == Expectation::Sometimes;
     assert!(found.iter().filter(|name| sometimes(name)).count() > 0, "the model does nothing");
     let violated = found.into_iter().filter(|name| !sometimes(name)).collect();
     (violated, checker.unique_state_count())

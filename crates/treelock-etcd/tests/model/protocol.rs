@@ -155,12 +155,20 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Idle,
-    Asking { retried: bool },
+    Asking {
+        retried: bool,
+    },
     /// An earlier attempt had committed, so what was sent since must fail.
-    Bumping { ticket: u8 },
+    Bumping {
+        ticket: u8,
+    },
     Queued(Queued),
-    Held { ticket: u8 },
-    Releasing { ticket: u8 },
+    Held {
+        ticket: u8,
+    },
+    Releasing {
+        ticket: u8,
+    },
     Cancelling,
     Done,
     Dead,
@@ -221,7 +229,13 @@ impl World {
     }
 
     /// Those in the way of a request, the latest first: all, or only those created before a revision.
-    fn blockers(&self, protocol: &Protocol, kind: Kind, client: Client, before: Option<u8>) -> Vec<Entry> {
+    fn blockers(
+        &self,
+        protocol: &Protocol,
+        kind: Kind,
+        client: Client,
+        before: Option<u8>,
+    ) -> Vec<Entry> {
         let in_the_way = |key: &Key, created: u8| {
             let holds = matches!(self.clients[key.1].phase, Phase::Held { .. });
             key.1 != client
@@ -394,7 +408,8 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         let clients = self.jobs.len();
-        let state = |client| State { step: 0, epoch: client as u8 + 1, number: 0, phase: Phase::Idle };
+        let state =
+            |client| State { step: 0, epoch: client as u8 + 1, number: 0, phase: Phase::Idle };
         vec![World {
             revision: clients as u8,
             sessions: (0..clients).map(|client| Some(client as u8 + 1)).collect(),
@@ -500,7 +515,9 @@ impl Model for Protocol {
                 queued.asleep = self.flaw == Flaw::NoReadAfterWatch;
             }
             Action::Hear(client) => {
-                let Phase::Queued(mut queued) = world.clients[client].phase.clone() else { return None };
+                let Phase::Queued(mut queued) = world.clients[client].phase.clone() else {
+                    return None;
+                };
                 let heard = queued.heard(&world)?;
                 queued.targets.remove(heard);
                 queued.asleep = false;
@@ -534,7 +551,8 @@ impl Model for Protocol {
             }
             Action::Expire(client) => {
                 world.sessions[client] = None;
-                let own: Vec<Key> = world.entries.keys().copied().filter(|key| key.1 == client).collect();
+                let own: Vec<Key> =
+                    world.entries.keys().copied().filter(|key| key.1 == client).collect();
                 own.into_iter().for_each(|key| world.delete(key));
             }
         }
@@ -550,7 +568,10 @@ impl Model for Protocol {
             Property::always("nobody is stuck", nobody_is_stuck),
             // The model would prove little if it could not do these.
             Property::sometimes("somebody waits", |_, world: &World| {
-                world.clients.iter().any(|state| matches!(&state.phase, Phase::Queued(queued) if queued.asleep))
+                world
+                    .clients
+                    .iter()
+                    .any(|state| matches!(&state.phase, Phase::Queued(queued) if queued.asleep))
             }),
             Property::sometimes("all are done", |_, world: &World| {
                 world.clients.iter().all(|state| state.phase == Phase::Done)

@@ -1,0 +1,372 @@
+//! Asking for the lock: [`EtcdLock`] and its verbs.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use etcd_client::{Client, ConnectOptions, GetOptions};
+use tokio::{sync::Mutex, time::timeout};
+use treelock::{Access, Blocked, Node, Process, Request, Sighting, Snapshot};
+
+use crate::{
+    error::Error,
+    guard::{Guard, Turn},
+    key::{Range, Space, are_its_own, essential, read_root_text, root_text},
+    servers::Servers,
+    session::Session,
+    table::{Answer, Entry, Value},
+};
+
+/// etcd carries out so many operations in one transaction, unless it was told otherwise.
+const OPERATIONS: usize = 120;
+
+/// How long looking is tried.
+const LOOKING: Duration = Duration::from_secs(10);
+
+/// Where the cluster is and how it is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    endpoints: Vec<String>,
+    prefix: String,
+    ttl: Duration,
+    user: Option<(String, String)>,
+}
+
+impl Options {
+    /// Returns the options for a cluster with these members, such as `http://10.0.0.1:2379`: the namespace
+    /// `default`, leases of 15 seconds, no user.
+    pub fn new<I>(endpoints: I) -> Options
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        Options {
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            prefix: "/treelock/default".into(),
+            ttl: Duration::from_secs(15),
+            user: None,
+        }
+    }
+
+    /// Sets the namespace: locks of different namespaces have nothing to do with each other.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Options {
+        self.prefix = format!("/treelock/{namespace}");
+        self
+    }
+
+    /// Sets how long a lock lives when its process has died; in whole seconds.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Options {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Sets the user and the password.
+    #[must_use]
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Options {
+        self.user = Some((name.into(), password.into()));
+        self
+    }
+
+    fn connect_options(&self) -> ConnectOptions {
+        let alive = Duration::from_secs(2);
+        let options = ConnectOptions::new()
+            .with_require_leader(true)
+            .with_connect_timeout(alive)
+            .with_keep_alive(alive, alive)
+            .with_keep_alive_while_idle(true);
+        match &self.user {
+            None => options,
+            Some((name, password)) => {
+                options.with_user(name, password).with_auto_token_refresh(true)
+            }
+        }
+    }
+}
+
+/// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in etcd.
+#[derive(Clone)]
+pub struct EtcdLock(Arc<Inner>);
+
+struct Inner {
+    servers: Servers,
+    space: Space,
+    ttl: Duration,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl EtcdLock {
+    /// Returns the lock of this cluster. Nothing is asked yet.
+    #[must_use]
+    pub fn new(options: &Options) -> EtcdLock {
+        EtcdLock(Arc::new(Inner {
+            servers: Servers::new(&options.endpoints, options.connect_options()),
+            space: Space::new(&options.prefix),
+            ttl: options.ttl,
+            session: Mutex::new(None),
+        }))
+    }
+
+    /// Acquires everything that `request` names. Returns the [`Guard`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Error`] but [`Error::Blocked`].
+    pub fn acquire(&self, request: &Request) -> Acquire {
+        let (lock, request) = (self.clone(), request.clone());
+        let ticket = Arc::new(AtomicU64::new(0));
+        let entered = ticket.clone();
+        let work = async move {
+            let (mut turn, answer) = lock.enter(request, true).await?;
+            entered.store(turn.ticket(), Ordering::Release);
+            if !matches!(answer, Answer::Granted) {
+                turn.wait().await?;
+            }
+            Ok(Guard::new(turn))
+        };
+        Acquire { work: Box::pin(work), ticket }
+    }
+
+    /// Waits until everything that was dropped is given back, as far as this handle's session is concerned.
+    /// For the end of a program: what the runtime's end interrupts is only given back when the lease ends.
+    pub async fn settled(&self) {
+        let session = self.0.session.lock().await.clone();
+        if let Some(session) = session {
+            session.settled().await;
+        }
+    }
+
+    /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Blocked`] if it would have to wait, and those of [`acquire`](EtcdLock::acquire).
+    pub async fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
+        loop {
+            let (turn, answer) = self.enter(request.clone(), false).await?;
+            if let Answer::Granted = answer {
+                return Ok(Guard::new(turn));
+            }
+            turn.leave().await;
+            // All may have left just now.
+            if let Some(blocked) = self.blocked(request).await? {
+                return Err(blocked.into());
+            }
+        }
+    }
+
+    /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Blocked`] if the time is over, and those of [`acquire`](EtcdLock::acquire).
+    pub async fn acquire_timeout(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Guard, Error> {
+        let (mut turn, answer) = self.enter(request.clone(), true).await?;
+        if let Answer::Granted = answer {
+            return Ok(Guard::new(turn));
+        }
+        loop {
+            match timeout(limit, turn.wait()).await {
+                Ok(waited) => return waited.map(|()| Guard::new(turn)),
+                Err(_) => {
+                    let sightings = self.sightings().await?;
+                    let ticket = turn.ticket();
+                    if let Some(blocked) = Blocked::of(&sightings, turn.request(), ticket) {
+                        turn.leave().await;
+                        return Err(blocked.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns who holds and who waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Error`].
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        Ok(Snapshot::of(self.sightings().await?))
+    }
+
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Error`].
+    pub async fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
+        Ok(Blocked::of(&self.sightings().await?, request, u64::MAX))
+    }
+
+    async fn enter(&self, request: Request, may_wait: bool) -> Result<(Turn, Answer), Error> {
+        if !is_named(&request) {
+            let what =
+                "the roots of a request to etcd lie where their names say; give no other ancestors";
+            return Err(Error::Unsupported { what: what.into() });
+        }
+        let roots = essential(&request);
+        let operations = self.0.space.conflicts(&roots).len() + roots.len();
+        if operations > OPERATIONS {
+            let what = format!(
+                "the request has {} roots and takes {operations} operations of etcd, which allows {OPERATIONS}; \
+                 ask for fewer or wider roots",
+                roots.len()
+            );
+            return Err(Error::Unsupported { what });
+        }
+        let session = self.session().await?;
+        let value = Value {
+            nonce: 0,
+            label: request.get_label().map(Into::into),
+            host: host(),
+            pid: std::process::id(),
+            roots: match roots.len() == request.roots().count() {
+                true => Vec::new(),
+                false => request.roots().map(root_text).collect(),
+            },
+            since: milliseconds(),
+        };
+        let mut turn = Turn::new(Entry::new(session, &roots, value), request);
+        let answer = turn.enter(may_wait).await?;
+        Ok((turn, answer))
+    }
+
+    /// The session that is alive, or a new one.
+    async fn session(&self) -> Result<Arc<Session>, Error> {
+        let mut slot = self.0.session.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| session.is_alive()) {
+            return Ok(session.clone());
+        }
+        let inner = &self.0;
+        let session = Session::open(inner.servers.clone(), inner.space.clone(), inner.ttl).await?;
+        Ok(slot.insert(session).clone())
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>, Error> {
+        let mut found: Vec<Found> = Vec::new();
+        for range in self.0.space.entries() {
+            self.find(&range, &mut found).await?;
+        }
+        found.sort_by(|a, b| (a.ticket, &a.place).cmp(&(b.ticket, &b.place)));
+        let now = milliseconds();
+        let mut sightings: Vec<Sighting> = Vec::new();
+        for Found { ticket, root, value, .. } in found {
+            let roots: Option<Vec<_>> =
+                value.roots.iter().map(|root| read_root_text(root)).collect();
+            let all = roots.filter(|roots| !roots.is_empty());
+            match sightings.last_mut() {
+                // A further key of the same request.
+                Some(last) if last.ticket == ticket => {
+                    if all.is_none() {
+                        last.request = with(last.request.clone(), root);
+                    }
+                }
+                _ => sightings.push(Sighting {
+                    ticket,
+                    request: labelled(
+                        with(Request::new(), all.unwrap_or_else(|| root.into_iter().collect())),
+                        value.label,
+                    ),
+                    asked: Duration::from_millis(now.saturating_sub(value.since)),
+                    granted: None,
+                    process: Some(Process { pid: value.pid, host: Some(value.host.into()) }.into()),
+                }),
+            }
+        }
+        Ok(sightings)
+    }
+
+    async fn find(&self, (first, end): &Range, found: &mut Vec<Found>) -> Result<(), Error> {
+        let get = |mut client: Client| {
+            let options = GetOptions::new().with_range(end.clone());
+            let first = first.clone();
+            async move { client.get(first, Some(options)).await }
+        };
+        let answer = self.0.servers.insist("look at the locks", LOOKING, get).await?;
+        found.extend(answer.kvs().iter().filter_map(|kv| {
+            let (root, session, slot) = self.0.space.read(kv.key())?;
+            Some(Found {
+                ticket: kv.create_revision() as u64,
+                place: (session, slot),
+                root,
+                value: serde_json::from_slice(kv.value()).ok()?,
+            })
+        }));
+        Ok(())
+    }
+}
+
+/// One entry, as it was read.
+struct Found {
+    ticket: u64,
+    place: (String, u64),
+    root: Option<(Access, Node)>,
+    value: Value,
+}
+
+/// Whether every root lies where its name says.
+fn is_named(request: &Request) -> bool {
+    let mut places = request.roots().zip(request.given_ancestors());
+    places.all(|((_, node), given)| given.is_none_or(|given| are_its_own(node, given)))
+}
+
+fn with(request: Request, roots: impl IntoIterator<Item = (Access, Node)>) -> Request {
+    roots.into_iter().fold(request, |request, (access, node)| request.with(access, node))
+}
+
+fn labelled(request: Request, label: Option<String>) -> Request {
+    match label {
+        Some(label) => request.label(label),
+        None => request,
+    }
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn milliseconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+}
+
+/// The future of [`EtcdLock::acquire`]. Dropping it at any time gives back whatever it has, in the background.
+#[must_use = "a future asks for nothing until it is awaited"]
+pub struct Acquire {
+    work: Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>,
+    ticket: Arc<AtomicU64>,
+}
+
+impl Acquire {
+    /// Returns the ticket, by which a [`Snapshot`] names the request; `None` until etcd has said what it is.
+    #[must_use]
+    pub fn ticket(&self) -> Option<u64> {
+        Some(self.ticket.load(Ordering::Acquire)).filter(|ticket| *ticket != 0)
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<Guard, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.work.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for EtcdLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdLock").finish_non_exhaustive()
+    }
+}

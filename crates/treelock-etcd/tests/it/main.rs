@@ -1,0 +1,4 @@
+//! The lock on real servers, which the tests start themselves.
+
+mod conformance;
+mod server;
