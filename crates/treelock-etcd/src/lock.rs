@@ -178,18 +178,16 @@ impl EtcdLock {
         if let Answer::Granted = answer {
             return Ok(Guard::new(turn));
         }
-        loop {
-            match timeout(limit, turn.wait()).await {
-                Ok(waited) => return waited.map(|()| Guard::new(turn)),
-                Err(_) => {
-                    let sightings = self.sightings().await?;
-                    let ticket = turn.ticket();
-                    if let Some(blocked) = Blocked::of(&sightings, turn.request(), ticket) {
-                        turn.leave().await;
-                        return Err(blocked.into());
-                    }
-                }
+        if let Ok(waited) = timeout(limit, turn.wait()).await {
+            return waited.map(|()| Guard::new(turn));
+        }
+        match Blocked::of(&self.sightings().await?, turn.request(), turn.ticket()) {
+            Some(blocked) => {
+                turn.leave().await;
+                Err(blocked.into())
             }
+            // Who was in the way only becomes fewer, so it is granted and only has to be seen.
+            None => turn.wait().await.map(|()| Guard::new(turn)),
         }
     }
 
@@ -257,8 +255,10 @@ impl EtcdLock {
 
     async fn sightings(&self) -> Result<Vec<Sighting>, Error> {
         let mut found: Vec<Found> = Vec::new();
+        // All ranges as they were at the revision at which the first was read, so that it is one moment.
+        let mut revision = 0;
         for range in self.0.space.entries() {
-            self.find(&range, &mut found).await?;
+            revision = self.find(&range, revision, &mut found).await?;
         }
         found.sort_by(|a, b| (a.ticket, &a.place).cmp(&(b.ticket, &b.place)));
         let now = milliseconds();
@@ -289,13 +289,19 @@ impl EtcdLock {
         Ok(sightings)
     }
 
-    async fn find(&self, (first, end): &Range, found: &mut Vec<Found>) -> Result<(), Error> {
+    async fn find(
+        &self,
+        (first, end): &Range,
+        revision: i64,
+        found: &mut Vec<Found>,
+    ) -> Result<i64, Error> {
         let get = |mut client: Client| {
-            let options = GetOptions::new().with_range(end.clone());
+            let options = GetOptions::new().with_range(end.clone()).with_revision(revision);
             let first = first.clone();
             async move { client.get(first, Some(options)).await }
         };
         let answer = self.0.servers.insist("look at the locks", LOOKING, get).await?;
+        let now = answer.header().map_or(0, |header| header.revision());
         found.extend(answer.kvs().iter().filter_map(|kv| {
             let (root, session, slot) = self.0.space.read(kv.key())?;
             Some(Found {
@@ -305,7 +311,7 @@ impl EtcdLock {
                 value: serde_json::from_slice(kv.value()).ok()?,
             })
         }));
-        Ok(())
+        Ok(if revision == 0 { now } else { revision })
     }
 }
 
