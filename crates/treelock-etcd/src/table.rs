@@ -278,10 +278,24 @@ impl Entry {
                 live = now;
             }
         }
-        match self.session.is_alive() {
+        // Whoever ends the lease of the one ahead may have ended ours.
+        match self.session.is_alive() && self.is_there(ticket).await? {
             true => Ok(rescued),
-            false => Err(Error::Lost),
+            false => {
+                self.session.end();
+                Err(Error::Lost)
+            }
         }
+    }
+
+    /// Whether its entry is still there.
+    async fn is_there(&self, ticket: i64) -> Result<bool, Error> {
+        let get = |mut client: Client| {
+            let key = self.keys[0].clone();
+            async move { client.get(key, Some(GetOptions::new().with_keys_only())).await }
+        };
+        let found = self.session.servers.insist("see whether it is granted", ASKING, get).await?;
+        Ok(found.kvs().iter().any(|kv| kv.create_revision() == ticket))
     }
 
     /// Watch each of these from now on; returns when etcd has begun to.

@@ -1,4 +1,5 @@
 //! The lock on real servers, which the tests start themselves.
 
 mod conformance;
+mod leases;
 mod server;
