@@ -9,6 +9,16 @@ use treelock::Blocked;
 /// The predicates say what to do: [`is_timeout`](Error::is_timeout) and [`blocked`](Error::blocked): somebody
 /// else has it; [`is_lost`](Error::is_lost): ask again; [`is_unavailable`](Error::is_unavailable): try later;
 /// all others: something has to be put right first.
+///
+/// # Examples
+///
+/// ```
+/// use treelock_etcd::Error;
+///
+/// let error = Error::NoSpace;
+/// assert!(!error.is_lost() && !error.is_timeout() && !error.is_unavailable());
+/// assert!(error.to_string().contains("compact"));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,6 +60,12 @@ pub enum Error {
 
 impl Error {
     /// Returns who is in the way, if that is why.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(treelock_etcd::Error::Lost.blocked().is_none());
+    /// ```
     #[must_use]
     pub fn blocked(&self) -> Option<&Blocked> {
         match self {
@@ -59,18 +75,36 @@ impl Error {
     }
 
     /// Returns whether somebody else has it: of a try, or until the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!treelock_etcd::Error::Lost.is_timeout());
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Error::Blocked(_))
     }
 
     /// Returns whether the place in the line was lost, so that asking again may succeed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(treelock_etcd::Error::Lost.is_lost());
+    /// ```
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Error::Lost)
     }
 
     /// Returns whether no member of the cluster answered, so that asking later may succeed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!treelock_etcd::Error::NoSpace.is_unavailable());
+    /// ```
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Error::Unavailable { .. })

@@ -67,6 +67,13 @@ impl Drop for Turn {
 }
 
 /// Holds what a request asked for, until it is dropped or released, or its session ends.
+///
+/// Owned: it can be stored, sent to another task, and dropped there. Dropping it releases in the background, and
+/// never blocks. Leaking it, as [`std::mem::forget`] does, keeps the lock for as long as the process lives.
+///
+/// # Examples
+///
+/// See the [crate](crate).
 #[must_use = "dropping a guard releases its lock"]
 pub struct Guard {
     turn: Turn,
@@ -77,31 +84,82 @@ impl Guard {
         Guard { turn }
     }
 
-    /// Returns the fencing token: larger than that of every earlier grant that conflicts.
+    /// Returns the fencing token: larger than that of every earlier grant that conflicts. Give it to the resource
+    /// with each access, for a [`FenceGate`](treelock::FenceGate) there. It is the revision of etcd at which the
+    /// request was entered; after a restore from a backup etcd counts from there again.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// println!("{}", guard.token());
+    /// # }
+    /// ```
     #[must_use]
     pub fn token(&self) -> FencingToken {
         FencingToken(self.turn.ticket())
     }
 
     /// Returns the request that is held.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// println!("{}", guard.request());
+    /// # }
+    /// ```
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.turn.request
     }
 
-    /// Returns whether the lease certainly has not ended, by the clock of this machine.
+    /// Returns whether the lease certainly has not ended, by the clock of this machine. Costs nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// assert!(guard.is_valid());
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.turn.session.is_alive()
     }
 
-    /// Returns a future that is ready when the lock is lost.
+    /// Returns a future that is ready when the lock is lost: when the lease has ended, or could have by the clock
+    /// of this machine.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// guard.lost().await;
+    /// # }
+    /// ```
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
         let session = self.turn.session.clone();
         async move { session.ended().await }
     }
 
     /// Releases. Returns when etcd has said that it is released, or the lease has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped, releasing goes on in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// guard.release().await;
+    /// # }
+    /// ```
     pub async fn release(self) {
         self.turn.leave().await;
     }

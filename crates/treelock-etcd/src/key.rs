@@ -17,6 +17,15 @@ use std::collections::BTreeSet;
 
 use treelock::{Access, Node, Request};
 
+/// What an entry's key says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// None of a request without roots.
+    pub(crate) root: Option<(Access, Node)>,
+    pub(crate) session: String,
+    pub(crate) slot: u64,
+}
+
 /// A range of keys: from the first, without the second.
 pub(crate) type Range = (Vec<u8>, Vec<u8>);
 
@@ -154,8 +163,8 @@ impl Space {
         roots.iter().map(|(access, node)| self.entry(*access, node, session, slot)).collect()
     }
 
-    /// What an entry's key says: its root, if it has one, its session and its slot.
-    pub(crate) fn read(&self, key: &[u8]) -> Option<(Option<(Access, Node)>, String, u64)> {
+    /// What an entry's key says, if it is one.
+    pub(crate) fn read(&self, key: &[u8]) -> Option<Name> {
         let both = [Access::Read, Access::Write].into_iter();
         let under = |access| Some((Some(access), key.strip_prefix(&self.of(access)[..])?));
         let nothing = || Some((None, key.strip_prefix(&self.under(NOTHING)[..])?));
@@ -164,7 +173,8 @@ impl Space {
         let place = str::from_utf8(&rest[at + 1..]).ok()?;
         let (session, slot) = place.rsplit_once('.')?;
         let node = decode(&rest[..at])?;
-        Some((access.map(|access| (access, node)), session.into(), slot.parse().ok()?))
+        let root = access.map(|access| (access, node));
+        Some(Name { root, session: session.into(), slot: slot.parse().ok()? })
     }
 
     /// All ranges in which a live request conflicts with one of these roots, and no others do.
@@ -252,7 +262,8 @@ mod tests {
             let access = if write { Access::Write } else { Access::Read };
             let space = Space::new("x");
             let key = space.entry(access, &node, "5f.a", slot);
-            prop_assert_eq!(space.read(&key), Some((Some((access, node)), "5f.a".to_string(), slot)));
+            let name = Name { root: Some((access, node)), session: "5f.a".into(), slot };
+            prop_assert_eq!(space.read(&key), Some(name));
         }
 
         #[test]

@@ -1,4 +1,57 @@
-//! Read/write locks on whole sub-trees between machines, on etcd.
+//! Read/write locks on whole sub-trees between machines, on etcd, with fencing tokens.
+//!
+//! ```no_run
+//! use treelock::Request;
+//! use treelock_etcd::{EtcdLock, Options};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let lock = EtcdLock::new(&Options::new(["http://10.0.0.1:2379", "http://10.0.0.2:2379"]));
+//! let request = Request::new().write("photos/2025")?.read("templates")?.label("import");
+//! let guard = lock.acquire(&request).await?;
+//! // No process of any machine is below photos/2025, and none writes below templates, as long as the lease
+//! // lives. Give `guard.token()` to the store with each write, and let it refuse what is stale.
+//! guard.release().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The rule
+//!
+//! Is that of [`treelock`], between all handles of all processes: **a request waits exactly for the earlier live
+//! requests that conflict with it, and is granted as soon as there are none.** Requests, nodes, blockers and
+//! snapshots are the same values.
+//!
+//! # What a lease promises, and what only a token does
+//!
+//! A process that dies gives its locks back when its lease ends, at most [`Options::ttl`] later (15 seconds by
+//! default). The other way round a lease promises little: a process that was paused for longer, or cut off,
+//! may go on as if it held. It learns of the loss ([`Guard::lost`], [`Guard::is_valid`]) by its own clock before
+//! etcd gives the lock to somebody else; but a write that it has sent before may arrive after that. So **a
+//! distributed lock alone protects nothing; a [fencing token](treelock::FencingToken) does**, if the resource
+//! checks it: give [`Guard::token`] with each access, and let a [`FenceGate`](treelock::FenceGate) there refuse
+//! what is stale.
+//!
+//! # What happens when
+//!
+//! | | |
+//! |---|---|
+//! | a future is dropped, at any time | what it has, or may get, is given back in the background; those behind go on |
+//! | a guard is dropped | released in the background; [`Guard::release`] waits for etcd's word |
+//! | a process dies | its locks are free when its lease ends |
+//! | the member that was asked does not answer | another is asked; what was sent twice is done at most once |
+//! | no member answers | [`Error::Unavailable`] to who asks; who holds learns of the loss before the lease ends |
+//! | the lease was ended by others | as above, at the next renewal |
+//! | etcd has no space | [`Error::NoSpace`]; releasing works |
+//!
+//! # Cost
+//!
+//! Asking is one transaction where nobody is in the way, releasing another. A waiter watches the two latest of
+//! those in its way, so a release wakes those that wait for it and no others.
+//!
+//! # Building
+//!
+//! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`. It runs on tokio, and
+//! so do the futures of this crate.
 
 mod clock;
 mod error;
@@ -12,3 +65,8 @@ mod table;
 pub use error::Error;
 pub use guard::Guard;
 pub use lock::{Acquire, EtcdLock, Options};
+
+/// The README's example is a test too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

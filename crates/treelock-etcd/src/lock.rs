@@ -19,7 +19,7 @@ use treelock::{Access, Blocked, Node, Process, Request, Sighting, Snapshot};
 use crate::{
     error::Error,
     guard::{Guard, Turn},
-    key::{Range, Space, are_its_own, essential, read_root_text, root_text},
+    key::{Name, Range, Space, are_its_own, essential, read_root_text, root_text},
     servers::Servers,
     session::Session,
     table::{Answer, Entry, Value},
@@ -32,6 +32,19 @@ const OPERATIONS: usize = 120;
 const LOOKING: Duration = Duration::from_secs(10);
 
 /// Where the cluster is and how it is used.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use treelock_etcd::Options;
+///
+/// let options = Options::new(["http://127.0.0.1:2379"])
+///     .namespace("builds")
+///     .ttl(Duration::from_secs(30))
+///     .user("builder", "secret");
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     endpoints: Vec<String>,
@@ -43,6 +56,11 @@ pub struct Options {
 impl Options {
     /// Returns the options for a cluster with these members, such as `http://10.0.0.1:2379`: the namespace
     /// `default`, leases of 15 seconds, no user.
+    ///
+    /// # Examples
+    ///
+    /// See [`Options`].
+    #[must_use]
     pub fn new<I>(endpoints: I) -> Options
     where
         I: IntoIterator,
@@ -57,13 +75,21 @@ impl Options {
     }
 
     /// Sets the namespace: locks of different namespaces have nothing to do with each other.
+    ///
+    /// # Examples
+    ///
+    /// See [`Options`].
     #[must_use]
     pub fn namespace(mut self, namespace: &str) -> Options {
         self.prefix = format!("/treelock/{namespace}");
         self
     }
 
-    /// Sets how long a lock lives when its process has died; in whole seconds.
+    /// Sets how long a lock lives when its process has died; in whole seconds, one at least.
+    ///
+    /// # Examples
+    ///
+    /// See [`Options`].
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Options {
         self.ttl = ttl;
@@ -71,6 +97,10 @@ impl Options {
     }
 
     /// Sets the user and the password.
+    ///
+    /// # Examples
+    ///
+    /// See [`Options`].
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Options {
         self.user = Some((name.into(), password.into()));
@@ -94,6 +124,21 @@ impl Options {
 }
 
 /// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in etcd.
+///
+/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as soon as there
+/// are none.** A handle: clones share one session, that is one lease; other handles with the same endpoints and
+/// namespace are the same lock, in whatever process.
+///
+/// Its futures need tokio, with timers and I/O.
+///
+/// # Deadlock
+///
+/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds waits for
+/// itself. Ask for everything in one [`Request`].
+///
+/// # Examples
+///
+/// See the [crate](crate).
 #[derive(Clone)]
 pub struct EtcdLock(Arc<Inner>);
 
@@ -105,7 +150,16 @@ struct Inner {
 }
 
 impl EtcdLock {
-    /// Returns the lock of this cluster. Nothing is asked yet.
+    /// Returns the lock of this cluster. Nothing is asked yet: the first request opens the session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock_etcd::{EtcdLock, Options};
+    ///
+    /// let lock = EtcdLock::new(&Options::new(["http://127.0.0.1:2379"]));
+    /// # let _ = lock;
+    /// ```
     #[must_use]
     pub fn new(options: &Options) -> EtcdLock {
         EtcdLock(Arc::new(Inner {
@@ -116,11 +170,28 @@ impl EtcdLock {
         }))
     }
 
-    /// Acquires everything that `request` names. Returns the [`Guard`].
+    /// Acquires everything that `request` names. Returns a future of the [`Guard`].
+    ///
+    /// The request takes its place in the order of arrival when etcd carries out what the first poll sends. For a
+    /// time-out that says who is in the way use [`acquire_timeout`](EtcdLock::acquire_timeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future at any time gives back whatever it has, or may still get, in the background.
     ///
     /// # Errors
     ///
-    /// Those of [`Error`] but [`Error::Blocked`].
+    /// The future's: all of [`Error`] but [`Error::Blocked`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = lock.acquire(&Request::new().write("photos/2025")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn acquire(&self, request: &Request) -> Acquire {
         let (lock, request) = (self.clone(), request.clone());
         let ticket = Arc::new(AtomicU64::new(0));
@@ -138,6 +209,20 @@ impl EtcdLock {
 
     /// Waits until everything that was dropped is given back, as far as this handle's session is concerned.
     /// For the end of a program: what the runtime's end interrupts is only given back when the lease ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// lock.settled().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn settled(&self) {
         let session = self.0.session.lock().await.clone();
         if let Some(session) = session {
@@ -147,9 +232,25 @@ impl EtcdLock {
 
     /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
     ///
+    /// Does not overtake: an earlier request that conflicts is in the way also while it only waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](EtcdLock::acquire).
+    ///
     /// # Errors
     ///
     /// [`Error::Blocked`] if it would have to wait, and those of [`acquire`](EtcdLock::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = lock.try_acquire(&Request::new().write("photos/2025")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
         loop {
             let (turn, answer) = self.enter(request.clone(), false).await?;
@@ -166,9 +267,24 @@ impl EtcdLock {
 
     /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
     ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](EtcdLock::acquire).
+    ///
     /// # Errors
     ///
     /// [`Error::Blocked`] if the time is over, and those of [`acquire`](EtcdLock::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let limit = std::time::Duration::from_secs(5);
+    /// let guard = lock.acquire_timeout(&Request::new().write("photos/2025")?, limit).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn acquire_timeout(
         &self,
         request: &Request,
@@ -191,20 +307,49 @@ impl EtcdLock {
         }
     }
 
-    /// Returns who holds and who waits.
+    /// Returns who holds and who waits, at one moment. Ages are by the clocks of those who asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// Those of [`Error`].
+    /// [`Error::Unavailable`] or [`Error::Denied`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", lock.snapshot().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         Ok(Snapshot::of(self.sightings().await?))
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// Those of [`Error`].
+    /// [`Error::Unavailable`] or [`Error::Denied`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let blocked = lock.blocked(&Request::new().write("photos/2025")?).await?;
+    /// # let _ = blocked;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
         Ok(Blocked::of(&self.sightings().await?, request, u64::MAX))
     }
@@ -303,7 +448,7 @@ impl EtcdLock {
         let answer = self.0.servers.insist("look at the locks", LOOKING, get).await?;
         let now = answer.header().map_or(0, |header| header.revision());
         found.extend(answer.kvs().iter().filter_map(|kv| {
-            let (root, session, slot) = self.0.space.read(kv.key())?;
+            let Name { root, session, slot } = self.0.space.read(kv.key())?;
             Some(Found {
                 ticket: kv.create_revision() as u64,
                 place: (session, slot),
@@ -348,7 +493,19 @@ fn milliseconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
 }
 
-/// The future of [`EtcdLock::acquire`]. Dropping it at any time gives back whatever it has, in the background.
+/// The future of [`EtcdLock::acquire`].
+///
+/// # Cancel safety
+///
+/// Dropping it at any time gives back whatever it has, in the background.
+///
+/// # Panics
+///
+/// If polled again after it was ready.
+///
+/// # Examples
+///
+/// See [`EtcdLock::acquire`].
 #[must_use = "a future asks for nothing until it is awaited"]
 pub struct Acquire {
     work: Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>,
@@ -357,6 +514,15 @@ pub struct Acquire {
 
 impl Acquire {
     /// Returns the ticket, by which a [`Snapshot`] names the request; `None` until etcd has said what it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::Request;
+    /// # use treelock_etcd::{EtcdLock, Options};
+    /// let lock = EtcdLock::new(&Options::new(["http://127.0.0.1:2379"]));
+    /// assert_eq!(lock.acquire(&Request::new()).ticket(), None);
+    /// ```
     #[must_use]
     pub fn ticket(&self) -> Option<u64> {
         Some(self.ticket.load(Ordering::Acquire)).filter(|ticket| *ticket != 0)

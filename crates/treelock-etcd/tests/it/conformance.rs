@@ -17,7 +17,7 @@ use treelock::{Blocked, Request, Snapshot, State};
 use treelock_conformance::{Engine, Task, Wakes, leaving, random, scenarios, threads};
 use treelock_etcd::{Acquire, Error, EtcdLock, Guard, Options};
 
-use crate::server::{Server, runtime};
+use crate::server::{self, runtime};
 
 /// A namespace of its own, and two handles that know nothing of each other, in turns.
 struct Cluster {
@@ -26,10 +26,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(server: &Server) -> Cluster {
+    fn new(server: &server::Cluster) -> Cluster {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let namespace = format!("t{}", COUNT.fetch_add(1, Ordering::SeqCst));
-        let options = Options::new([&server.endpoint]).namespace(&namespace);
+        let options = Options::new(server.endpoints()).namespace(&namespace);
         Cluster { handles: [(); 2].map(|()| EtcdLock::new(&options)), turn: AtomicUsize::new(0) }
     }
 
@@ -200,24 +200,24 @@ impl Engine for Cluster {
 
 #[test]
 fn scenarios_print_what_they_say() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = server::Cluster::start(1) else { return };
     scenarios::every_scenario_prints_what_it_says(|| Cluster::new(&server));
 }
 
 #[test]
 fn holders_are_exactly_the_models() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = server::Cluster::start(1) else { return };
     random::holders_are_exactly_the_models(10, 60, || Cluster::new(&server));
 }
 
 #[test]
 fn leaving_leaves_nothing() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = server::Cluster::start(1) else { return };
     leaving::every_way_to_leave_leaves_nothing(20, || Cluster::new(&server));
 }
 
 #[test]
 fn threads_keep_the_rule() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = server::Cluster::start(1) else { return };
     threads::many_threads_keep_the_rule_at_every_moment(2, 50, Cluster::new(&server));
 }

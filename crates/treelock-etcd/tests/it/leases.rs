@@ -4,30 +4,30 @@ use std::{future::Future, time::Duration};
 
 use etcd_client::Client;
 use treelock::{FencingToken, Request};
-use treelock_etcd::{EtcdLock, Options};
+use treelock_etcd::{Error, EtcdLock, Options};
 
-use crate::server::{Server, runtime};
+use crate::server::{Cluster, runtime};
 
-fn write(node: &str) -> Request {
+pub(crate) fn write(node: &str) -> Request {
     Request::new().write(node).expect("a good node")
 }
 
 /// Long enough for anything here, so that only what never comes is late.
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, happens).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
-fn lock(server: &Server, ttl: u64) -> EtcdLock {
-    EtcdLock::new(&Options::new([&server.endpoint]).ttl(Duration::from_secs(ttl)))
+fn lock(cluster: &Cluster, ttl: u64) -> EtcdLock {
+    EtcdLock::new(&Options::new(cluster.endpoints()).ttl(Duration::from_secs(ttl)))
 }
 
 #[test]
 fn tokens_grow_and_the_lease_is_kept() {
-    let Some(server) = Server::start() else { return };
+    let Some(cluster) = Cluster::start(1) else { return };
     runtime().block_on(async {
-        let lock = lock(&server, 2);
+        let lock = lock(&cluster, 2);
         let mut last = FencingToken(0);
         for _ in 0..3 {
             let guard = lock.acquire(&write("a")).await.expect("a cluster that works");
@@ -39,7 +39,7 @@ fn tokens_grow_and_the_lease_is_kept() {
         let guard = lock.acquire(&write("a")).await.expect("a cluster that works");
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert!(guard.is_valid());
-        let other = EtcdLock::new(&Options::new([&server.endpoint]));
+        let other = EtcdLock::new(&Options::new(cluster.endpoints()));
         assert!(other.try_acquire(&write("a/b")).await.is_err());
         drop(guard);
         let next = within("a dropped guard is released", other.acquire(&write("a/b"))).await;
@@ -50,16 +50,16 @@ fn tokens_grow_and_the_lease_is_kept() {
 /// Somebody ends the lease: the holder learns of it, and asks again in a new session.
 #[test]
 fn a_lease_that_is_revoked_is_lost() {
-    let Some(server) = Server::start() else { return };
+    let Some(cluster) = Cluster::start(1) else { return };
     runtime().block_on(async {
-        let lock = lock(&server, 4);
+        let lock = lock(&cluster, 4);
         let guard = lock.acquire(&write("a")).await.expect("a cluster that works");
         let waiter = tokio::spawn(lock.acquire(&write("a/b")));
         while lock.snapshot().await.expect("it works").waiting().count() == 0 {
             tokio::task::yield_now().await;
         }
         let lost = guard.lost();
-        let mut client = Client::connect([&server.endpoint], None).await.expect("it runs");
+        let mut client = Client::connect(cluster.endpoints(), None).await.expect("it runs");
         for lease in client.leases().await.expect("it works").leases() {
             client.lease_revoke(lease.id()).await.expect("it was there");
         }
@@ -80,16 +80,63 @@ fn a_lease_that_is_revoked_is_lost() {
 /// Nobody answers: the session is over before the lease can have ended, and asking says what is wrong.
 #[test]
 fn a_server_that_is_gone() {
-    let Some(server) = Server::start() else { return };
+    let Some(cluster) = Cluster::start(1) else { return };
     runtime().block_on(async {
-        let lock = lock(&server, 2);
+        let lock = lock(&cluster, 2);
         let guard = lock.acquire(&write("a")).await.expect("a cluster that works");
         let lost = guard.lost();
-        drop(server);
+        drop(cluster);
         within("it learns that its lease may have ended", lost).await;
         assert!(!guard.is_valid());
         let error =
             within("it gives up", lock.acquire(&write("b"))).await.expect_err("nobody answers");
         assert!(error.is_unavailable(), "{error}");
+    });
+}
+
+#[test]
+fn requests_that_etcd_cannot_take() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        let lock = lock(&cluster, 15);
+        let many = (0..200).fold(Request::new(), |request, i| {
+            request.write(format!("a/{i}").as_str()).expect("a good node")
+        });
+        let error = lock.acquire(&many).await.expect_err("etcd takes fewer operations");
+        assert!(error.to_string().contains("ask for fewer or wider roots"), "{error}");
+        let node = |text: &str| text.parse().expect("a good node");
+        let elsewhere =
+            Request::new().with_ancestors(treelock::Access::Write, node("7"), [node("3")]);
+        let error = lock.acquire(&elsewhere).await.expect_err("names lead nowhere else");
+        assert!(error.to_string().contains("where their names say"), "{error}");
+        // Nothing was left, and the lock works.
+        assert!(lock.snapshot().await.expect("it works").entries.is_empty());
+        lock.acquire(&write("a")).await.expect("it works").release().await;
+    });
+}
+
+/// A user that etcd does not know, and one with the wrong password.
+#[test]
+fn a_wrong_password() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        within("it has started", cluster.leader()).await;
+        let root = Client::connect(cluster.endpoints(), None).await.expect("it runs");
+        let mut auth = root.auth_client();
+        auth.user_add("root", "right", None).await.expect("it works");
+        auth.role_add("root").await.expect("it works");
+        auth.user_grant_role("root", "root").await.expect("it works");
+        auth.auth_enable().await.expect("it works");
+        let options = || Options::new(cluster.endpoints());
+        for options in
+            [options(), options().user("root", "wrong"), options().user("other", "right")]
+        {
+            let error = within("it is told", EtcdLock::new(&options).acquire(&write("a"))).await;
+            let error = error.expect_err("etcd lets nobody in");
+            assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+        }
+        let lock = EtcdLock::new(&options().user("root", "right"));
+        let guard = within("it is let in", lock.acquire(&write("a"))).await;
+        guard.expect("the right one").release().await;
     });
 }

@@ -2,4 +2,5 @@
 
 mod conformance;
 mod leases;
+mod members;
 mod server;

@@ -1,4 +1,4 @@
-//! An etcd of the tests' own.
+//! Clusters of the tests' own.
 
 use std::{
     net::TcpListener,
@@ -6,41 +6,124 @@ use std::{
     sync::OnceLock,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// A cluster of one member, killed with the last test.
-pub(crate) struct Server {
+/// One etcd, killed with its cluster.
+pub(crate) struct Member {
     child: Child,
-    _data: TempDir,
+    arguments: Vec<String>,
     pub(crate) endpoint: String,
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
+impl Member {
+    /// `None` if there is no etcd on this machine.
+    fn start(endpoint: String, arguments: Vec<String>) -> Option<Member> {
+        Some(Member { child: run(&arguments)?, arguments, endpoint })
+    }
 
-impl Server {
-    pub(crate) fn start() -> Option<Server> {
-        let data = tempfile::tempdir().expect("a place for temporary files");
-        let [client, peer] =
-            [free_port(), free_port()].map(|port| format!("http://127.0.0.1:{port}"));
-        let mut command = Command::new("etcd");
-        command.args(["--name", "n1", "--log-level", "error", "--data-dir"]).arg(data.path());
-        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("n1={peer}"), "--unsafe-no-fsync"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().ok()?;
-        Some(Server { child, _data: data, endpoint: client })
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("our child");
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.child = run(&self.arguments).expect("it was there before");
     }
 }
 
-impl Drop for Server {
+fn run(arguments: &[String]) -> Option<Child> {
+    let mut command = Command::new("etcd");
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().ok()
+}
+
+impl Drop for Member {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+pub(crate) struct Cluster {
+    pub(crate) members: Vec<Member>,
+    _data: TempDir,
+}
+
+/// A port of 127.0.0.1 that is free now. Another process may take it before the member does; the member then
+/// does not start, and its test says so.
+fn free_url() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("it is bound"))
+}
+
+impl Cluster {
+    /// A cluster of so many members. Says so and returns `None` if there is no etcd on this machine.
+    pub(crate) fn start(count: usize) -> Option<Cluster> {
+        let data = tempfile::tempdir().expect("a place for temporary files");
+        let urls: Vec<[String; 2]> = (0..count).map(|_| [free_url(), free_url()]).collect();
+        let all: Vec<String> = urls
+            .iter()
+            .enumerate()
+            .map(|(number, [_, peer])| format!("n{number}={peer}"))
+            .collect();
+        let member = |(number, [client, peer]): (usize, &[String; 2])| {
+            let data = data.path().join(format!("n{number}"));
+            let arguments = [
+                ("name", format!("n{number}")),
+                ("data-dir", data.display().to_string()),
+                ("listen-client-urls", client.clone()),
+                ("advertise-client-urls", client.clone()),
+                ("listen-peer-urls", peer.clone()),
+                ("initial-advertise-peer-urls", peer.clone()),
+                ("initial-cluster", all.join(",")),
+                ("log-level", "error".into()),
+                ("heartbeat-interval", "50".into()),
+                ("election-timeout", "500".into()),
+                ("pre-vote", "true".into()),
+            ];
+            let arguments = arguments.map(|(name, value)| format!("--{name}={value}"));
+            Member::start(client.clone(), arguments.into())
+        };
+        let members: Option<Vec<Member>> = urls.iter().enumerate().map(member).collect();
+        if members.is_none() {
+            eprintln!(
+                "SKIPPED: there is no `etcd` in the PATH; on Debian: apt-get install etcd-server"
+            );
+        }
+        Some(Cluster { members: members?, _data: data })
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.members.iter().map(|member| member.endpoint.clone()).collect()
+    }
+
+    /// The number of the member that leads.
+    pub(crate) async fn leader(&self) -> usize {
+        loop {
+            for (number, member) in self.members.iter().enumerate() {
+                let Ok(mut client) = etcd_client::Client::connect([&member.endpoint], None).await
+                else {
+                    continue;
+                };
+                let asked =
+                    tokio::time::timeout(std::time::Duration::from_secs(1), client.status()).await;
+                if let Ok(Ok(status)) = asked
+                    && status.header().is_some_and(|header| header.member_id() == status.leader())
+                {
+                    return number;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 }
 
