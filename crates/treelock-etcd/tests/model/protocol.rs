@@ -109,7 +109,7 @@ pub(crate) struct Call {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum What {
+pub(crate) enum What {
     Acquire {
         epoch: u8,
         /// Also write the session, so that what was sent before fails.
@@ -125,7 +125,7 @@ enum What {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Answer {
+pub(crate) enum Answer {
     Committed {
         ticket: u8,
         dirty: bool,
