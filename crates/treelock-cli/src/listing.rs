@@ -89,8 +89,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Draws text over the one before, as much as the screen takes: a line that went on below would move all others
-/// up. Lines are cleared as they are written, not all
-/// at first, which would flicker.
+/// up. Lines are cleared as they are written, not all at first, which would flicker.
 fn redraw(text: &str) -> Result<(), Failure> {
     const TOP_LEFT: &str = "\x1b[H";
     const CLEAR_LINE: &str = "\x1b[K";

@@ -9,7 +9,7 @@ use crate::{
     file::{self, Latch, PAGE},
     kernel::{self, Kind},
     payload::Draft,
-    record::{self, CELL, COUNT_AT, Cells, FLOOR_AT, GARBAGE, Record, Stamp, offset},
+    record::{self, CELL, COUNT_AT, Cells, GARBAGE, Record, Stamp, offset},
     table::{Left, Table},
     view::sighting,
 };
@@ -18,7 +18,7 @@ use crate::{
 const CROWD: usize = 128;
 
 /// So many tickets in a row that are locked without a record are not what a crash leaves.
-const ODD: u64 = 1024;
+const ODD: usize = 1024;
 
 /// One who asks.
 pub(crate) struct Ask<'a> {
@@ -108,7 +108,7 @@ impl Ask<'_> {
     /// The first ticket behind the last one that nobody has locked, locked now.
     fn next_ticket(&self, last: u64) -> Result<u64, Error> {
         // Only a table that was cut short has tickets without a cell.
-        for ticket in (last + 1..GARBAGE).take(ODD as usize) {
+        for ticket in (last + 1..GARBAGE).take(ODD) {
             let locked = kernel::try_lock(self.file, ticket, Kind::Exclusive);
             if locked.doing("lock", self.table.path())? {
                 return Ok(ticket);
@@ -174,8 +174,8 @@ impl Ask<'_> {
         if end * 2 > count {
             return Ok(cells);
         }
-        let floor = record::floor(end, last);
-        let cut = self.file.write_all_at(&floor, FLOOR_AT as u64);
+        let sums = record::sums(end, last);
+        let cut = self.file.write_all_at(&sums, COUNT_AT as u64);
         let cut = cut.and_then(|()| self.file.set_len(offset(end)));
         // If that fails the table is as good as before, only longer.
         Ok(if cut.is_ok() { cells.first(end) } else { cells })
@@ -201,6 +201,6 @@ impl Ask<'_> {
     }
 
     fn is_live(&self, ticket: u64) -> Result<bool, Error> {
-        self.table.is_live(self.file, ticket)
+        file::is_live(self.file, self.table.path(), ticket)
     }
 }

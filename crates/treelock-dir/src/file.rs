@@ -95,13 +95,30 @@ pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let Some(header) = bytes.first_chunk::<CELL>().filter(|header| **header != [0; CELL]) else {
         return Err(Error::Damaged { path: path() });
     };
-    if record::foreign(header).is_none() && record::is_cut_short(header, bytes.len() / CELL - 1) {
-        return Err(Error::Damaged { path: path() });
-    }
     match record::foreign(header) {
         Some(what) => Err(Error::Foreign { path: path(), what }),
+        None if record::is_cut_short(header, bytes.len() / CELL - 1) => {
+            Err(Error::Damaged { path: path() })
+        }
         None => Ok(()),
     }
+}
+
+/// Whether a ticket is live, that is whether its byte is locked by another description than this one.
+pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Error> {
+    // Ticket 0 was never given: its byte is the latch.
+    Ok(ticket != LATCH && is_any_live(file, path, ticket, ticket)?)
+}
+
+/// Whether any ticket is live.
+pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
+    is_any_live(file, path, LATCH + 1, i64::MAX as u64 - 1)
+}
+
+/// Whether any ticket is live from the first to the last of these.
+pub(crate) fn is_any_live(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
+    let locked = kernel::locked(file, first, last).doing("look at the locks of", path)?;
+    Ok(locked.is_some())
 }
 
 /// A link is not followed, and opening a pipe does not wait for its other end.

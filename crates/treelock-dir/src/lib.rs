@@ -70,7 +70,7 @@
 //!
 //! A pair of acquire and release is nine system calls, and no file is made or removed: eight times a bare
 //! pair of flock(2) where we measured it. Asking reads the table, 256 bytes for each live request; with
-//! 1,000 of them a pair takes ten times as long. A table that a crowd has left is made short again. A handle
+//! 1,000 of them a pair takes eleven times as long. A table that a crowd has left is made short again. A handle
 //! keeps up to 16 files open to use them again. Whoever waits sleeps in the kernel, and a release wakes only
 //! those who waited for it last. For a ticket of another process that somebody waits for there is a
 //! sleeping thread, until that ticket leaves.

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! header │ cell │ cell │ cell …             each 256 bytes, numbers little-endian
-//! cell:  ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2 │ length 4 │ payload 208
+//! header: magic 12 │ version 4 │ cells 8 │ ticket 8 │ token 8 │ zeros
+//! cell:   ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2 │ length 4 │ payload 208
 //! ```
 //!
 //! A live request has one cell, or several if its roots are many or long; any free cells will do. A cell
 //! that becomes free keeps its ticket and token, so the largest ticket in the table is the last one given,
-//! and no counter has to be kept beside.
+//! and no counter has to be kept beside: the header has the largest of the cells that were cut off, and is
+//! written only when the table becomes longer or shorter.
 //!
 //! A cell is used iff its state says so *and* the byte of its ticket is locked: what a process left behind
 //! when it died, half-written or whole, is nobody's.
@@ -38,17 +40,17 @@ const VERSION: u32 = 1;
 /// Where the header says how many cells the table has at least, so that one that is cut short is known.
 pub(crate) const COUNT_AT: usize = 16;
 
-/// Where the header says what stood in the cells that were cut off: how many cells are left, and the largest
-/// ticket and token that were given.
-pub(crate) const FLOOR_AT: usize = COUNT_AT;
+/// Where the header keeps the largest ticket and token of the cells that were cut off.
+const TICKET_AT: usize = 24;
+const TOKEN_AT: usize = 32;
 
-/// What is written there.
-pub(crate) fn floor(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
-    let mut floor = [0; 24];
-    floor[..8].copy_from_slice(&(count as u64).to_le_bytes());
-    floor[8..16].copy_from_slice(&ticket.to_le_bytes());
-    floor[16..].copy_from_slice(&token.to_le_bytes());
-    floor
+/// What stands from [`COUNT_AT`] on in a table that is cut off behind so many cells.
+pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
+    let mut sums = [0; 24];
+    sums[..8].copy_from_slice(&(count as u64).to_le_bytes());
+    sums[8..16].copy_from_slice(&ticket.to_le_bytes());
+    sums[16..].copy_from_slice(&token.to_le_bytes());
+    sums
 }
 
 /// The header of a new table with so many cells.
@@ -185,8 +187,8 @@ impl<'a> Cells<'a> {
         let join = |(ticket, token): (u64, u64), (_, head): (usize, Head)| {
             (ticket.max(head.ticket), token.max(head.token))
         };
-        let floor = |at| given(u64::from_le_bytes(number(self.header, at)));
-        self.heads().fold((floor(FLOOR_AT + 8), floor(FLOOR_AT + 16)), join)
+        let cut_off = |at| given(u64::from_le_bytes(number(self.header, at)));
+        self.heads().fold((cut_off(TICKET_AT), cut_off(TOKEN_AT)), join)
     }
 
     /// The ticket and the token of a cell, used or free; 0 if there is no such cell.

@@ -11,8 +11,7 @@
 //! - *Waiting.* The tickets noted are all that this request will ever wait for: later ones are not
 //!   earlier. So the list only shrinks, and needs no latch. A ticket is gone when its byte is not locked;
 //!   to wait for it is to wait for its byte. When the list is empty the request is granted.
-//! - *Leaving*, whether a release or a cancellation: unlock the byte. No latch, nothing that could block or
-//!   fail.
+//! - *Leaving*, whether a release or a cancellation: unlock the byte. No latch, and nobody to wait for.
 //! - *Dying*, at whatever instruction: the kernel unlocks the byte, and the latch if it was held.
 //!
 //! A record whose byte is not locked is nobody's; the next who comes across it frees its cells. Who leaves
@@ -44,7 +43,7 @@ use treelock::{Blocked, FencingToken, Request};
 use crate::{
     ask::{Ask, Outcome},
     error::{Doing, Error},
-    file::{self, LATCH, Latch, NAME},
+    file::{self, Latch, NAME},
     kernel::{self, Identity, Kind},
     lost::Listener,
     payload::Draft,
@@ -140,8 +139,7 @@ impl Table {
             Err(error) => return Err(error),
         }
         // Nothing live may be in a table that begins. What is cut short has lost its records.
-        let live = kernel::locked(&self.file, LATCH + 1, i64::MAX as u64 - 1);
-        if live.doing("look at the locks of", &self.path)?.is_some() {
+        if file::is_used(&self.file, &self.path)? {
             return Err(Error::Damaged { path: self.path.clone() });
         }
         file::share(&self.file, directory);
@@ -241,23 +239,16 @@ impl Table {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_live(&self, file: &File, ticket: u64) -> Result<bool, Error> {
-        // Ticket 0 was never given.
-        let locked = if ticket == 0 { Ok(None) } else { kernel::locked(file, ticket, ticket) };
-        Ok(locked.doing("look at the locks of", &self.path)?.is_some())
-    }
-
     /// Which of these tickets, the earliest first, have not left; the latest that has not is the last.
     /// Those before the last may have left too.
     pub(crate) fn shrink(&self, place: &Place, tickets: &mut Vec<u64>) -> Result<(), Error> {
-        if let (Some(first), Some(last)) = (tickets.first(), tickets.last()) {
-            let any = kernel::locked(&place.file, *first, *last);
-            if any.doing("look at the locks of", &self.path)?.is_none() {
-                tickets.clear();
-            }
+        if let (Some(first), Some(last)) = (tickets.first(), tickets.last())
+            && !file::is_any_live(&place.file, &self.path, *first, *last)?
+        {
+            tickets.clear();
         }
         while let Some(last) = tickets.last() {
-            if self.is_live(&place.file, *last)? {
+            if file::is_live(&place.file, &self.path, *last)? {
                 break;
             }
             tickets.pop();

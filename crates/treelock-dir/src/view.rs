@@ -11,7 +11,7 @@ use treelock::{Process, Sighting};
 
 use crate::{
     error::{Doing, Error},
-    file::{self, LATCH, Latch, NAME},
+    file::{self, Latch, NAME},
     kernel::{self, Kind},
     record::{Cells, Record},
 };
@@ -69,21 +69,14 @@ fn look(file: &File, latch: Kind, path: &Path) -> Result<Vec<(Record, bool)>, Er
     drop(held);
     match file::check(path, &bytes) {
         // Whoever asks next begins it anew.
-        Err(Error::Damaged { .. }) if !is_locked(file, path, LATCH + 1, i64::MAX as u64 - 1)? => {
-            return Ok(Vec::new());
-        }
+        Err(Error::Damaged { .. }) if !file::is_used(file, path)? => return Ok(Vec::new()),
         checked => checked?,
     }
     let look = |record: Record| {
-        let live = record.ticket != 0 && is_locked(file, path, record.ticket, record.ticket)?;
+        let live = file::is_live(file, path, record.ticket)?;
         Ok((record, live))
     };
     Cells::new(&bytes).records().map(look).collect()
-}
-
-fn is_locked(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
-    let locked = kernel::locked(file, first, last).doing("look at the locks of", path)?;
-    Ok(locked.is_some())
 }
 
 /// The live requests in a table, seen from one of them.

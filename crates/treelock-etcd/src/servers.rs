@@ -21,8 +21,8 @@ use crate::error::Error;
 /// How long one member may take for an answer before the next one is asked.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How soon the same is asked again where all members refused it for now.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How soon the same is asked again.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known after one member was asked.
 pub(crate) enum Failure {

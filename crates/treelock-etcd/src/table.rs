@@ -20,7 +20,7 @@ use treelock::{Access, Node};
 use crate::{
     error::Error,
     key::Range,
-    servers::Failure,
+    servers::{Failure, PAUSE},
     session::{Session, found_revision},
 };
 
@@ -164,6 +164,7 @@ impl Entry {
                     return Err(Error::Unavailable { doing, tried: start.elapsed(), last });
                 }
                 Err(Failure::InDoubt(_)) => {
+                    tokio::time::sleep(PAUSE).await;
                     retried = true;
                     continue;
                 }
@@ -234,7 +235,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Those in the way that are live, the latest first: at most one more than are watched.
+    /// Those in the way that are live, the latest first: as many as are watched, and none only if there are none.
     async fn verify(&self, ticket: i64) -> Result<Vec<(i64, Vec<u8>)>, Error> {
         let mut live = Vec::new();
         for (first, end) in &self.ranges {
@@ -243,7 +244,7 @@ impl Entry {
                 .with_keys_only()
                 .with_max_create_revision(ticket - 1)
                 .with_sort(SortTarget::Create, SortOrder::Descend)
-                .with_limit(WINDOW as i64 + 1);
+                .with_limit(WINDOW as i64);
             let get = |mut client: Client| {
                 let (first, options) = (first.clone(), options.clone());
                 async move { client.get(first, Some(options)).await }
@@ -281,10 +282,7 @@ impl Entry {
         // Whoever ends the lease of the one ahead may have ended ours.
         match self.session.is_alive() && self.is_there(ticket).await? {
             true => Ok(rescued),
-            false => {
-                self.session.end();
-                Err(Error::Lost)
-            }
+            false => Err(Error::Lost),
         }
     }
 
@@ -358,6 +356,7 @@ impl Entry {
                 self.session.give_slot_back(self.slot);
                 return;
             }
+            tokio::time::sleep(PAUSE).await;
         }
         // The end of the lease takes all keys with it.
     }

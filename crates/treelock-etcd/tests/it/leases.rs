@@ -2,7 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use etcd_client::Client;
+use etcd_client::{Client, DeleteOptions};
+use nix::sys::signal::Signal;
 use treelock::{FencingToken, Request};
 use treelock_etcd::{Error, EtcdLock, Options};
 
@@ -91,6 +92,46 @@ fn a_server_that_is_gone() {
         let error =
             within("it gives up", lock.acquire(&write("b"))).await.expect_err("nobody answers");
         assert!(error.is_unavailable(), "{error}");
+    });
+}
+
+/// A server that takes what it is asked and does not answer keeps nobody from seeing that the time is over.
+#[test]
+fn a_server_that_is_paused() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        let lock = lock(&cluster, 2);
+        let guard = lock.acquire(&write("a")).await.expect("a cluster that works");
+        let lost = guard.lost();
+        cluster.members[0].signal(Signal::SIGSTOP);
+        within("it learns that its lease may have ended", lost).await;
+        assert!(!guard.is_valid());
+        cluster.members[0].signal(Signal::SIGCONT);
+        let again = within("a new session", lock.acquire(&write("a"))).await.expect("it works");
+        assert!(again.token() > guard.token());
+    });
+}
+
+/// Somebody deletes the entry of one who waits: that one has lost its place, and nobody else of its session.
+#[test]
+fn an_entry_that_is_deleted() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        let lock = lock(&cluster, 15);
+        let other = lock.acquire(&write("b")).await.expect("a cluster that works");
+        let guard = lock.acquire(&write("a")).await.expect("a cluster that works");
+        let waiter = tokio::spawn(lock.acquire(&write("a/b")));
+        while lock.snapshot().await.expect("it works").waiting().count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut client = Client::connect(cluster.endpoints(), None).await.expect("it runs");
+        let all = DeleteOptions::new().with_prefix();
+        client.delete("/treelock/default/W/a/b/", Some(all)).await.expect("it works");
+        guard.release().await;
+        let waited = within("it is told", waiter).await.expect("no panic");
+        assert!(waited.expect_err("its place is lost").is_lost());
+        assert!(other.is_valid());
+        other.release().await;
     });
 }
 
