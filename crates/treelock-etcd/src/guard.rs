@@ -38,10 +38,11 @@ impl Turn {
         }
     }
 
-    pub(crate) async fn wait(&mut self) -> Result<(), Error> {
+    /// Waits until it is granted; returns how often the safety net was needed.
+    pub(crate) async fn wait(&mut self) -> Result<u64, Error> {
         match &self.entry {
-            Some(entry) => entry.wait().await.map(drop),
-            None => Ok(()),
+            Some(entry) => entry.wait().await,
+            None => Ok(0),
         }
     }
 

@@ -147,6 +147,7 @@ struct Inner {
     space: Space,
     ttl: Duration,
     session: Mutex<Option<Arc<Session>>>,
+    rescued: AtomicU64,
 }
 
 impl EtcdLock {
@@ -167,6 +168,7 @@ impl EtcdLock {
             space: Space::new(&options.prefix),
             ttl: options.ttl,
             session: Mutex::new(None),
+            rescued: AtomicU64::new(0),
         }))
     }
 
@@ -200,7 +202,7 @@ impl EtcdLock {
             let (mut turn, answer) = lock.enter(request, true).await?;
             entered.store(turn.ticket(), Ordering::Release);
             if !matches!(answer, Answer::Granted) {
-                turn.wait().await?;
+                lock.wait(&mut turn).await?;
             }
             Ok(Guard::new(turn))
         };
@@ -294,7 +296,7 @@ impl EtcdLock {
         if let Answer::Granted = answer {
             return Ok(Guard::new(turn));
         }
-        if let Ok(waited) = timeout(limit, turn.wait()).await {
+        if let Ok(waited) = timeout(limit, self.wait(&mut turn)).await {
             return waited.map(|()| Guard::new(turn));
         }
         match Blocked::of(&self.sightings().await?, turn.request(), turn.ticket()) {
@@ -303,8 +305,29 @@ impl EtcdLock {
                 Err(blocked.into())
             }
             // Who was in the way only becomes fewer, so it is granted and only has to be seen.
-            None => turn.wait().await.map(|()| Guard::new(turn)),
+            None => self.wait(&mut turn).await.map(|()| Guard::new(turn)),
         }
+    }
+
+    async fn wait(&self, turn: &mut Turn) -> Result<(), Error> {
+        self.0.rescued.fetch_add(turn.wait().await?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns how often a waiter of this handle found by its safety net, which looks every seven seconds, what no
+    /// watch had told it. 0 as long as etcd tells what it is asked to tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock_etcd::{EtcdLock, Options};
+    ///
+    /// let lock = EtcdLock::new(&Options::new(["http://127.0.0.1:2379"]));
+    /// assert_eq!(lock.rescued(), 0);
+    /// ```
+    #[must_use]
+    pub fn rescued(&self) -> u64 {
+        self.0.rescued.load(Ordering::Relaxed)
     }
 
     /// Returns who holds and who waits, at one moment. Ages are by the clocks of those who asked.

@@ -259,7 +259,7 @@ impl Entry {
     }
 
     /// Wait until nobody is in the way. Returns how often the safety net found what no watch had told.
-    pub(crate) async fn wait(&self) -> Result<u32, Error> {
+    pub(crate) async fn wait(&self) -> Result<u64, Error> {
         let Some(ticket) = self.ticket() else { return Err(Error::Lost) };
         let mut rescued = 0;
         let mut live = self.verify(ticket).await?;
@@ -273,7 +273,7 @@ impl Entry {
             if let Ok(streams) = watched
                 && now == live
             {
-                rescued += u32::from(self.sleep(ticket, &live, streams).await?);
+                rescued += u64::from(self.sleep(ticket, &live, streams).await?);
                 live = self.verify(ticket).await?;
             } else {
                 live = now;
