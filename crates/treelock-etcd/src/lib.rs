@@ -58,13 +58,15 @@ mod error;
 mod guard;
 mod key;
 mod lock;
+mod options;
 mod servers;
 mod session;
 mod table;
 
 pub use error::Error;
 pub use guard::Guard;
-pub use lock::{Acquire, EtcdLock, Options};
+pub use lock::{Acquire, EtcdLock};
+pub use options::Options;
 
 /// The README's example is a test too.
 #[cfg(doctest)]
