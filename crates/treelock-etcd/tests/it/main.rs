@@ -3,4 +3,5 @@
 mod conformance;
 mod leases;
 mod members;
+mod security;
 mod server;
