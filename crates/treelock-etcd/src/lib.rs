@@ -53,16 +53,22 @@
 //! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`. It runs on tokio, and
 //! so do the futures of this crate.
 
+mod administration;
+mod blocking;
 mod clock;
 mod error;
 mod guard;
 mod key;
 mod lock;
 mod options;
+mod runtime;
 mod servers;
 mod session;
+mod sightings;
 mod table;
+mod watches;
 
+pub use blocking::Blocking;
 pub use error::Error;
 pub use guard::Guard;
 pub use lock::{Acquire, EtcdLock};
