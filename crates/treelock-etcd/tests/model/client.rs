@@ -133,12 +133,12 @@ impl Protocol {
     pub(crate) fn bump(&self, world: &mut World, id: TaskId) {
         let Phase::Bumping { ticket } = world.tasks[id].phase else { return };
         let session = world.tasks[id].session;
-        if world.etcd.sessions[session].is_none() {
+        if world.epoch(self, session).is_none() {
             return world.end(session);
         }
         if !self.has(Flaw::NoEpochGuard) {
             let epoch = world.next_revision();
-            world.etcd.sessions[session] = Some(epoch);
+            world.write_epoch(session, epoch);
             world.raise_epoch(session, epoch);
         }
         self.enter(world, id, ticket, Blockers::default());
@@ -327,7 +327,7 @@ impl Protocol {
         if self.has(Flaw::NoReadAfterOpening) {
             return;
         }
-        if world.etcd.sessions[session].is_none() {
+        if world.epoch(self, session).is_none() {
             return world.end(session);
         }
         let said = world.etcd.said.iter().filter(|((of, _), _)| *of == session);

@@ -3,7 +3,8 @@
 use crate::{
     protocol::{Flaw, Kind, Protocol},
     world::{
-        Answer, Blockers, Call, Entry, Event, Key, Phase, Put, SessionId, TaskId, What, World,
+        Answer, Blockers, Call, Entry, Event, Key, Opened, Phase, Put, SessionId, TaskId, What,
+        World,
     },
 };
 
@@ -49,9 +50,22 @@ impl World {
         self.revoked.extend(self.etcd.entries.values().map(|put| put.created));
         self.delete(self.etcd.entries.keys().copied().collect());
         self.etcd.said.clear();
+        self.epoch_began = Some(self.etcd.revision);
         for session in 0..self.sessions.len() {
             self.etcd.sessions[session] = None;
             self.say(session, Event::SessionEnded);
+        }
+    }
+    /// A late copy of what opened a session arrives, whose lease is still there.
+    pub(crate) fn open_late(&mut self, session: SessionId) {
+        let created = self.next_revision();
+        self.etcd.sessions[session] = Some(Opened { created, epoch: created });
+    }
+
+    /// The session's key is written.
+    pub(crate) fn write_epoch(&mut self, session: SessionId, epoch: u8) {
+        if let Some(opened) = &mut self.etcd.sessions[session] {
+            opened.epoch = epoch;
         }
     }
 }
@@ -108,10 +122,10 @@ impl Protocol {
                         false => drop(world.next_revision()),
                     }
                     if !self.has(Flaw::NoEpochGuard) {
-                        world.etcd.sessions[session] = Some(world.etcd.revision);
+                        world.write_epoch(session, world.etcd.revision);
                     }
                 }
-                Answer::Cancelled { done, session: world.etcd.sessions[session] }
+                Answer::Cancelled { done, session: world.epoch(self, session) }
             }
         };
         let task = &world.tasks[call.task];
@@ -121,8 +135,8 @@ impl Protocol {
     }
 
     fn is_epoch(&self, world: &World, session: SessionId, epoch: u8) -> bool {
-        let found = world.etcd.sessions[session];
-        found == Some(epoch) || found.is_some() && self.has(Flaw::NoEpochGuard)
+        let Some(opened) = world.etcd.sessions[session] else { return false };
+        opened.epoch == epoch || self.has(Flaw::NoEpochGuard)
     }
 
     fn acquire(&self, world: &mut World, call: Call, epoch: u8, bump: bool) -> Answer {
@@ -135,7 +149,7 @@ impl Protocol {
             let ticket = world.next_revision();
             world.etcd.entries.insert(key, Put { created: ticket, task, step });
             if bump && !self.has(Flaw::NoEpochGuard) {
-                world.etcd.sessions[key.1] = Some(ticket);
+                world.write_epoch(key.1, ticket);
             }
             let looks = !job.is_wide;
             let blockers = if looks { self.at_once(blockers) } else { Blockers::default() };
@@ -143,7 +157,7 @@ impl Protocol {
         }
         let own = world.etcd.entries.get(&key);
         let own = own.filter(|put| (put.task, put.step) == (task, step)).map(|put| put.created);
-        Answer::Refused { session: world.etcd.sessions[key.1], own, blocked }
+        Answer::Refused { session: world.epoch(self, key.1), own, blocked }
     }
 
     /// What a task reads of those in its way, now.

@@ -46,7 +46,8 @@ const DONE: &str = "all are done";
 const REFUSED: &str = "a stale access is refused";
 const REVOKED: &str = "somebody is revoked";
 
-const NONE: Faults = Faults { retries: 0, cuts: 0, ends: 0, revokes: 0, epochs: 0 };
+const NONE: Faults =
+    Faults { retries: 0, cuts: 0, ends: 0, revokes: 0, epochs: 0, late_openings: 0 };
 const RETRY: Faults = Faults { retries: 1, ..NONE };
 
 /// Two tasks that must not meet, each of a session of its own.
@@ -121,14 +122,22 @@ fn who_waits_gives_up() {
 }
 
 fn trying(is_wide: bool) -> Protocol {
-    let job = Job { is_try: true, is_wide, ..WRITE };
+    let job = Job { is_try: true, is_wide, gives_up: true, ..WRITE };
     with(RETRY, Protocol::apart(vec![vec![job, job], vec![BELOW]]))
+}
+
+/// Two tasks of one session, of which one does not wait.
+fn trying_together() -> Protocol {
+    let job = Job { is_try: true, ..WRITE };
+    let faults = Faults { retries: 2, ..NONE };
+    with(faults, Protocol::of(vec![(0, vec![job]), (0, vec![BELOW])]))
 }
 
 #[test]
 fn who_does_not_wait() {
     assert_clean("trying", trying(false), &[WAITS, DONE]);
     assert_clean("trying something wide", trying(true), &[WAITS, DONE]);
+    assert_clean("trying, together", trying_together(), &[WAITS, DONE]);
 }
 
 #[test]
@@ -178,10 +187,15 @@ fn administrators_delete_entries() {
     assert_clean("revoking, in doubt", with(Faults { revokes: 1, ..RETRY }, two()), &[REVOKED]);
 }
 
+fn opening_late() -> Protocol {
+    with(Faults { epochs: 1, late_openings: 1, cuts: 1, ..NONE }, two())
+}
+
 #[test]
 fn an_epoch_begins() {
     let faults = Faults { epochs: 1, cuts: 1, ..RETRY };
     assert_clean("an epoch", accessing(faults, two()), &[WAITS, DONE, REVOKED, REFUSED]);
+    assert_clean("late openings", opening_late(), &[WAITS, DONE, REVOKED]);
 }
 
 #[test]
@@ -214,6 +228,7 @@ fn mutants_of_losing_are_caught() {
     assert_caught(Flaw::NoReadAfterOpening, revoking(), "who lost is told");
     assert_caught(Flaw::UnguardedRevoke, revoking(), "every place is kept");
     assert_caught(Flaw::SilentRevoke, revoking(), "who lost is told");
+    assert_caught(Flaw::AnySessionKey, opening_late(), "old sessions stay out");
     assert_caught(Flaw::NoClock, pausing(), "nobody gets it too late");
     assert_caught(Flaw::GateForgetsReads, pausing(), "no stale access");
 }

@@ -15,6 +15,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::always("every place is kept", every_place_is_kept),
         Property::always("nobody is stuck", nobody_is_stuck),
         Property::always("who lost is told", who_lost_is_told),
+        Property::always("old sessions stay out", old_sessions_stay_out),
         Property::always("nobody gets it too late", nobody_gets_it_too_late),
         Property::always("no stale access", no_stale_access),
         Property::always("no live holder is refused", |_, world: &World| {
@@ -108,7 +109,7 @@ fn nobody_is_stuck(protocol: &Protocol, world: &World) -> bool {
 }
 
 /// Whoever lost its entry, and does not know, is about to be told.
-fn who_lost_is_told(_: &Protocol, world: &World) -> bool {
+fn who_lost_is_told(protocol: &Protocol, world: &World) -> bool {
     world.tasks.iter().all(|task| {
         let (Phase::Queued(Queued { ticket, .. }) | Phase::Held { ticket, .. }) = &task.phase
         else {
@@ -121,9 +122,15 @@ fn who_lost_is_told(_: &Protocol, world: &World) -> bool {
             Event::Deleted { .. } => false,
         };
         let has_lost =
-            world.etcd.sessions[task.session].is_none() || world.revoked.contains(ticket);
+            world.epoch(protocol, task.session).is_none() || world.revoked.contains(ticket);
         !has_lost || stream.events.iter().any(tells)
     })
+}
+
+/// All sessions here are older than a new epoch, and give tokens of an old one.
+fn old_sessions_stay_out(_: &Protocol, world: &World) -> bool {
+    let began = world.epoch_began.unwrap_or(u8::MAX);
+    world.etcd.entries.values().all(|put| put.created < began)
 }
 
 fn nobody_gets_it_too_late(_: &Protocol, world: &World) -> bool {

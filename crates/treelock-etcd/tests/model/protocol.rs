@@ -79,6 +79,8 @@ pub(crate) enum Flaw {
     UnguardedRevoke,
     /// An administrator does not tell the session whose entry it deletes.
     SilentRevoke,
+    /// Any key of its name is taken for that of the session.
+    AnySessionKey,
     /// It takes the lock without a look at its clock.
     NoClock,
     /// The resource does not remember with which token it was read.
@@ -98,6 +100,8 @@ pub(crate) struct Faults {
     pub(crate) revokes: u8,
     /// An administrator begins a new epoch of tokens, which ends all sessions.
     pub(crate) epochs: u8,
+    /// A late copy of what opened a session arrives after that.
+    pub(crate) late_openings: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -169,6 +173,7 @@ pub(crate) enum Action {
     /// It does.
     Revoked,
     BeginEpoch,
+    OpenLate(SessionId),
 }
 
 impl Protocol {
@@ -246,6 +251,11 @@ impl Protocol {
             if left.ends > 0 && !session.is_late && !session.is_over {
                 actions.push(Action::TimeOut(id));
             }
+            // It creates the key only if it is not there, and only while the lease is.
+            let is_gone = world.etcd.sessions[id].is_none() && !session.is_late;
+            if left.late_openings > 0 && is_gone {
+                actions.push(Action::OpenLate(id));
+            }
         }
         if left.revokes > 0 && world.revoking.is_none() {
             actions.extend(world.etcd.entries.keys().copied().map(Action::Revoke));
@@ -313,6 +323,10 @@ impl Model for Protocol {
             Action::BeginEpoch => {
                 world.left.epochs -= 1;
                 world.begin_epoch();
+            }
+            Action::OpenLate(session) => {
+                world.left.late_openings -= 1;
+                world.open_late(session);
             }
         }
         world.forget();

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) revoking: Option<Entry>,
     /// The tickets of the entries that an administrator has deleted.
     pub(crate) revoked: BTreeSet<u8>,
+    /// When a new epoch of tokens began.
+    pub(crate) epoch_began: Option<u8>,
     pub(crate) gate: Gate,
     pub(crate) left: Faults,
 }
@@ -31,11 +33,19 @@ pub(crate) struct World {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Etcd {
     pub(crate) revision: u8,
-    /// The revision at which each session's key was last written, if it is there: the session's epoch.
-    pub(crate) sessions: Vec<Option<u8>>,
+    /// The key of each session, if it is there.
+    pub(crate) sessions: Vec<Option<Opened>>,
     pub(crate) entries: BTreeMap<Key, Put>,
     /// What was said to a session: which entry at one of its places was deleted by somebody else.
     pub(crate) said: BTreeMap<(SessionId, u8), u8>,
+}
+
+/// The key of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Opened {
+    pub(crate) created: u8,
+    /// The revision at which it was last written.
+    pub(crate) epoch: u8,
 }
 
 /// When a key was created, and by which task for which of its jobs.
@@ -103,6 +113,8 @@ pub(crate) struct Blockers {
 /// What the tasks of a process share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
+    /// When its key was created.
+    pub(crate) created: u8,
     /// The largest revision of its key that it knows of.
     pub(crate) epoch: u8,
     /// Its own clock says that its lease may have ended.
@@ -230,6 +242,7 @@ impl World {
         let count = protocol.tasks.iter().map(|(session, _)| session + 1).max().unwrap_or(0);
         let epochs = || (0..count).map(|session| session as u8 + 1);
         let session = |epoch| Session {
+            created: epoch,
             epoch,
             is_late: false,
             is_over: false,
@@ -246,7 +259,7 @@ impl World {
         World {
             etcd: Etcd {
                 revision: count as u8,
-                sessions: epochs().map(Some).collect(),
+                sessions: epochs().map(|epoch| Some(Opened { created: epoch, epoch })).collect(),
                 entries: BTreeMap::new(),
                 said: BTreeMap::new(),
             },
@@ -256,9 +269,18 @@ impl World {
             tasks: protocol.tasks.iter().map(task).collect(),
             revoking: None,
             revoked: BTreeSet::new(),
+            epoch_began: None,
             gate: Gate::default(),
             left: protocol.faults,
         }
+    }
+
+    /// The epoch of a session as etcd has it, unless the session's key is gone, or is not the one that was created
+    /// for it.
+    pub(crate) fn epoch(&self, protocol: &Protocol, session: SessionId) -> Option<u8> {
+        let opened = self.etcd.sessions[session]?;
+        let is_it = opened.created == self.sessions[session].created;
+        (is_it || protocol.has(Flaw::AnySessionKey)).then_some(opened.epoch)
     }
 
     /// Whether a session has something to do.
