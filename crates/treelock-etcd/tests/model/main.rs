@@ -12,17 +12,22 @@ mod protocol;
 mod world;
 
 use protocol::{Faults, Flaw, Job, Kind, Protocol};
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, UniformChooser};
 
-/// The protocol does what it must in every state, and these things happen.
-fn assert_clean(name: &str, protocol: Protocol, happens: &[&'static str]) {
-    let checker = protocol.checker().threads(2).spawn_bfs().join();
+/// Nothing that was found is a counterexample.
+fn check(name: &str, checker: &impl Checker<Protocol>) {
     println!("{name}: {} states", checker.unique_state_count());
     for (property, path) in checker.discoveries() {
         // An example is found of what happens sometimes, a counterexample of what always must hold.
         let is_example = checker.model().property(property).expectation == Expectation::Sometimes;
         assert!(is_example, "{name}: not \"{property}\" after {:#?}", path.into_actions());
     }
+}
+
+/// The protocol does what it must in every state, and these things happen.
+fn assert_clean(name: &str, protocol: Protocol, happens: &[&'static str]) {
+    let checker = protocol.checker().threads(2).spawn_bfs().join();
+    check(name, &checker);
     for what in happens {
         assert!(checker.discovery(what).is_some(), "{name}: it never happens that {what}");
     }
@@ -35,6 +40,17 @@ fn assert_caught(flaw: Flaw, protocol: Protocol, property: &'static str) {
     let checker = protocol.checker().threads(2).finish_when(found).spawn_bfs().join();
     println!("{flaw:?}: not \"{property}\" after {} states", checker.unique_state_count());
     assert!(checker.discovery(property).is_some(), "{flaw:?} was not caught: \"{property}\"");
+}
+
+/// What has too many states to see them all: `near` of those that are soon reached, and `far` on random ways.
+fn assert_largely_clean(name: &str, protocol: Protocol, near: usize, far: usize) {
+    let checker = |states| protocol.clone().checker().threads(2).target_state_count(states);
+    if near > 0 {
+        check(&format!("{name}, near"), &checker(near).spawn_bfs().join());
+    }
+    let checker = checker(far).spawn_simulation(1, UniformChooser).join();
+    check(&format!("{name}, far"), &checker);
+    assert!(checker.discovery(DONE).is_some(), "{name}: no way leads to an end");
 }
 
 const WRITE: Job = Job::acquire(Kind::WriteTree);
@@ -231,4 +247,41 @@ fn mutants_of_losing_are_caught() {
     assert_caught(Flaw::AnySessionKey, opening_late(), "old sessions stay out");
     assert_caught(Flaw::NoClock, pausing(), "nobody gets it too late");
     assert_caught(Flaw::GateForgetsReads, pausing(), "no stale access");
+}
+
+fn large_ones() -> [(&'static str, Protocol); 4] {
+    let five = || vec![vec![READ], vec![BELOW], vec![READ], vec![WRITE], vec![READ]];
+    let five_of_three = [0, 0, 1, 1, 2].into_iter().zip(five()).collect();
+    let three = Protocol::of(vec![(0, vec![WRITE]), (0, vec![READ]), (1, vec![BELOW, READ])]);
+    let faults = Faults { retries: 1, cuts: 1, ends: 1, revokes: 1, epochs: 1, late_openings: 1 };
+    let leaves = |kind| Job { gives_up: true, ..Job::acquire(kind) };
+    let tasks = vec![
+        (0, vec![leaves(Kind::WriteTree), Job { is_try: true, is_wide: true, ..BELOW }]),
+        (0, vec![Job { is_wide: true, ..READ }, leaves(Kind::WriteBelow)]),
+        (1, vec![leaves(Kind::ReadTree), Job { is_try: true, ..WRITE }]),
+    ];
+    [
+        ("five clients", Protocol::apart(five())),
+        ("five tasks of three sessions", Protocol::of(five_of_three)),
+        ("all faults", accessing(faults, three)),
+        ("all jobs", with(Faults { retries: 2, cuts: 1, ..NONE }, Protocol::of(tasks))),
+    ]
+}
+
+#[test]
+fn random_ways() {
+    for (name, protocol) in large_ones() {
+        assert_largely_clean(name, protocol, 0, 200_000);
+    }
+}
+
+/// `TREELOCK_MODEL_STATES` says how many states are to be seen of each; a million needs 600 MB and a minute.
+#[test]
+#[ignore = "takes long"]
+fn large() {
+    let states = std::env::var("TREELOCK_MODEL_STATES").ok().and_then(|text| text.parse().ok());
+    let states = states.unwrap_or(2_000_000);
+    for (name, protocol) in large_ones() {
+        assert_largely_clean(name, protocol, states, 10 * states);
+    }
 }
