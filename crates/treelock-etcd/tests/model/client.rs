@@ -4,7 +4,7 @@ use crate::{
     protocol::{Flaw, Kind, Protocol},
     world::{
         Answer, Blockers, Call, Entry, Event, How, Key, Phase, Queued, SessionId, Stage, Stream,
-        TaskId, What, World,
+        TaskId, Watch, What, World,
     },
 };
 
@@ -110,9 +110,8 @@ impl Protocol {
             }
             Answer::Refused { session: Some(epoch), .. } => {
                 world.raise_epoch(session, epoch);
-                world.tasks[id].phase = Phase::Asking { retried: true };
                 let epoch = world.sessions[session].epoch;
-                self.send(world, id, What::Acquire { epoch, bump: true });
+                self.send(world, id, What::Acquire { epoch, bump: retried });
             }
             Answer::Released => self.finish(world, id),
             Answer::Cancelled { done, session: Some(epoch) } => {
@@ -209,8 +208,9 @@ impl Protocol {
 /// Waiting.
 impl Protocol {
     fn enter(&self, world: &mut World, id: TaskId, ticket: u8, blockers: Blockers) {
-        let queued =
-            Queued { ticket, blockers, observed: Default::default(), stage: Stage::Reading };
+        let (observed, stage) = (Default::default(), Stage::Reading);
+        let since = if self.has(Flaw::OlderThanTicket) { 0 } else { ticket };
+        let queued = Queued { ticket, blockers, observed, stage, since };
         world.tasks[id].phase = Phase::Queued(queued.clone());
         if world.tasks[id].heard == ticket {
             return self.release(world, id);
@@ -240,11 +240,13 @@ impl Protocol {
                 queued.observed.remove(entry);
                 return false;
             }
-            let how = if is_here { How::Here } else { How::WATCHED };
+            let stream = world.sessions[session].stream.as_ref();
+            let joined = stream.and_then(|stream| stream.watched.get(key));
+            let told = joined.filter(|_| !self.has(Flaw::NothingToldWhenJoining));
+            let deleted = told.map_or(0, |watch| watch.deleted);
+            let how = if is_here { How::Here } else { How::Watched { deleted, is_cut: false } };
             if !is_here && !queued.observed.contains_key(entry) {
-                let stream = world.sessions[session].stream.as_ref();
-                let is_joined = stream.is_some_and(|stream| stream.watched.contains(key));
-                is_fresh |= !(is_joined && self.has(Flaw::NoReadAfterJoining));
+                is_fresh |= !(joined.is_some() && self.has(Flaw::NoReadAfterJoining));
             }
             queued.observed.entry(*entry).or_insert(how);
             true
@@ -267,18 +269,23 @@ impl Protocol {
         for task in world.tasks.iter_mut().filter(|task| task.session == session) {
             let Phase::Queued(queued) = &mut task.phase else { continue };
             let mut observed = queued.observed.iter();
-            let is_watched =
-                |((key, _), how): (&Entry, &How)| *how == How::Here || stream.watched.contains(key);
+            let is_watched = |((key, _), how): (&Entry, &How)| {
+                *how == How::Here || stream.watched.contains_key(key)
+            };
             if queued.stage == Stage::Watching && observed.all(is_watched) {
+                let begun = queued.observed.keys().filter_map(|(key, _)| stream.watched.get(key));
+                if !self.has(Flaw::OlderThanWatch) {
+                    queued.since = begun.map(|watch| watch.since).fold(queued.since, u8::max);
+                }
                 let sleeps = self.has(Flaw::NoReadAfterWatch);
                 queued.stage = if sleeps { Stage::Asleep } else { Stage::Reading };
             }
         }
     }
 
-    pub(crate) fn read(&self, world: &mut World, id: TaskId) {
+    pub(crate) fn read(&self, world: &mut World, id: TaskId, at: u8) {
         let Phase::Queued(queued) = &world.tasks[id].phase else { return };
-        let read = Stage::Read(self.look(world, id, queued.ticket));
+        let read = Stage::Read(self.look(world, id, queued.ticket, at));
         if let Phase::Queued(queued) = &mut world.tasks[id].phase {
             queued.stage = read;
         }
@@ -337,7 +344,9 @@ impl Protocol {
 
     pub(crate) fn watch(&self, world: &mut World, session: SessionId, key: Key) {
         if let Some(stream) = &mut world.sessions[session].stream {
-            stream.watched.insert(key);
+            let is_past_read = world.left.stale_reads > 0;
+            let since = if is_past_read { world.etcd.revision } else { 0 };
+            stream.watched.insert(key, Watch { since, deleted: 0 });
         }
         self.see_watched(world, session);
     }
@@ -354,6 +363,10 @@ impl Protocol {
     }
 
     fn hear_deleted(&self, world: &mut World, session: SessionId, key: Key, at: u8) {
+        let stream = world.sessions[session].stream.as_mut();
+        if let Some(watch) = stream.and_then(|stream| stream.watched.get_mut(&key)) {
+            watch.deleted = at;
+        }
         for task in world.tasks.iter_mut().filter(|task| task.session == session) {
             let Phase::Queued(queued) = &mut task.phase else { continue };
             if self.has(Flaw::DeafWhileReading) && queued.stage != Stage::Asleep {

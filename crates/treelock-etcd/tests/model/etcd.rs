@@ -18,10 +18,12 @@ impl World {
     fn delete(&mut self, keys: Vec<Key>) {
         let at = self.next_revision();
         for key in keys {
-            self.etcd.entries.remove(&key);
+            if let Some(put) = self.etcd.entries.remove(&key) {
+                self.etcd.deleted.insert((key, put.created), at);
+            }
             for session in &mut self.sessions {
                 if let Some(stream) = &mut session.stream
-                    && stream.watched.contains(&key)
+                    && stream.watched.contains_key(&key)
                 {
                     stream.events.push_back(Event::Deleted { key, at });
                 }
@@ -160,10 +162,18 @@ impl Protocol {
         Answer::Refused { session: world.epoch(self, key.1), own, blocked }
     }
 
-    /// What a task reads of those in its way, now.
-    pub(crate) fn look(&self, world: &World, task: TaskId, ticket: u8) -> Blockers {
+    /// What a task reads of those in its way, as they were at a revision.
+    pub(crate) fn look(&self, world: &World, task: TaskId, ticket: u8, at: u8) -> Blockers {
         let key = world.key(self, task);
-        self.latest(self.blockers(world, key.0, key, Some(ticket)))
+        let mut live = self.blockers(world, key.0, key, Some(ticket.min(at + 1)));
+        let was_there = |((kind, ..), created): &Entry, deleted: u8| {
+            key.0.conflicts(*kind) && *created < ticket && *created <= at && deleted > at
+        };
+        let deleted = world.etcd.deleted.iter();
+        let past = deleted.filter(|(entry, deleted)| was_there(entry, **deleted));
+        live.extend(past.map(|(entry, _)| *entry));
+        live.sort_unstable_by_key(|(_, created)| std::cmp::Reverse(*created));
+        self.latest(live)
     }
 
     /// An administrator deletes the entry that it has seen, and tells its session.

@@ -62,8 +62,15 @@ const DONE: &str = "all are done";
 const REFUSED: &str = "a stale access is refused";
 const REVOKED: &str = "somebody is revoked";
 
-const NONE: Faults =
-    Faults { retries: 0, cuts: 0, ends: 0, revokes: 0, epochs: 0, late_openings: 0 };
+const NONE: Faults = Faults {
+    retries: 0,
+    cuts: 0,
+    ends: 0,
+    revokes: 0,
+    epochs: 0,
+    late_openings: 0,
+    stale_reads: 0,
+};
 const RETRY: Faults = Faults { retries: 1, ..NONE };
 
 /// Two tasks that must not meet, each of a session of its own.
@@ -162,6 +169,22 @@ fn too_wide_for_one_transaction() {
     assert_clean("wide", Protocol::apart(jobs), &[WAITS, DONE]);
 }
 
+/// The first waits without having looked, and members answer from the past.
+fn reading_the_past() -> Protocol {
+    let jobs = vec![vec![Job { is_wide: true, ..WRITE }], vec![BELOW, READ]];
+    with(Faults { stale_reads: 2, ..NONE }, Protocol::apart(jobs))
+}
+
+fn sharing_the_past() -> Protocol {
+    with(Faults { stale_reads: 1, ..NONE }, sharing())
+}
+
+#[test]
+fn members_answer_from_the_past() {
+    assert_clean("the past", reading_the_past(), &[WAITS, DONE]);
+    assert_clean("the past, sharing", sharing_the_past(), &[WAITS, DONE]);
+}
+
 fn cutting() -> Protocol {
     with(Faults { cuts: 2, ..NONE }, two())
 }
@@ -229,6 +252,10 @@ fn mutants_of_asking_are_caught() {
 #[test]
 fn mutants_of_waiting_are_caught() {
     assert_caught(Flaw::NoReadAfterWatch, two(), "nobody is stuck");
+    assert_caught(Flaw::OlderThanWatch, reading_the_past(), "nobody is stuck");
+    assert_caught(Flaw::OlderThanTicket, reading_the_past(), "exclusion");
+    let flaw = Flaw::NothingToldWhenJoining;
+    assert_caught(flaw, sharing_the_past(), "nobody is stuck");
     assert_caught(Flaw::NoReadAfterJoining, sharing(), "nobody is stuck");
     assert_caught(Flaw::GrantOnLastGone, a_crowd(), "exclusion");
     assert_caught(Flaw::AnyDeletion, sharing(), "exclusion");
@@ -253,7 +280,15 @@ fn large_ones() -> [(&'static str, Protocol); 4] {
     let five = || vec![vec![READ], vec![BELOW], vec![READ], vec![WRITE], vec![READ]];
     let five_of_three = [0, 0, 1, 1, 2].into_iter().zip(five()).collect();
     let three = Protocol::of(vec![(0, vec![WRITE]), (0, vec![READ]), (1, vec![BELOW, READ])]);
-    let faults = Faults { retries: 1, cuts: 1, ends: 1, revokes: 1, epochs: 1, late_openings: 1 };
+    let faults = Faults {
+        retries: 1,
+        cuts: 1,
+        ends: 1,
+        revokes: 1,
+        epochs: 1,
+        late_openings: 1,
+        stale_reads: 1,
+    };
     let leaves = |kind| Job { gives_up: true, ..Job::acquire(kind) };
     let tasks = vec![
         (0, vec![leaves(Kind::WriteTree), Job { is_try: true, is_wide: true, ..BELOW }]),

@@ -45,6 +45,12 @@ pub(crate) enum Flaw {
     None,
     /// It sleeps as soon as it watches, without reading once more.
     NoReadAfterWatch,
+    /// What is read once more may be older than the watch.
+    OlderThanWatch,
+    /// What is read may be older than its own entry.
+    OlderThanTicket,
+    /// Who joins a watch is not told what it told before.
+    NothingToldWhenJoining,
     /// It joins a watch that another waiter has begun, without reading once more.
     NoReadAfterJoining,
     /// No transaction compares the session's epoch.
@@ -102,6 +108,8 @@ pub(crate) struct Faults {
     pub(crate) epochs: u8,
     /// A late copy of what opened a session arrives after that.
     pub(crate) late_openings: u8,
+    /// A member answers a reader from the past (etcd#20418).
+    pub(crate) stale_reads: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +153,8 @@ pub(crate) enum Action {
     Bump(TaskId),
     /// etcd reads who is in the way.
     Read(TaskId),
+    /// A member of etcd reads who was in the way at an earlier revision.
+    ReadPast(TaskId, u8),
     /// What was read arrives.
     Take(TaskId),
     /// One that is waited for is gone, or the stream was cut.
@@ -240,6 +250,14 @@ impl Protocol {
                 task.phase,
                 Phase::Asking { .. } | Phase::Bumping { .. } | Phase::Queued(_)
             );
+            if let Phase::Queued(queued) = &task.phase
+                && queued.stage == Stage::Reading
+                && left.stale_reads > 0
+            {
+                // What is older is asked for again.
+                let past = queued.since..world.etcd.revision;
+                actions.extend(past.map(|revision| Action::ReadPast(id, revision)));
+            }
             if job.gives_up && may {
                 actions.push(Action::GiveUp(id));
             }
@@ -292,7 +310,14 @@ impl Model for Protocol {
                 self.receive(&mut world, task, answer);
             }
             Action::Bump(task) => self.bump(&mut world, task),
-            Action::Read(task) => self.read(&mut world, task),
+            Action::Read(task) => {
+                let now = world.etcd.revision;
+                self.read(&mut world, task, now);
+            }
+            Action::ReadPast(task, revision) => {
+                world.left.stale_reads -= 1;
+                self.read(&mut world, task, revision);
+            }
             Action::Take(task) => self.take(&mut world, task),
             Action::Wake(task) => self.wake(&mut world, task),
             Action::Release(task) => self.release(&mut world, task),

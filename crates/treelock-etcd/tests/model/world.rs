@@ -36,6 +36,8 @@ pub(crate) struct Etcd {
     /// The key of each session, if it is there.
     pub(crate) sessions: Vec<Option<Opened>>,
     pub(crate) entries: BTreeMap<Key, Put>,
+    /// When other entries were deleted, for as long as somebody may read the past.
+    pub(crate) deleted: BTreeMap<Entry, u8>,
     /// What was said to a session: which entry at one of its places was deleted by somebody else.
     pub(crate) said: BTreeMap<(SessionId, u8), u8>,
 }
@@ -127,8 +129,16 @@ pub(crate) struct Session {
 /// What etcd watches for a session, and what it has to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Stream {
-    pub(crate) watched: BTreeSet<Key>,
+    pub(crate) watched: BTreeMap<Key, Watch>,
     pub(crate) events: VecDeque<Event>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Watch {
+    /// From which revision on, if somebody may read what is older.
+    pub(crate) since: u8,
+    /// The last deletion that it told of.
+    pub(crate) deleted: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,6 +198,8 @@ pub(crate) struct Queued {
     pub(crate) blockers: Blockers,
     pub(crate) observed: BTreeMap<Entry, How>,
     pub(crate) stage: Stage,
+    /// At which revision it has to be read who is in the way, or later.
+    pub(crate) since: u8,
 }
 
 /// How a waiter learns that one in its way is gone.
@@ -203,8 +215,6 @@ pub(crate) enum How {
 }
 
 impl How {
-    pub(crate) const WATCHED: How = How::Watched { deleted: 0, is_cut: false };
-
     pub(crate) fn is_cut(self) -> bool {
         matches!(self, How::Watched { is_cut: true, .. })
     }
@@ -261,6 +271,7 @@ impl World {
                 revision: count as u8,
                 sessions: epochs().map(|epoch| Some(Opened { created: epoch, epoch })).collect(),
                 entries: BTreeMap::new(),
+                deleted: BTreeMap::new(),
                 said: BTreeMap::new(),
             },
             calls: BTreeSet::new(),
@@ -298,7 +309,7 @@ impl World {
     pub(crate) fn wanted(&self, session: SessionId) -> BTreeSet<Key> {
         let mut wanted = self.observed(session);
         if let Some(stream) = &self.sessions[session].stream {
-            wanted.retain(|key| !stream.watched.contains(key));
+            wanted.retain(|key| !stream.watched.contains_key(key));
         }
         wanted
     }
@@ -319,6 +330,9 @@ impl World {
 
     /// What nobody observes any more is not watched, and who has nothing to do listens to nothing.
     pub(crate) fn forget(&mut self) {
+        if self.left.stale_reads == 0 {
+            self.etcd.deleted.clear();
+        }
         for session in 0..self.sessions.len() {
             let observed = self.observed(session);
             let is_needed = self.has_work(session);
@@ -326,7 +340,7 @@ impl World {
             match stream {
                 Some(_) if !is_needed => *stream = None,
                 Some(stream) => {
-                    stream.watched.retain(|key| observed.contains(key));
+                    stream.watched.retain(|key, _| observed.contains(key));
                     stream.events.retain(|event| match event {
                         Event::Deleted { key, .. } => observed.contains(key),
                         _ => true,
