@@ -1,6 +1,8 @@
 //! The workloads, numbered as in the project's performance goals.
 
 mod cancel;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod depth;
 mod handoff;
 mod held;
@@ -25,7 +27,7 @@ pub(crate) struct Workload {
 }
 
 /// All workloads, in the order of their numbers (10 is Python's and stands elsewhere).
-pub(crate) const ALL: [Workload; 12] = [
+pub(crate) const ALL: &[Workload] = &[
     Workload { name: "depth", title: "1 depth of the path", run: depth::run },
     Workload { name: "held", title: "2 locks held elsewhere", run: held::run },
     Workload { name: "roots", title: "3 several roots at once", run: roots::run },
@@ -38,4 +40,6 @@ pub(crate) const ALL: [Workload; 12] = [
     Workload { name: "names", title: "11 long names, wide directories", run: names::run },
     Workload { name: "ir", title: "12 instructions", run: instructions::run },
     Workload { name: "host", title: "13 processes of one host", run: host::run },
+    #[cfg(feature = "cluster")]
+    Workload { name: "cluster", title: "14 machines, by etcd", run: cluster::run },
 ];

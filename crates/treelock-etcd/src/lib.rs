@@ -29,7 +29,7 @@
 //! etcd gives the lock to somebody else; but a write that it has sent before may arrive after that. So **a
 //! distributed lock alone protects nothing; a [fencing token](treelock::FencingToken) does**, if the resource
 //! checks it: give [`Guard::token`] with each access, and let a [`FenceGate`](treelock::FenceGate) there refuse
-//! what is stale.
+//! what is stale. A page of its own says it at length: [`leases`].
 //!
 //! # What happens when
 //!
@@ -39,23 +39,31 @@
 //! | a guard is dropped | released in the background; [`Guard::release`] waits for etcd's word |
 //! | a process dies | its locks are free when its lease ends |
 //! | the member that was asked does not answer | another is asked; what was sent twice is done at most once |
-//! | no member answers | [`Error::Unavailable`] to who asks; who holds learns of the loss before the lease ends |
-//! | the lease was ended by others | as above, at the next renewal |
+//! | no member answers | [`Error::Unavailable`] to who asks; who waits goes on waiting, and who holds goes on holding, until the lease may have ended: [`Error::Lost`], [`Guard::lost`] |
+//! | the lease was ended by others, or the lock taken away ([`EtcdLock::revoke`]) | [`Error::Lost`], [`Guard::lost`], as soon as etcd tells of it |
 //! | etcd has no space | [`Error::NoSpace`]; releasing works |
 //! | an option is wrong, or a certificate or its absence | [`Error::Options`], [`Error::Tls`], at once |
 //! | a certificate expires | connections stay; who has to connect anew is told as above, or loses the lease |
 //! | a token of etcd expires | it is renewed with the password |
+//! | etcd was restored from a backup | [`EtcdLock::begin_epoch`], before the lock is used again |
 //!
 //! # Cost
 //!
 //! Asking is one transaction where nobody is in the way, releasing another. A waiter watches the two latest of
-//! those in its way, so a release wakes those that wait for it and no others.
+//! those in its way, so a release wakes those that wait for it and no others; and tasks of one process tell each
+//! other without etcd. All that a process has to watch goes through one stream.
+//!
+//! # Threads
+//!
+//! One thread of this crate talks to etcd and renews the lease, so an application that blocks its own threads
+//! loses nothing. The futures can be polled by any executor, and [`EtcdLock::blocking`] has the same verbs for code without one.
 //!
 //! # Building
 //!
-//! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`. It runs on tokio, and
-//! so do the futures of this crate.
+//! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`, or the like.
 
+mod administration;
+mod blocking;
 mod clock;
 mod endpoint;
 mod error;
@@ -64,16 +72,23 @@ mod key;
 mod lock;
 mod options;
 mod probe;
+mod runtime;
 mod servers;
 mod session;
+mod sightings;
 mod table;
 mod tls;
+mod watches;
 
+pub use blocking::Blocking;
 pub use error::Error;
 pub use guard::Guard;
 pub use lock::{Acquire, EtcdLock};
 pub use options::Options;
 pub use tls::Tls;
+
+#[doc = include_str!("../LEASES.md")]
+pub mod leases {}
 
 /// The README's example is a test too.
 #[cfg(doctest)]

@@ -1,0 +1,50 @@
+//! Workload 14: locks between machines, against etcd's own Lock API, on clusters of the workload's own.
+//!
+//! All of it runs twice: with etcd's data on disk, where the time for which a write is made durable is most of
+//! the time of all, and in memory, where what is left is what a lock costs by itself. Both are on one machine,
+//! so the network costs nothing.
+
+mod client;
+mod contended;
+mod crowd;
+mod held;
+mod metrics;
+mod pair;
+mod server;
+mod sharing;
+mod tally;
+
+use self::client::clients;
+use self::server::{Cluster, Data};
+use self::tally::Tally;
+use crate::measure::Bench;
+use crate::report::{Report, Table};
+
+/// How many want the lock at once, in all that is contended or concurrent.
+const CROWD: usize = 16;
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) {
+    for data in [Data::Disk, Data::Memory] {
+        if let Err(reason) = on(bench, report, data) {
+            let mut table = Table::new(format!("14 Cluster, {data}"), [""]);
+            table.note(format!("Not measured: {reason}"));
+            report.tables.push(table);
+        }
+    }
+}
+
+fn on(bench: &Bench, report: &mut Report, data: Data) -> Result<(), String> {
+    let one = Cluster::start(1, data)?;
+    pair::run(bench, report, &one);
+    contended::run(bench, report, &one);
+    crowd::run(bench, report, &one);
+    sharing::run(bench, report, &one);
+    drop(one);
+    held::run(bench, report, data)?;
+    if let Data::Disk = data {
+        let three = Cluster::start(3, data)?;
+        pair::run(bench, report, &three);
+        contended::run(bench, report, &three);
+    }
+    Ok(())
+}
