@@ -1,6 +1,6 @@
 //! What is done for others: to take a lock away, and to begin anew after a restore.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use etcd_client::{Client, Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp, TxnResponse};
 
@@ -34,9 +34,9 @@ impl Table<'_> {
     pub(crate) async fn begin_epoch(self) -> Result<u16, Error> {
         loop {
             let key = self.space.meta();
-            let get = |mut client: Client| {
+            let get = |client: Arc<Client>| {
                 let key = key.clone();
-                async move { client.get(key, None).await }
+                async move { client.kv_client().get(key, None).await }
             };
             let found = self.servers.insist("begin an epoch", DOING, get).await?;
             let kv = found.kvs().first();
@@ -60,9 +60,9 @@ impl Table<'_> {
 
     /// A transaction whose repetition does no harm.
     async fn carry_out(self, doing: &'static str, txn: Txn) -> Result<TxnResponse, Error> {
-        let ask = |mut client: Client| {
+        let ask = |client: Arc<Client>| {
             let txn = txn.clone();
-            async move { client.txn(txn).await }
+            async move { client.kv_client().txn(txn).await }
         };
         self.servers.insist(doing, DOING, ask).await
     }

@@ -221,43 +221,59 @@ impl Space {
 
     /// All ranges in which a live request conflicts with one of these roots, and no others do.
     pub(crate) fn conflicts(&self, roots: &[(Access, Node)]) -> Vec<Range> {
-        let mut ranges = BTreeSet::new();
+        let (mut points, mut trees) = (BTreeSet::new(), BTreeSet::new());
         for (access, node) in roots {
             let others = match access {
                 Access::Read => &[Access::Write][..],
                 Access::Write => &[Access::Read, Access::Write],
             };
             for other in others {
-                let ancestors = std::iter::successors(node.parent(), Node::parent);
-                ranges.extend(ancestors.map(|above| self.at(*other, &above)));
-                ranges.insert(self.within(*other, node));
+                let text = [self.of(*other), encode(node)].concat();
+                let slash = |(at, byte): (usize, &u8)| (*byte == b'/').then_some(at + 1);
+                let above = text.iter().enumerate().filter_map(slash);
+                // The slashes of the namespace come first; the whole text is the node itself.
+                let above = above.filter(|end| (self.0.len() + 3..text.len()).contains(end));
+                points.extend(above.map(|end| point(&text[..end])));
+                trees.insert(tree(text));
             }
         }
-        // What lies in a wider range is looked at there.
-        let all: Vec<Range> = ranges.into_iter().collect();
-        let inside = |one: &Range, two: &Range| one != two && two.0 <= one.0 && one.1 <= two.1;
-        all.iter().filter(|one| !all.iter().any(|two| inside(one, two))).cloned().collect()
-    }
-
-    /// The entries at a node.
-    fn at(&self, access: Access, node: &Node) -> Range {
-        let text = [self.of(access), encode(node)].concat();
-        ([&text[..], &[AT]].concat(), [&text[..], &[BEHIND]].concat())
-    }
-
-    /// The entries at a node and below.
-    fn within(&self, access: Access, node: &Node) -> Range {
-        let text = [self.of(access), encode(node)].concat();
-        let mut end = text.clone();
-        // It ends with a `/`, so the next text of the same length ends with the byte after that.
-        *end.last_mut().expect("it ends with a slash") += 1;
-        (text, end)
+        let trees: Vec<Range> = trees.into_iter().collect();
+        // What lies in a sub-tree is looked at there. Those are in order, so the wider one is the last before.
+        let mut ranges: Vec<Range> = Vec::new();
+        for one in trees {
+            if ranges.last().is_none_or(|wider| wider.1 < one.1) {
+                ranges.push(one);
+            }
+        }
+        let trees = ranges.len();
+        for one in points {
+            let before = ranges[..trees].partition_point(|tree| tree.0 <= one.0);
+            if before == 0 || ranges[before - 1].1 < one.1 {
+                ranges.push(one);
+            }
+        }
+        ranges
     }
 
     /// All entries.
     pub(crate) fn entries(&self) -> Vec<Range> {
         self.live()[1..].to_vec()
     }
+}
+
+/// The entries at a node, whose text it is.
+fn point(text: &[u8]) -> Range {
+    ([text, &[AT]].concat(), [text, &[BEHIND]].concat())
+}
+
+/// The entries at a node and below, whose text it is.
+fn tree(text: Vec<u8>) -> Range {
+    let mut end = text.clone();
+    // It ends with a slash, so the next text of the same length ends with the byte after that.
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    (text, end)
 }
 
 #[cfg(test)]

@@ -55,6 +55,9 @@ struct Inner {
     servers: Servers,
     space: Space,
     ttl: Duration,
+    /// Of requests that have none.
+    label: Option<String>,
+    host: String,
     /// Those that are alive, or were when they were last needed. A new one is begun when all are full.
     sessions: Mutex<Vec<Arc<Session>>>,
     leaving: Leaving,
@@ -78,6 +81,8 @@ impl EtcdLock {
             servers: Servers::new(&options.endpoints, options.connect_options()),
             space: Space::new(&options.prefix),
             ttl: options.ttl,
+            label: options.label.clone(),
+            host: host(),
             sessions: Mutex::default(),
             leaving: Leaving::new(),
             rescued: AtomicU64::new(0),
@@ -436,8 +441,8 @@ impl EtcdLock {
         let is_told_by_keys = roots.len() == request.roots().count() && roots.len() <= 1;
         let value = Value {
             nonce: 0,
-            label: request.get_label().map(Into::into),
-            host: host(),
+            label: request.get_label().map(Into::into).or_else(|| self.0.label.clone()),
+            host: self.0.host.clone(),
             pid: std::process::id(),
             roots: match is_told_by_keys {
                 true => Vec::new(),

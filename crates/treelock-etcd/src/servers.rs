@@ -41,7 +41,7 @@ struct Member {
     endpoint: Endpoint,
     options: ConnectOptions,
     /// Connected at the first use, so that a member that is down does not keep us from the others.
-    client: OnceCell<Client>,
+    client: OnceCell<Arc<Client>>,
     health: Mutex<Health>,
 }
 
@@ -84,7 +84,11 @@ impl Member {
     }
 
     /// Ask it, once.
-    async fn ask<T, F>(&self, secure: &Secure, ask: impl FnOnce(Client) -> F) -> Result<T, Trouble>
+    async fn ask<T, F>(
+        &self,
+        secure: &Secure,
+        ask: impl FnOnce(Arc<Client>) -> F,
+    ) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
@@ -107,8 +111,11 @@ impl Member {
         })
     }
 
-    async fn client(&self) -> Result<Client, etcd_client::Error> {
-        let connect = || Client::connect([&self.endpoint.url], Some(self.options.clone()));
+    async fn client(&self) -> Result<Arc<Client>, etcd_client::Error> {
+        let connect = || async {
+            let options = Some(self.options.clone());
+            Client::connect([&self.endpoint.url], options).await.map(Arc::new)
+        };
         self.client.get_or_try_init(connect).await.cloned()
     }
 }
@@ -163,7 +170,7 @@ impl Servers {
     }
 
     /// The client of a member, connected.
-    pub(crate) async fn client(&self, member: usize) -> Result<Client, etcd_client::Error> {
+    pub(crate) async fn client(&self, member: usize) -> Result<Arc<Client>, etcd_client::Error> {
         self.members[member % self.members.len()].client().await
     }
 
@@ -171,7 +178,7 @@ impl Servers {
     pub(crate) async fn ask<T, F>(
         &self,
         doing: &'static str,
-        ask: impl FnOnce(Client) -> F,
+        ask: impl FnOnce(Arc<Client>) -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
@@ -207,7 +214,7 @@ impl Servers {
         &self,
         doing: &'static str,
         limit: Duration,
-        mut ask: impl FnMut(Client) -> F,
+        mut ask: impl FnMut(Arc<Client>) -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,

@@ -189,22 +189,33 @@ impl Session {
         let sent = clock::now();
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
         // A grant whose answer is lost leaves a lease without keys, which ends by itself.
-        let grant = |mut client: Client| async move { client.lease_grant(seconds, None).await };
+        let grant =
+            |client: Arc<Client>| async move { client.lease_client().grant(seconds, None).await };
         let granted = servers.insist("open a session", OPENING, grant).await?;
         // etcd has a shortest time of its own.
         let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0));
         let (lease, id) = (granted.id(), format!("{:x}", granted.id() as u64));
         let key = space.session(&id);
         let meta = TxnOp::get(space.meta(), None);
-        let create = |mut client: Client| {
+        let create = |client: Arc<Client>| {
             let new = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
             let put = TxnOp::put(key.clone(), [], Some(PutOptions::new().with_lease(lease)));
             let own = TxnOp::get(key.clone(), None);
             let txn =
                 Txn::new().when([new]).and_then([put, meta.clone()]).or_else([own, meta.clone()]);
-            async move { client.txn(txn).await }
+            async move { client.kv_client().txn(txn).await }
         };
-        let created = servers.insist("open a session", OPENING, create).await?;
+        let created = servers.insist("open a session", OPENING, create).await;
+        let created = match created {
+            Ok(created) => created,
+            Err(error) => {
+                // Who may not use the namespace leaves no lease either.
+                let revoke =
+                    |client: Arc<Client>| async move { client.lease_client().revoke(lease).await };
+                let _ = servers.ask("close a session", revoke).await;
+                return Err(error);
+            }
+        };
         let revision = created.header().map_or(0, |header| header.revision());
         let responses = created.op_responses();
         let own = found(&responses, 0);
@@ -372,7 +383,8 @@ impl Drop for Session {
     /// Gives the lease back, so that nobody has to wait for its end.
     fn drop(&mut self) {
         let (servers, lease) = (self.servers.clone(), self.lease);
-        let revoke = move |mut client: Client| async move { client.lease_revoke(lease).await };
+        let revoke =
+            move |client: Arc<Client>| async move { client.lease_client().revoke(lease).await };
         self.leaving.start(async move {
             // What is not revoked ends by itself.
             let _ = servers.insist("close a session", OPENING, revoke).await;

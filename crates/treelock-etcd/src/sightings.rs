@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -127,14 +128,14 @@ impl Table<'_> {
         for (first, end) in ranges {
             let mut next = Some(first.clone());
             while let Some(first) = next.take() {
-                let get = |mut client: Client| {
+                let get = |client: Arc<Client>| {
                     let options = GetOptions::new()
                         .with_range(end.clone())
                         .with_revision(*moment)
                         .with_sort(SortTarget::Key, SortOrder::Ascend)
                         .with_limit(PAGE);
                     let first = first.clone();
-                    async move { client.get(first, Some(options)).await }
+                    async move { client.kv_client().get(first, Some(options)).await }
                 };
                 let answer = self.servers.insist("look at the locks", LOOKING, get).await?;
                 if *moment == 0 {

@@ -156,11 +156,12 @@ impl Entry {
         let keys = session.space.keys(roots, &session.id, place.slot);
         let ranges = session.space.conflicts(roots);
         let value = Value { nonce: place.nonce, ..value };
-        let first = roots.first().map(|(access, node)| root_text((*access, node)));
         let text = |value: &Value| serde_json::to_vec(value).expect("a value is JSON");
-        let other = text(&Value { roots: Vec::new(), first, ..value.clone() });
-        let mut values = vec![other; keys_count];
-        values[0] = text(&value);
+        let mut values = vec![text(&value)];
+        if keys_count > 1 {
+            let first = roots.first().map(|(access, node)| root_text((*access, node)));
+            values.resize(keys_count, text(&Value { roots: Vec::new(), first, ..value }));
+        }
         Entry { session, place, keys, values, ranges, stage: Stage::Unsent }
     }
 
@@ -235,8 +236,10 @@ impl Entry {
             let epoch = self.session.epoch();
             let txn = self.entering(epoch, retried, may_wait);
             self.stage = Stage::InDoubt;
-            let asked =
-                self.session.servers.ask(doing, |mut client| async move { client.txn(txn).await });
+            let asked = self
+                .session
+                .servers
+                .ask(doing, |client| async move { client.kv_client().txn(txn).await });
             match asked.await {
                 Ok(answer) => {
                     if let Some(answer) = self.entered(&answer, epoch, retried, may_wait).await? {
@@ -349,9 +352,9 @@ impl Entry {
     async fn fail_late_copies(&self) -> Result<(), Error> {
         let bump = self.bump();
         let txn = Txn::new().when([self.session.is_own()]).and_then([bump]);
-        let bump = |mut client: Client| {
+        let bump = |client: Arc<Client>| {
             let txn = txn.clone();
-            async move { client.txn(txn).await }
+            async move { client.kv_client().txn(txn).await }
         };
         let answer = self.session.servers.insist("ask for a lock", ASKING, bump).await?;
         if !answer.succeeded() {
@@ -389,9 +392,9 @@ impl Entry {
             .with_max_create_revision(ticket - 1)
             .with_sort(SortTarget::Create, SortOrder::Descend)
             .with_limit(WINDOW as i64 + 1);
-        let get = |mut client: Client| {
+        let get = |client: Arc<Client>| {
             let (first, options) = (first.clone(), options.clone());
-            async move { client.get(first, Some(options)).await }
+            async move { client.kv_client().get(first, Some(options)).await }
         };
         loop {
             // Who waits does so until the session is over.
@@ -513,22 +516,26 @@ impl Entry {
     pub(crate) async fn leave(&mut self) {
         while self.session.is_alive() {
             let left = match self.stage {
-                Stage::Unsent | Stage::Gone => true,
+                Stage::Unsent | Stage::Gone => Ok(true),
                 Stage::Entered(ticket) => self.release(ticket).await,
                 Stage::InDoubt => self.cancel().await,
             };
-            if left {
-                self.stage = Stage::Gone;
-                self.session.give_back(&self.place);
-                return;
+            match left {
+                Ok(true) => {
+                    self.stage = Stage::Gone;
+                    return self.session.give_back(&self.place);
+                }
+                // Who may not release any more keeps no lease either, whose end releases for him. Renewing it needs
+                // no right.
+                Err(Failure::Final(Error::Denied { .. })) => return self.session.end(),
+                Ok(false) | Err(_) => tokio::time::sleep(PAUSE).await,
             }
-            tokio::time::sleep(PAUSE).await;
         }
         // The end of the lease takes all keys with it.
     }
 
     /// Delete the keys if they are this request's.
-    async fn release(&self, ticket: i64) -> bool {
+    async fn release(&self, ticket: i64) -> Result<bool, Failure> {
         let own = |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket);
         let compares: Vec<Compare> = self.keys.iter().map(own).collect();
         let deletes: Vec<TxnOp> =
@@ -537,13 +544,13 @@ impl Entry {
         // If they are not, a copy of this was carried out before.
         self.session
             .servers
-            .ask("release a lock", |mut client| async move { client.txn(txn).await })
+            .ask("release a lock", |client| async move { client.kv_client().txn(txn).await })
             .await
-            .is_ok()
+            .map(|_| true)
     }
 
     /// Delete whatever there is, and see that nothing comes later.
-    async fn cancel(&self) -> bool {
+    async fn cancel(&self) -> Result<bool, Failure> {
         let mut operations = vec![self.bump()];
         operations.extend(self.keys.iter().map(|key| TxnOp::delete(key.clone(), None)));
         let session = TxnOp::get(self.session.space.session(&self.session.id), None);
@@ -552,14 +559,14 @@ impl Entry {
         let asked = self
             .session
             .servers
-            .ask("give up a lock", |mut client| async move { client.txn(txn).await });
-        let Ok(answer) = asked.await else { return false };
+            .ask("give up a lock", |client| async move { client.kv_client().txn(txn).await });
+        let answer = asked.await?;
         if answer.succeeded() {
             self.session.raise_epoch(answer.header().map_or(0, |header| header.revision()));
         } else {
             self.session.see(found(&answer.op_responses(), 0), epoch);
         }
-        answer.succeeded()
+        Ok(answer.succeeded())
     }
 }
 

@@ -145,11 +145,11 @@ pub(crate) async fn tell(session: Weak<Session>, mut wanted: mpsc::UnboundedRece
 /// Begin a stream with the session's own watch, and read what was said to the session before.
 async fn open(session: &Arc<Session>) -> Result<(Stream, WatchResponseStream), Failure> {
     let (key, end) = session.space.session_range(&session.id);
-    let watch = |mut client: Client| {
+    let watch = |client: Arc<Client>| {
         let options = WatchOptions::new().with_range(end.clone()).with_watch_id(OWN);
         let key = key.clone();
         async move {
-            let mut stream = client.watch(key, Some(options)).await?;
+            let mut stream = client.watch_client().watch(key, Some(options)).await?;
             let created = stream.message().await?.filter(WatchResponse::created);
             let since = created.and_then(|created| Some(created.header()?.revision()));
             Ok((since, stream.split()))
@@ -158,9 +158,9 @@ async fn open(session: &Arc<Session>) -> Result<(Stream, WatchResponseStream), F
     let (since, (requests, answers)) =
         session.servers.ask("watch who is in the way", watch).await?;
     let since = since.ok_or_else(|| Failure::InDoubt("a watch was not begun".into()))?;
-    let get = |mut client: Client| {
+    let get = |client: Arc<Client>| {
         let (key, options) = (key.clone(), GetOptions::new().with_range(end.clone()));
-        async move { client.get(key, Some(options)).await }
+        async move { client.kv_client().get(key, Some(options)).await }
     };
     let epoch = session.epoch();
     let said = session.servers.ask("see whether the session goes on", get).await?;
