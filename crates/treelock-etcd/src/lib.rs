@@ -56,6 +56,7 @@
 mod administration;
 mod blocking;
 mod clock;
+mod engine;
 mod error;
 mod guard;
 mod key;
