@@ -4,3 +4,4 @@ mod conformance;
 mod leases;
 mod members;
 mod server;
+mod store;
