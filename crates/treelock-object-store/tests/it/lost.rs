@@ -5,8 +5,8 @@ use std::error::Error;
 use std::future::IntoFuture;
 use std::sync::Arc;
 
-use futures_util::stream::StreamExt;
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use treelock_dir::DirLock;
@@ -29,35 +29,55 @@ fn is_lost(error: &(dyn Error + 'static)) -> bool {
     LockError::of(error).is_some_and(LockError::is_lost)
 }
 
-/// Each operation of the store, ended, under its name.
-async fn all(store: &(impl ObjectStore + Clone)) -> Vec<(&'static str, object_store::Result<()>)> {
-    let (at, to) = (Path::from("a/1"), Path::from("a/other"));
-    let locations = || futures_util::stream::iter([Ok(Path::from("a/2"))]).boxed();
-    let upload = async {
-        let mut upload = store.put_multipart(&to).await?;
+type Ends = BoxFuture<'static, object_store::Result<()>>;
+
+/// Each operation of the store, under its name.
+fn all<S: ObjectStore + Clone>(store: &S) -> Vec<(&'static str, Ends)> {
+    async fn upload(store: impl ObjectStore) -> object_store::Result<()> {
+        let mut upload = store.put_multipart(&Path::from("a/other")).await?;
         upload.put_part("x".into()).await?;
         upload.complete().await.map(drop)
-    };
+    }
+    let it = |work: fn(S, Path, Path) -> Ends| work(store.clone(), "a/1".into(), "a/other".into());
     vec![
-        ("put", store.put(&at, "x".into()).await.map(drop)),
-        ("put_multipart", upload.await),
-        ("get", store.get(&at).map(|got| got.map(drop)).await),
-        ("get_ranges", store.get_ranges(&at, &[0..1]).await.map(drop)),
-        ("delete", store.delete_stream(locations()).try_collect::<Vec<_>>().await.map(drop)),
-        ("list", store.list(None).try_collect::<Vec<_>>().await.map(drop)),
-        ("list", store.list_with_offset(None, &at).try_collect::<Vec<_>>().await.map(drop)),
-        ("list", store.list_with_delimiter(None).await.map(drop)),
-        ("copy", store.copy(&at, &to).await),
-        ("rename", store.rename(&at, &to).await),
+        ("put", it(|s, at, _| async move { s.put(&at, "x".into()).await.map(drop) }.boxed())),
+        ("put_multipart", it(|s, _, _| upload(s).boxed())),
+        ("get", it(|s, at, _| async move { s.get(&at).await.map(drop) }.boxed())),
+        (
+            "get_ranges",
+            it(|s, at, _| async move { s.get_ranges(&at, &[0..1, 0..1]).await.map(drop) }.boxed()),
+        ),
+        (
+            "delete",
+            it(|s, _, _| s.delete_stream(once(Path::from("a/2"))).try_for_each(done).boxed()),
+        ),
+        ("list", it(|s, _, _| async move { s.list(None).try_for_each(done).await }.boxed())),
+        (
+            "list",
+            it(|s, at, _| {
+                async move { s.list_with_offset(None, &at).try_for_each(done).await }.boxed()
+            }),
+        ),
+        ("list", it(|s, _, _| async move { s.list_with_delimiter(None).await.map(drop) }.boxed())),
+        ("copy", it(|s, at, to| async move { s.copy(&at, &to).await }.boxed())),
+        ("rename", it(|s, at, to| async move { s.rename(&at, &to).await }.boxed())),
     ]
+}
+
+fn once(path: Path) -> BoxStream<'static, object_store::Result<Path>> {
+    stream::once(async { Ok(path) }).boxed()
+}
+
+async fn done<T>(_: T) -> object_store::Result<()> {
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_lock_that_cannot_be_asked_lets_nothing_be_done() {
     let lock = Leased::failing();
     let (ground, store) = ground(&lock, 1).await;
-    for (name, result) in soon(all(&store)).await {
-        let error = result.expect_err(name);
+    for (name, operation) in all(&store) {
+        let error = soon(operation).await.expect_err(name);
         let source = LockError::of(&error).expect("it is the lock's");
         assert!(matches!(source, LockError::NotGranted { .. }), "{error}");
         assert!(error.to_string().contains(&format!(" error: {name}: asking for")), "{error}");
@@ -80,19 +100,32 @@ async fn a_lock_that_cannot_be_asked_lets_nothing_be_done() {
     assert_eq!(ground.contents().await.len(), OBJECTS.len());
 }
 
+/// Each operation, with the lock lost at the last look at it.
 #[tokio::test]
 async fn what_was_not_alone_to_its_end_does_not_say_ok() {
-    let lock = Leased::default();
-    for (name, result) in soon(all(&ground(&lock, 1).await.1)).await {
-        result.expect(name);
+    let (_ground, store) = ground(&Leased::default(), 1).await;
+    let names = all(&store).into_iter().map(|(name, _)| name);
+    for (name, operation) in all(&store) {
+        soon(operation).await.expect(name);
     }
-    lock.lose();
-    let (_ground, store) = ground(&lock, 1).await;
-    for (name, result) in soon(all(&store)).await {
-        assert!(is_lost(&result.expect_err(name)), "{name}");
+    for (index, name) in names.enumerate() {
+        let lock = Leased::lost_at_look(1);
+        let (_ground, store) = ground(&lock, 1).await;
+        let (_, operation) = all(&store).swap_remove(index);
+        assert!(is_lost(&soon(operation).await.expect_err(name)), "{name}");
+        assert_eq!(live(&lock.lock), 0);
+
+        // A view looks once for each path first.
+        let paths = if ["copy", "rename"].contains(&name) { 2 } else { 1 };
+        let (_ground, store) = ground(&Leased::lost_at_look(paths + 1), 1).await;
+        let view = store.folders(&write("/")).await.unwrap();
+        let (_, operation) = all(&view).swap_remove(index);
+        let error = soon(operation).await.expect_err(name);
+        let lost = LockError::of(&error);
+        assert!(matches!(lost, Some(LockError::Lost { begun: true, .. })), "{name}: {error}");
     }
+    let (_ground, store) = ground(&Leased::lost_at_look(1), 1).await;
     assert!(is_lost(&store.list_dir("a").await.unwrap_err()));
-    assert_eq!(live(&lock.lock), 0);
 }
 
 /// Each object stands below `a`, below `b`, or both.
@@ -201,7 +234,7 @@ async fn a_batch_of_deletes_stops_at_the_loss() {
     for (look, deleted) in [(1, 0), (2, 1), (3, 1), (4, 2), (10, 4), (11, 5)] {
         let lock = Leased::lost_at_look(look);
         let (ground, store) = ground(&lock, 1).await;
-        let locations = futures_util::stream::iter(OBJECTS.map(|name| Ok(Path::from(name))));
+        let locations = stream::iter(OBJECTS.map(|name| Ok(Path::from(name))));
         let results: Vec<_> = soon(store.delete_stream(locations.boxed()).collect()).await;
         let errors = || results.iter().filter_map(|result| result.as_ref().err());
         assert!(errors().count() > 0 && errors().all(|error| is_lost(error)), "{results:?}");
@@ -269,8 +302,8 @@ async fn a_view_whose_lock_is_lost_does_nothing_more() {
     let (ground, store) = ground(&lock, 1).await;
     let view: LockedView<Seen, Leased> = store.folders(&write("/")).await.unwrap();
     lock.lose();
-    for (name, result) in soon(all(&view)).await {
-        let error = result.expect_err(name);
+    for (name, operation) in all(&view) {
+        let error = soon(operation).await.expect_err(name);
         let lost = LockError::of(&error);
         assert!(matches!(lost, Some(LockError::Lost { begun: false, .. })), "{name}: {error}");
     }
