@@ -38,7 +38,8 @@ enum Step {
     Msrv,
     /// Licences, sources and duplicates of all dependencies (installs cargo-deny if it is missing)
     Deny,
-    /// The examples run; `folders` shows no torn and no lost folder under the lock
+    /// The examples run; `folders` shows no torn and no lost folder under the lock; those on a
+    /// cluster need `etcd` in the PATH
     Examples,
     /// Instructions per operation stay under their gates (needs valgrind)
     Gates,
@@ -117,12 +118,35 @@ fn run(step: Step) -> Outcome {
         Step::Examples => {
             cargo("run -p treelock --example tour")?;
             cargo("run -p treelock-dir --example crash")?;
-            cargo("run --release -p treelock-object-store --example folders -- --seconds 2")
+            cargo("run --release -p treelock-object-store --example folders -- --seconds 2")?;
+            cluster_examples()
         }
         Step::Gates => cargo("run --release -p treelock-bench --bin ir -- --check"),
         Step::Package => package(),
         Step::Python => python::test(),
     }
+}
+
+/// The examples on a cluster, as the step `Test` has built them, so that nothing is built twice.
+fn cluster_examples() -> Outcome {
+    let is_there = Command::new("etcd").arg("--version").output().is_ok();
+    if !is_there {
+        eprintln!(
+            "SKIPPED: there is no `etcd` in the PATH; on Debian: apt-get install etcd-server"
+        );
+        return Ok(());
+    }
+    cargo("build --workspace --all-features --profile test --examples")?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    for (name, arguments) in [
+        ("two_processes", &["--seconds", "2", "--start-etcd"][..]),
+        ("two_processes", &["--seconds", "2", "--without-lock"]),
+        ("fenced_row", &["--start-etcd"]),
+        ("fenced_object", &["--start-etcd"]),
+    ] {
+        execute(Command::new(target.join("debug/examples").join(name)).args(arguments))?;
+    }
+    Ok(())
 }
 
 fn cargo(arguments: &str) -> Outcome {

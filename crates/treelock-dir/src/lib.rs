@@ -85,6 +85,7 @@
 compile_error!("treelock-dir needs Linux: its locks are those of open file descriptions");
 
 mod ask;
+mod engine;
 mod error;
 mod file;
 mod guard;

@@ -29,7 +29,11 @@
 //! etcd gives the lock to somebody else; but a write that it has sent before may arrive after that. So **a
 //! distributed lock alone protects nothing; a [fencing token](treelock::FencingToken) does**, if the resource
 //! checks it: give [`Guard::token`] with each access, and let a [`FenceGate`](treelock::FenceGate) there refuse
-//! what is stale. A page of its own says it at length: [`leases`].
+//! what is stale. A page of its own says it at length: [`leases`]. Two examples pause a holder for longer than its lease lasts: `fenced_row` with a row of a
+//! database, `fenced_object` with the conditional put of an object store.
+//!
+//! For whole folders of an object store, give the lock to a `LockedStore` of the crate `treelock-object-store`,
+//! which takes any [`Engine`](treelock::Engine); the example `two_processes` does.
 //!
 //! # What happens when
 //!
@@ -66,6 +70,7 @@ mod administration;
 mod blocking;
 mod clock;
 mod endpoint;
+mod engine;
 mod error;
 mod guard;
 mod key;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use object_store::path::Path;
 use object_store::{ListResult, ObjectStore};
+use treelock::{Engine, TreeLock};
 
 use crate::engine::{self, Ground, Plan, parse};
 use crate::error::DirError;
@@ -15,7 +16,7 @@ use crate::store::LockedStore;
 /// The folder verbs. A path is a `&str`, a `String` or a [`Path`], and is taken as
 /// [`Path::parse`] takes it: literally, with no percent-encoding (`Path::from` encodes; give that
 /// `Path` itself).
-impl<S: ObjectStore> LockedStore<S> {
+impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// Renames all objects below a folder; returns a job to be awaited.
     ///
     /// Copies all, and deletes the sources only after every copy stands. Readers of either folder
@@ -30,8 +31,9 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Errors
     ///
     /// Refused, with nothing changed: an empty path, a rename onto itself, into its own sub-tree or
-    /// onto a parent, onto a target that exists, of a folder that holds nothing.
-    /// [`DirError::Incomplete`] if the store fails half-way.
+    /// onto a parent, onto a target that exists, of a folder that holds nothing. [`DirError::Lock`]
+    /// if the lock could not be asked. [`DirError::Incomplete`] if the store fails half-way, or the
+    /// lock is [lost](crate#several-processes): then the next object is left alone.
     ///
     /// # Examples
     ///
@@ -47,7 +49,7 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn rename_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S> {
+    pub fn rename_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S, L> {
         self.job(Plan::two(Verb::Rename, from.as_ref(), to.as_ref()))
     }
 
@@ -80,7 +82,7 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn copy_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S> {
+    pub fn copy_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S, L> {
         self.job(Plan::two(Verb::Copy, from.as_ref(), to.as_ref()))
     }
 
@@ -94,8 +96,8 @@ impl<S: ObjectStore> LockedStore<S> {
     ///
     /// # Errors
     ///
-    /// Refused, with nothing changed: an empty path, a folder that holds nothing.
-    /// [`DirError::Incomplete`] if the store fails half-way.
+    /// Refused, with nothing changed: an empty path, a folder that holds nothing. Failures are
+    /// those of [`rename_dir`](LockedStore::rename_dir).
     ///
     /// # Examples
     ///
@@ -111,7 +113,7 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn delete_dir(&self, path: impl AsRef<str>) -> DirJob<S> {
+    pub fn delete_dir(&self, path: impl AsRef<str>) -> DirJob<S, L> {
         self.job(Plan::one(Verb::Delete, path.as_ref()))
     }
 
@@ -127,7 +129,8 @@ impl<S: ObjectStore> LockedStore<S> {
     ///
     /// # Errors
     ///
-    /// [`DirError::InvalidPath`]; [`DirError::Store`] if the store fails.
+    /// [`DirError::InvalidPath`]; [`DirError::Store`] if the store fails, [`DirError::Lock`] if the
+    /// lock does.
     ///
     /// # Examples
     ///
@@ -147,14 +150,12 @@ impl<S: ObjectStore> LockedStore<S> {
     /// ```
     pub async fn list_dir(&self, path: impl AsRef<str>) -> Result<ListResult, DirError> {
         let path = parse(Verb::List, path.as_ref())?;
-        self.list_with_delimiter(Some(&path)).await.map_err(|source| DirError::Store {
-            verb: Verb::List,
-            path,
-            source,
-        })
+        self.list_with_delimiter(Some(&path))
+            .await
+            .map_err(|source| DirError::store(Verb::List, &path, source))
     }
 
-    fn job(&self, plan: Result<Plan, DirError>) -> DirJob<S> {
+    fn job(&self, plan: Result<Plan, DirError>) -> DirJob<S, L> {
         DirJob::new(Arc::clone(&self.inner), Ground::Lock(self.lock.clone()), plan)
     }
 }
@@ -183,9 +184,9 @@ impl<S: ObjectStore> LockedStore<S> {
 /// # }
 /// ```
 #[must_use = "a folder verb does nothing until it is awaited"]
-pub struct DirJob<S> {
+pub struct DirJob<S, L: Engine = TreeLock> {
     inner: Arc<S>,
-    ground: Ground,
+    ground: Ground<L>,
     plan: Result<Plan, DirError>,
     tuning: Tuning,
 }
@@ -203,8 +204,12 @@ pub(crate) struct Tuning {
 /// Enough to hide a remote store's latency, few enough not to be throttled by it.
 const PARALLELISM: usize = 16;
 
-impl<S> DirJob<S> {
-    pub(crate) fn new(inner: Arc<S>, ground: Ground, plan: Result<Plan, DirError>) -> DirJob<S> {
+impl<S, L: Engine> DirJob<S, L> {
+    pub(crate) fn new(
+        inner: Arc<S>,
+        ground: Ground<L>,
+        plan: Result<Plan, DirError>,
+    ) -> DirJob<S, L> {
         let tuning = Tuning { parallelism: PARALLELISM, overwrite: false, progress: None };
         DirJob { inner, ground, plan, tuning }
     }
@@ -222,7 +227,7 @@ impl<S> DirJob<S> {
     /// let one_by_one = store.copy_dir("a", "b").parallelism(1);
     /// # drop(one_by_one);
     /// ```
-    pub fn parallelism(mut self, copies: usize) -> DirJob<S> {
+    pub fn parallelism(mut self, copies: usize) -> DirJob<S, L> {
         self.tuning.parallelism = copies.max(1);
         self
     }
@@ -248,7 +253,7 @@ impl<S> DirJob<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn overwrite(mut self, allowed: bool) -> DirJob<S> {
+    pub fn overwrite(mut self, allowed: bool) -> DirJob<S, L> {
         self.tuning.overwrite = allowed;
         self
     }
@@ -276,13 +281,13 @@ impl<S> DirJob<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn progress(mut self, report: impl FnMut(&Progress<'_>) + Send + 'static) -> DirJob<S> {
+    pub fn progress(mut self, report: impl FnMut(&Progress<'_>) + Send + 'static) -> DirJob<S, L> {
         self.tuning.progress = Some(Box::new(report));
         self
     }
 }
 
-impl<S: ObjectStore> IntoFuture for DirJob<S> {
+impl<S: ObjectStore, L: Engine> IntoFuture for DirJob<S, L> {
     type Output = Result<DirSummary, DirError>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -291,7 +296,7 @@ impl<S: ObjectStore> IntoFuture for DirJob<S> {
     }
 }
 
-impl<S> fmt::Debug for DirJob<S> {
+impl<S, L: Engine> fmt::Debug for DirJob<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirJob")
             .field("plan", &self.plan)

@@ -13,12 +13,12 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{CopyOptions, Error, GetOptions, ObjectMeta, ObjectStore};
-use treelock::{Access, Guard, Request, TreeLock};
+use treelock::{Access, Engine, Request};
 
 use crate::dir::{DirSummary, Phase, Progress, Tuning, Verb};
 use crate::error::{DirError, Incomplete};
+use crate::lease::Lease;
 use crate::store::node;
-use crate::view::Lease;
 
 /// What a folder verb is to do, with all that can be refused without a look at the store refused.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Plan {
     }
 
     fn store_error(&self, path: &Path, source: Error) -> DirError {
-        DirError::Store { verb: self.verb, path: path.clone(), source }
+        DirError::store(self.verb, path, source)
     }
 }
 
@@ -73,20 +73,20 @@ fn named(verb: Verb, text: &str) -> Result<Path, DirError> {
 }
 
 /// Where a verb stands: it takes its own lock, or works within what a view holds.
-pub(crate) enum Ground {
-    Lock(TreeLock),
-    View(Arc<Lease>),
+pub(crate) enum Ground<L: Engine> {
+    Lock(L),
+    View(Arc<Lease<L>>),
 }
 
-impl Ground {
-    async fn enter(&self, plan: &Plan) -> Result<Option<Guard>, DirError> {
+impl<L: Engine> Ground<L> {
+    async fn enter(&self, plan: &Plan) -> Result<Arc<Lease<L>>, DirError> {
         let request = plan.request().map_err(|source| plan.store_error(&plan.from, source))?;
         match self {
-            Ground::Lock(lock) => Ok(Some(lock.acquire(&request).await)),
+            Ground::Lock(lock) => Lease::acquire(lock, request).await.map_err(DirError::Lock),
             Ground::View(lease)
                 if request.roots().all(|(access, node)| lease.covers(access, node)) =>
             {
-                Ok(None)
+                Ok(Arc::clone(lease))
             }
             Ground::View(lease) => Err(DirError::OutsideView {
                 verb: plan.verb,
@@ -98,20 +98,22 @@ impl Ground {
 }
 
 /// Does what the plan says, under one lock from the survey to the last delete.
-pub(crate) async fn run<S: ObjectStore>(
+pub(crate) async fn run<S: ObjectStore, L: Engine>(
     store: Arc<S>,
-    ground: Ground,
+    ground: Ground<L>,
     plan: Result<Plan, DirError>,
     mut tuning: Tuning,
 ) -> Result<DirSummary, DirError> {
     let plan = plan?;
-    let _guard = ground.enter(&plan).await?;
+    let lease = ground.enter(&plan).await?;
     let objects = survey(&*store, &plan, tuning.overwrite).await?;
+    lease.check().map_err(DirError::Lock)?;
     if let Some(to) = &plan.to {
-        copy_all(&store, &plan, to, &objects, &mut tuning).await?;
+        copy_all(&store, &lease, to, Tally::new(&plan, Phase::Copy, &objects), &mut tuning).await?;
     }
     if plan.verb != Verb::Copy {
-        delete_all(&*store, &plan, &objects, &mut tuning).await?;
+        delete_all(&*store, &lease, Tally::new(&plan, Phase::Delete, &objects), &mut tuning)
+            .await?;
     }
     Ok(DirSummary::new(objects.len(), objects.iter().map(|object| object.size).sum()))
 }
@@ -178,48 +180,54 @@ fn moved(location: &Path, from: &Path, to: &Path) -> Path {
     target
 }
 
-async fn copy_all<S: ObjectStore>(
+/// Copies each object, if the lock is held at that moment.
+async fn copy_all<S: ObjectStore, L: Engine>(
     store: &Arc<S>,
-    plan: &Plan,
+    lease: &Arc<Lease<L>>,
     to: &Path,
-    objects: &[ObjectMeta],
+    mut tally: Tally<'_>,
     tuning: &mut Tuning,
 ) -> Result<(), DirError> {
-    let pairs: Vec<(Path, Path)> = objects
+    let from = &tally.plan.from;
+    let pairs: Vec<(Path, Path)> = tally
+        .objects
         .iter()
-        .map(|object| (object.location.clone(), moved(&object.location, &plan.from, to)))
+        .map(|object| (object.location.clone(), moved(&object.location, from, to)))
         .collect();
-    let mut tally = Tally::new(plan, Phase::Copy, objects);
     let failed = tally.failed();
-    let store = Arc::clone(store);
+    let (store, held) = (Arc::clone(store), Arc::clone(lease));
     // Not `CopyMode::Create`, which S3 cannot do: that nothing is there was seen under this lock.
-    let mut copies =
-        stream::iter(pairs)
-            .take_while(move |_| ready(!failed.load(Ordering::Relaxed)))
-            .map(move |(source, target)| {
-                let store = Arc::clone(&store);
-                async move {
-                    store.copy_opts(&source, &target, CopyOptions::new()).await.map(|()| source)
-                }
-            })
-            .buffer_unordered(tuning.parallelism);
+    let mut copies = stream::iter(pairs)
+        .take_while(move |_| ready(!failed.load(Ordering::Relaxed)))
+        .map(move |(source, target)| {
+            let (store, held) = (Arc::clone(&store), Arc::clone(&held));
+            async move {
+                held.check()?;
+                store.copy_opts(&source, &target, CopyOptions::new()).await.map(|()| source)
+            }
+        })
+        .buffer_unordered(tuning.parallelism);
     while let Some(result) = copies.next().await {
         tally.count(result, tuning);
     }
-    tally.finish()
+    tally.finish(lease)
 }
 
-async fn delete_all<S: ObjectStore>(
+/// Hands each object to the store to be deleted, if the lock is held at that moment.
+async fn delete_all<S: ObjectStore, L: Engine>(
     store: &S,
-    plan: &Plan,
-    objects: &[ObjectMeta],
+    lease: &Arc<Lease<L>>,
+    mut tally: Tally<'_>,
     tuning: &mut Tuning,
 ) -> Result<(), DirError> {
-    let locations: Vec<_> = objects.iter().map(|object| Ok(object.location.clone())).collect();
-    let mut tally = Tally::new(plan, Phase::Delete, objects);
+    let locations: Vec<_> = tally.objects.iter().map(|object| object.location.clone()).collect();
     let failed = tally.failed();
-    let locations =
-        stream::iter(locations).take_while(move |_| ready(!failed.load(Ordering::Relaxed)));
+    let held = Arc::clone(lease);
+    // A loss is an error among the locations and not their end: a store that collects them for one
+    // large request then does not send it.
+    let locations = stream::iter(locations)
+        .take_while(move |_| ready(!failed.load(Ordering::Relaxed)))
+        .map(move |location| Ok(held.check().map(|()| location)?));
     let mut deletes = store.delete_stream(locations.boxed());
     while let Some(result) = deletes.next().await {
         match result {
@@ -228,7 +236,7 @@ async fn delete_all<S: ObjectStore>(
             result => tally.count(result, tuning),
         }
     }
-    tally.finish()
+    tally.finish(lease)
 }
 
 /// Who is done, and the first failure.
@@ -268,8 +276,11 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn finish(self) -> Result<(), DirError> {
-        let Some(source) = self.first else { return Ok(()) };
+    /// A loss is told before what the store said, for it is what decides how to go on; and it is
+    /// told when all is done as well, as others may have been there meanwhile.
+    fn finish<L: Engine>(self, lease: &Lease<L>) -> Result<(), DirError> {
+        let lost = lease.confirm(Ok(())).err();
+        let Some(source) = lost.or(self.first) else { return Ok(()) };
         let done: HashSet<&Path> = self.done.iter().collect();
         let remaining = self.objects.iter().map(|object| &object.location);
         let remaining = remaining.filter(|path| !done.contains(path)).cloned().collect();

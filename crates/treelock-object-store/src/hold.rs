@@ -1,44 +1,56 @@
 //! What outlives the call that took the lock, and therefore carries it: streams and uploads.
 //!
 //! The guard is released by the end or the drop of its carrier, never earlier: a reader that is
-//! half-way through a download must not see the folder move away below it. `G` is what holds the
-//! lock, a [`Guard`](treelock::Guard) of its own or a share of a view's.
+//! half-way through a download must not see the folder move away below it. A carrier whose lock is
+//! lost says so instead of going on.
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use object_store::{
     GetResult, GetResultPayload, MultipartUpload, PutPayload, PutResult, Result, UploadPart,
 };
+use treelock::Engine;
+
+use crate::lease::Lease;
 
 /// Files up to this size are read in one go; larger ones in the small pieces of `into_stream`.
 const ONE_READ: u64 = 8 << 20;
 
+type Items<T> = BoxStream<'static, Result<T>>;
+
 /// A stream that carries what holds the lock until it ends or is dropped.
-pub(crate) struct Held<G, T> {
+pub(crate) struct Held<T, L: Engine> {
     /// The order matters: the stream (an open file, say) is closed before its lock is released.
-    open: Option<(BoxStream<'static, T>, G)>,
+    open: Option<(Items<T>, Arc<Lease<L>>)>,
 }
 
-impl<G, T> Held<G, T> {
-    pub(crate) fn new(stream: BoxStream<'static, T>, guard: G) -> Held<G, T> {
-        Held { open: Some((stream, guard)) }
+impl<T, L: Engine> Held<T, L> {
+    pub(crate) fn new(stream: Items<T>, lease: Arc<Lease<L>>) -> Held<T, L> {
+        Held { open: Some((stream, lease)) }
     }
 }
 
-impl<G: Unpin, T> Stream for Held<G, T> {
-    type Item = T;
+impl<T, L: Engine> Stream for Held<T, L> {
+    type Item = Result<T>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let Some((stream, _)) = &mut self.open else { return Poll::Ready(None) };
-        let next = stream.poll_next_unpin(cx);
-        if let Poll::Ready(None) = next {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let Some((stream, lease)) = &mut self.open else { return Poll::Ready(None) };
+        let mut next = ready!(stream.poll_next_unpin(cx));
+        // At its end too: what was read before may be of two times.
+        let confirmed = lease.confirm(Ok(()));
+        let is_over = next.is_none() || confirmed.is_err();
+        if let (Err(lost), false) = (confirmed, matches!(next, Some(Err(_)))) {
+            next = Some(Err(lost));
+        }
+        if is_over {
             self.open = None;
         }
-        next
+        Poll::Ready(next)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -46,11 +58,11 @@ impl<G: Unpin, T> Stream for Held<G, T> {
     }
 }
 
-/// Moves the guard into the payload of `result`.
+/// Moves the lease into the payload of `result`.
 ///
-/// The payload of a local store is an open file, in which no guard fits, so it becomes a stream
+/// The payload of a local store is an open file, in which no lease fits, so it becomes a stream
 /// that owns both. Small files are read in one go, as `GetResult::bytes` would.
-pub(crate) fn hold_get<G: Send + Unpin + 'static>(result: GetResult, guard: G) -> GetResult {
+pub(crate) fn hold_get<L: Engine>(result: GetResult, lease: Arc<Lease<L>>) -> GetResult {
     let GetResult { payload, meta, range, attributes, extensions } = result;
     let is_stream = is_stream(&payload);
     let bare = GetResult {
@@ -65,7 +77,7 @@ pub(crate) fn hold_get<G: Send + Unpin + 'static>(result: GetResult, guard: G) -
     } else {
         stream::once(bare.bytes()).boxed()
     };
-    let payload = GetResultPayload::Stream(Held::new(stream, guard).boxed());
+    let payload = GetResultPayload::Stream(Held::new(stream, lease).boxed());
     GetResult { payload, meta, range, attributes, extensions }
 }
 
@@ -78,43 +90,49 @@ fn is_stream(payload: &GetResultPayload) -> bool {
 
 /// A multipart upload that carries what holds the lock until it is completed, aborted or dropped.
 ///
-/// A failed completion keeps the lock: the caller can try again or abort.
-pub(crate) struct HeldUpload<G> {
-    /// Declared before the guard, so that a dropped upload cleans up under its lock.
+/// A failed completion keeps the lock: the caller can try again or abort. Under a lost lock nothing
+/// is completed: until then, nothing of an upload is to be seen.
+pub(crate) struct HeldUpload<L: Engine> {
+    /// Declared before the lease, so that a dropped upload cleans up under its lock.
     upload: Box<dyn MultipartUpload>,
-    guard: Option<G>,
+    lease: Option<Arc<Lease<L>>>,
 }
 
-impl<G> HeldUpload<G> {
-    pub(crate) fn new(upload: Box<dyn MultipartUpload>, guard: G) -> HeldUpload<G> {
-        HeldUpload { upload, guard: Some(guard) }
+impl<L: Engine> HeldUpload<L> {
+    pub(crate) fn new(upload: Box<dyn MultipartUpload>, lease: Arc<Lease<L>>) -> HeldUpload<L> {
+        HeldUpload { upload, lease: Some(lease) }
     }
 }
 
-impl<G> fmt::Debug for HeldUpload<G> {
+impl<L: Engine> fmt::Debug for HeldUpload<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeldUpload")
             .field("upload", &self.upload)
-            .field("locked", &self.guard.is_some())
+            .field("locked", &self.lease.is_some())
             .finish()
     }
 }
 
 #[async_trait]
-impl<G: Send> MultipartUpload for HeldUpload<G> {
+impl<L: Engine> MultipartUpload for HeldUpload<L> {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.upload.put_part(data)
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
+        if let Some(lease) = &self.lease {
+            lease.check()?;
+        }
         let result = self.upload.complete().await?;
-        self.guard = None;
-        Ok(result)
+        match self.lease.take() {
+            Some(lease) => lease.confirm(Ok(result)),
+            None => Ok(result),
+        }
     }
 
     async fn abort(&mut self) -> Result<()> {
         self.upload.abort().await?;
-        self.guard = None;
+        self.lease = None;
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 //! Object stores have no folders, only keys with slashes in them. So renaming a folder is many
 //! copies and many deletes, and whoever reads in between sees half of it. [`LockedStore`] wraps any
 //! [`ObjectStore`](object_store::ObjectStore) (S3, GCS, Azure, local files, memory), is one itself,
-//! and takes the right sub-tree lock of a [`TreeLock`](treelock::TreeLock) for every operation:
+//! and takes the right sub-tree lock, of a [`TreeLock`](treelock::TreeLock) or of several
+//! processes, for every operation:
 //!
 //! ```
 //! # use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
@@ -40,10 +41,51 @@
 //! [`LockedStore::inner`] under your own guard. A task that waits for itself is found by printing
 //! `store.lock().snapshot()`: it shows who holds what, for how long, and who waits.
 //!
+//! # Several processes
+//!
+//! The lock of [`LockedStore::new`] lives in its process. [`LockedStore::with_lock`] takes any
+//! [`Engine`](treelock::Engine): the `DirLock` of the crate `treelock-dir` for the processes of one
+//! host, the `EtcdLock` of `treelock-etcd` for those of many. Each process wraps the bucket with a
+//! handle of its own to the same lock.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
+//! # use treelock_object_store::LockedStore;
+//! use treelock_dir::DirLock;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let scratch = tempfile::tempdir()?;
+//! # let photos = scratch.path().join("photos");
+//! # let locks = scratch.path().join("locks");
+//! # std::fs::create_dir(&photos)?;
+//! # let inner = LocalFileSystem::new_with_prefix(photos)?;
+//! # inner.put(&Path::from("photos/2024/cat.jpg"), "meow".into()).await?;
+//! let store = LockedStore::with_lock(inner, DirLock::new(locks));
+//! store.rename_dir("photos/2024", "archive/2024").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Such a lock can fail: then nothing was done. And it can be lost while it is held, by a process
+//! that is paused or cut off for longer than its lease lasts. So the lock is looked at before each
+//! step and at the end: after a loss no further object is copied or deleted and no upload is
+//! completed, and **`Ok` means that the lock was held to the end.** [`LockError::of`] finds the
+//! lock's part in an error.
+//!
+//! **A lease alone does not protect the store.** What a process had under way when it lost its lock
+//! may arrive late, when another holds it: the calls of one moment, which are as many copies as the
+//! verb's [`parallelism`](DirJob::parallelism), or one batch of deletes. Only the store can refuse
+//! them, by a *fencing token*, which [`LockedView::guard`] has. Conditional puts
+//! ([`PutMode::Update`](object_store::PutMode::Update)) do that for an object that carries the
+//! token of its last writer in its metadata; see the example `fenced_object` of `treelock-etcd`.
+//! Copies and deletes have no such condition; where they matter, keep the bucket's old versions, or
+//! write new folders under new names and switch a fenced pointer.
+//!
 //! # When not to use it
 //!
-//! - Other processes write to the same bucket. The lock lives in this process; it keeps them out of
-//!   nothing.
+//! - Others write to the same bucket without the lock. It keeps them out of nothing.
 //! - Single objects are all you touch, and no folder needs to be whole: stores are atomic per object
 //!   already.
 //! - Readers must never wait, and writers must never wait for a slow reader's download: a lock is
@@ -53,10 +95,11 @@ mod dir;
 mod engine;
 mod error;
 mod hold;
+mod lease;
 mod store;
 mod view;
 
 pub use dir::{DirJob, DirSummary, Phase, Progress, Verb};
-pub use error::{DirError, Incomplete};
+pub use error::{DirError, Incomplete, LockError};
 pub use store::LockedStore;
 pub use view::LockedView;

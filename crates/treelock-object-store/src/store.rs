@@ -17,9 +17,10 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     RenameTargetMode, Result,
 };
-use treelock::{Access, Guard, Node, Request, ToNode, TreeLock};
+use treelock::{Access, Engine, Node, Request, ToNode, TreeLock};
 
 use crate::hold::{Held, HeldUpload, hold_get};
+use crate::lease::Lease;
 
 /// How this crate names itself in errors of the store.
 pub(crate) const NAME: &str = "LockedStore";
@@ -84,13 +85,13 @@ const DELETE_BATCH: usize = 1000;
 /// # Ok(())
 /// # }
 /// ```
-pub struct LockedStore<S> {
+pub struct LockedStore<S, L: Engine = TreeLock> {
     pub(crate) inner: Arc<S>,
-    pub(crate) lock: TreeLock,
+    pub(crate) lock: L,
 }
 
-impl<S> Clone for LockedStore<S> {
-    fn clone(&self) -> LockedStore<S> {
+impl<S, L: Engine> Clone for LockedStore<S, L> {
+    fn clone(&self) -> LockedStore<S, L> {
         LockedStore { inner: Arc::clone(&self.inner), lock: self.lock.clone() }
     }
 }
@@ -115,10 +116,13 @@ impl<S: ObjectStore> LockedStore<S> {
     pub fn new(inner: S) -> LockedStore<S> {
         LockedStore::with_lock(inner, TreeLock::new())
     }
+}
 
+impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// Wraps a store with a lock that others use too; returns the store that locks.
     ///
     /// For several wrappings of one bucket, or for code that guards the same tree by other means.
+    /// It may be the lock of [several processes](crate#several-processes).
     ///
     /// # Examples
     ///
@@ -138,7 +142,7 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with_lock(inner: S, lock: TreeLock) -> LockedStore<S> {
+    pub fn with_lock(inner: S, lock: L) -> LockedStore<S, L> {
         LockedStore { inner: Arc::new(inner), lock }
     }
 
@@ -162,7 +166,7 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn lock(&self) -> &TreeLock {
+    pub fn lock(&self) -> &L {
         &self.lock
     }
 
@@ -182,24 +186,28 @@ impl<S: ObjectStore> LockedStore<S> {
     }
 
     /// Waits for the locks of one operation.
-    async fn acquire(&self, label: &'static str, roots: &[(Access, &Path)]) -> Result<Guard> {
+    async fn acquire(
+        &self,
+        label: &'static str,
+        roots: &[(Access, &Path)],
+    ) -> Result<Arc<Lease<L>>> {
         let mut request = Request::new();
         for (access, path) in roots {
             request = request.with(*access, node(path)?);
         }
-        Ok(self.lock.acquire(&request.label(label)).await)
+        Ok(Lease::acquire(&self.lock, request.label(label)).await?)
     }
 
     /// Opens a stream of the wrapped store under a lock that is asked for when it is first polled.
     fn locked_stream<T: Send + 'static>(
         &self,
         request: Result<Request>,
-        open: impl FnOnce(&S) -> BoxStream<'static, Result<T>> + Send + 'static,
+        open: impl FnOnce(&S, &Arc<Lease<L>>) -> BoxStream<'static, Result<T>> + Send + 'static,
     ) -> BoxStream<'static, Result<T>> {
         let store = self.clone();
         stream::once(async move {
-            let guard = store.lock.acquire(&request?).await;
-            Ok::<_, Error>(Held::new(open(&store.inner), guard))
+            let lease = Lease::acquire(&store.lock, request?).await?;
+            Ok::<_, Error>(Held::new(open(&store.inner, &lease), lease))
         })
         .try_flatten()
         .boxed()
@@ -212,21 +220,28 @@ impl<S: ObjectStore> LockedStore<S> {
             .flatten()
             .try_fold(Request::new(), |all, path| Ok(all.with(Access::Write, node(path)?)))
             .map(|all| all.label("delete"));
-        self.locked_stream(request, |inner| inner.delete_stream(stream::iter(batch).boxed()))
+        self.locked_stream(request, |inner, lease| {
+            let lease = Arc::clone(lease);
+            let checked = move |location: Result<Path>| {
+                lease.check()?;
+                location
+            };
+            inner.delete_stream(stream::iter(batch).map(checked).boxed())
+        })
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl<S: ObjectStore> ObjectStore for LockedStore<S> {
+impl<S: ObjectStore, L: Engine> ObjectStore for LockedStore<S, L> {
     async fn put_opts(
         &self,
         location: &Path,
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        let _guard = self.acquire("put", &[(Access::Write, location)]).await?;
-        self.inner.put_opts(location, payload, opts).await
+        let lease = self.acquire("put", &[(Access::Write, location)]).await?;
+        lease.confirm(self.inner.put_opts(location, payload, opts).await)
     }
 
     async fn put_multipart_opts(
@@ -234,19 +249,20 @@ impl<S: ObjectStore> ObjectStore for LockedStore<S> {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let guard = self.acquire("put_multipart", &[(Access::Write, location)]).await?;
-        let upload = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(HeldUpload::new(upload, guard)))
+        let lease = self.acquire("put_multipart", &[(Access::Write, location)]).await?;
+        let upload = lease.confirm(self.inner.put_multipart_opts(location, opts).await)?;
+        Ok(Box::new(HeldUpload::new(upload, lease)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let guard = self.acquire("get", &[(Access::Read, location)]).await?;
-        Ok(hold_get(self.inner.get_opts(location, options).await?, guard))
+        let lease = self.acquire("get", &[(Access::Read, location)]).await?;
+        let result = lease.confirm(self.inner.get_opts(location, options).await)?;
+        Ok(hold_get(result, lease))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let _guard = self.acquire("get_ranges", &[(Access::Read, location)]).await?;
-        self.inner.get_ranges(location, ranges).await
+        let lease = self.acquire("get_ranges", &[(Access::Read, location)]).await?;
+        lease.confirm(self.inner.get_ranges(location, ranges).await)
     }
 
     fn delete_stream(
@@ -259,7 +275,7 @@ impl<S: ObjectStore> ObjectStore for LockedStore<S> {
             // holds its lock until then.
             let mut rest = locations.collect::<Vec<_>>().await.into_iter();
             let batches = iter::from_fn(move || {
-                let batch: Vec<_> = rest.by_ref().take(DELETE_BATCH).collect();
+                let batch: Vec<_> = rest.by_ref().take(DELETE_BATCH.min(L::MAX_ROOTS)).collect();
                 (!batch.is_empty()).then_some(batch)
             });
             stream::iter(batches).flat_map(move |batch| store.delete_batch(batch))
@@ -270,7 +286,9 @@ impl<S: ObjectStore> ObjectStore for LockedStore<S> {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let prefix = prefix.cloned();
-        self.locked_stream(list_request(prefix.as_ref()), move |inner| inner.list(prefix.as_ref()))
+        self.locked_stream(list_request(prefix.as_ref()), move |inner, _| {
+            inner.list(prefix.as_ref())
+        })
     }
 
     fn list_with_offset(
@@ -279,36 +297,36 @@ impl<S: ObjectStore> ObjectStore for LockedStore<S> {
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (prefix, offset) = (prefix.cloned(), offset.clone());
-        self.locked_stream(list_request(prefix.as_ref()), move |inner| {
+        self.locked_stream(list_request(prefix.as_ref()), move |inner, _| {
             inner.list_with_offset(prefix.as_ref(), &offset)
         })
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let _guard = self.lock.acquire(&list_request(prefix)?).await;
-        self.inner.list_with_delimiter(prefix).await
+        let lease = Lease::acquire(&self.lock, list_request(prefix)?).await?;
+        lease.confirm(self.inner.list_with_delimiter(prefix).await)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let roots = [(Access::Read, from), (Access::Write, to)];
-        let _guard = self.acquire("copy", &roots).await?;
-        self.inner.copy_opts(from, to, options).await
+        let lease = self.acquire("copy", &roots).await?;
+        lease.confirm(self.inner.copy_opts(from, to, options).await)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         let roots = [(Access::Write, from), (Access::Write, to)];
-        let _guard = self.acquire("rename", &roots).await?;
-        rename(&*self.inner, from, to, options).await
+        let lease = self.acquire("rename", &roots).await?;
+        lease.confirm(rename(&*self.inner, from, to, options).await)
     }
 }
 
-impl<S: fmt::Display> fmt::Display for LockedStore<S> {
+impl<S: fmt::Display, L: Engine> fmt::Display for LockedStore<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{NAME}({})", self.inner)
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for LockedStore<S> {
+impl<S: fmt::Debug, L: Engine> fmt::Debug for LockedStore<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(NAME).field("inner", &self.inner).finish_non_exhaustive()
     }

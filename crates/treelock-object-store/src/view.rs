@@ -16,15 +16,16 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
-use treelock::{Access, Guard, Node, Request};
+use treelock::{Access, Engine, Request, TreeLock};
 
 use crate::dir::{DirJob, Verb};
 use crate::engine::{Ground, Plan, parse};
 use crate::error::DirError;
 use crate::hold::{Held, HeldUpload, hold_get};
+use crate::lease::Lease;
 use crate::store::{LockedStore, node, rename};
 
-impl<S: ObjectStore> LockedStore<S> {
+impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// Locks a folder for reading; returns a view that reads below it without locking again.
     ///
     /// For several reads that must see one state. The lock is held until the view, its clones and
@@ -36,7 +37,7 @@ impl<S: ObjectStore> LockedStore<S> {
     ///
     /// # Errors
     ///
-    /// [`DirError::InvalidPath`].
+    /// [`DirError::InvalidPath`]; [`DirError::Lock`], never with a [`TreeLock`].
     ///
     /// # Examples
     ///
@@ -55,9 +56,9 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn read_folder(&self, path: impl AsRef<str>) -> Result<LockedView<S>, DirError> {
+    pub async fn read_folder(&self, path: impl AsRef<str>) -> Result<LockedView<S, L>, DirError> {
         let path = parse(Verb::ReadFolder, path.as_ref())?;
-        Ok(self.view(&folder(Access::Read, Verb::ReadFolder, path)?).await)
+        self.folders(&folder(Access::Read, Verb::ReadFolder, path)?).await
     }
 
     /// Locks a folder for writing; returns a view that reads and writes below it without locking
@@ -73,7 +74,8 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Errors
     ///
     /// [`DirError::InvalidPath`]; [`DirError::EmptyPath`], for the whole store is locked by
-    /// [`view`](LockedStore::view) only, on purpose.
+    /// [`folders`](LockedStore::folders) only, on purpose; [`DirError::Lock`], never with a
+    /// [`TreeLock`].
     ///
     /// # Examples
     ///
@@ -90,12 +92,12 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn write_folder(&self, path: impl AsRef<str>) -> Result<LockedView<S>, DirError> {
+    pub async fn write_folder(&self, path: impl AsRef<str>) -> Result<LockedView<S, L>, DirError> {
         let path = parse(Verb::WriteFolder, path.as_ref())?;
         if path.is_root() {
             return Err(DirError::EmptyPath { verb: Verb::WriteFolder });
         }
-        Ok(self.view(&folder(Access::Write, Verb::WriteFolder, path)?).await)
+        self.folders(&folder(Access::Write, Verb::WriteFolder, path)?).await
     }
 
     /// Locks whatever a request names; returns a view that works below it without locking again.
@@ -106,6 +108,11 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # Cancel safety
     ///
     /// Dropping the future gives its place in the queue back.
+    ///
+    /// # Errors
+    ///
+    /// [`DirError::Lock`] if the lock could not be asked; a [`TreeLock`] always can, for which
+    /// there is [`view`](LockedStore::view).
     ///
     /// # Examples
     ///
@@ -119,14 +126,46 @@ impl<S: ObjectStore> LockedStore<S> {
     /// # let store = LockedStore::new(InMemory::new());
     /// # store.put(&Path::from("templates/a"), "a".into()).await?;
     /// let request = Request::new().read("templates")?.write("sites/42")?;
-    /// let both = store.view(&request).await;
+    /// let both = store.folders(&request).await?;
     /// both.copy_dir("templates", "sites/42/html").await?;
     /// # Ok(())
     /// # }
     /// ```
+    pub async fn folders(&self, request: &Request) -> Result<LockedView<S, L>, DirError> {
+        let lease = Lease::acquire(&self.lock, request.clone()).await.map_err(DirError::Lock)?;
+        Ok(LockedView { inner: Arc::clone(&self.inner), lease })
+    }
+}
+
+impl<S: ObjectStore> LockedStore<S> {
+    /// Locks whatever a request names, as [`folders`](LockedStore::folders) does; returns the view.
+    ///
+    /// For the lock of one process, where asking cannot fail.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives its place in the queue back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use object_store::memory::InMemory;
+    /// # use treelock_object_store::LockedStore;
+    /// use treelock::Request;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = LockedStore::new(InMemory::new());
+    /// let both = store.view(&Request::new().read("templates")?.write("sites/42")?).await;
+    /// # drop(both);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn view(&self, request: &Request) -> LockedView<S> {
-        let guard = self.lock.acquire(request).await;
-        LockedView::new(Arc::clone(&self.inner), guard, request.clone())
+        match self.folders(request).await {
+            Ok(view) => view,
+            Err(error) => unreachable!("a lock in memory can be asked: {error}"),
+        }
     }
 }
 
@@ -134,26 +173,6 @@ fn folder(access: Access, verb: Verb, path: Path) -> Result<Request, DirError> {
     match node(&path) {
         Ok(node) => Ok(Request::new().with(access, node).label(verb.name())),
         Err(source) => Err(DirError::Store { verb, path, source }),
-    }
-}
-
-/// What a view holds, shared by its clones, streams, uploads and jobs. The lock is released when
-/// the last of them is gone.
-pub(crate) struct Lease {
-    request: Request,
-    _guard: Guard,
-}
-
-impl Lease {
-    /// Whether a root of the request covers `node` for this access.
-    pub(crate) fn covers(&self, access: Access, node: &Node) -> bool {
-        self.request.roots().any(|(held, root)| {
-            (held == Access::Write || access == Access::Read) && root.contains(node)
-        })
-    }
-
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
     }
 }
 
@@ -186,20 +205,36 @@ impl Lease {
 /// # }
 /// ```
 #[must_use = "dropping the view releases its lock"]
-pub struct LockedView<S> {
+pub struct LockedView<S, L: Engine = TreeLock> {
     inner: Arc<S>,
-    lease: Arc<Lease>,
+    lease: Arc<Lease<L>>,
 }
 
-impl<S> Clone for LockedView<S> {
-    fn clone(&self) -> LockedView<S> {
+impl<S, L: Engine> Clone for LockedView<S, L> {
+    fn clone(&self) -> LockedView<S, L> {
         LockedView { inner: Arc::clone(&self.inner), lease: Arc::clone(&self.lease) }
     }
 }
 
-impl<S: ObjectStore> LockedView<S> {
-    fn new(inner: Arc<S>, guard: Guard, request: Request) -> LockedView<S> {
-        LockedView { inner, lease: Arc::new(Lease { request, _guard: guard }) }
+impl<S: ObjectStore, L: Engine> LockedView<S, L> {
+    /// Returns the guard of the view's lock, to ask what its engine knows of it: its fencing token,
+    /// or when it is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use object_store::memory::InMemory;
+    /// # use treelock_object_store::LockedStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = LockedStore::new(InMemory::new());
+    /// let inbox = store.write_folder("inbox").await?;
+    /// assert_eq!(inbox.guard().request().to_string(), "write /inbox");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn guard(&self) -> &L::Guard {
+        self.lease.guard()
     }
 
     /// Renames all objects below a folder; returns a job to be awaited.
@@ -217,7 +252,7 @@ impl<S: ObjectStore> LockedView<S> {
     /// # Examples
     ///
     /// See [`LockedView`].
-    pub fn rename_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S> {
+    pub fn rename_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S, L> {
         self.job(Plan::two(Verb::Rename, from.as_ref(), to.as_ref()))
     }
 
@@ -237,7 +272,7 @@ impl<S: ObjectStore> LockedView<S> {
     /// # Examples
     ///
     /// See [`LockedStore::view`].
-    pub fn copy_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S> {
+    pub fn copy_dir(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> DirJob<S, L> {
         self.job(Plan::two(Verb::Copy, from.as_ref(), to.as_ref()))
     }
 
@@ -269,7 +304,7 @@ impl<S: ObjectStore> LockedView<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn delete_dir(&self, path: impl AsRef<str>) -> DirJob<S> {
+    pub fn delete_dir(&self, path: impl AsRef<str>) -> DirJob<S, L> {
         self.job(Plan::one(Verb::Delete, path.as_ref()))
     }
 
@@ -290,14 +325,12 @@ impl<S: ObjectStore> LockedView<S> {
     /// See [`LockedView`].
     pub async fn list_dir(&self, path: impl AsRef<str>) -> Result<ListResult, DirError> {
         let path = parse(Verb::List, path.as_ref())?;
-        self.list_with_delimiter(Some(&path)).await.map_err(|source| DirError::Store {
-            verb: Verb::List,
-            path,
-            source,
-        })
+        self.list_with_delimiter(Some(&path))
+            .await
+            .map_err(|source| DirError::store(Verb::List, &path, source))
     }
 
-    fn job(&self, plan: Result<Plan, DirError>) -> DirJob<S> {
+    fn job(&self, plan: Result<Plan, DirError>) -> DirJob<S, L> {
         DirJob::new(Arc::clone(&self.inner), Ground::View(Arc::clone(&self.lease)), plan)
     }
 
@@ -318,10 +351,11 @@ impl<S: ObjectStore> LockedView<S> {
     }
 }
 
-fn check(lease: &Lease, access: Access, path: &Path) -> Result<()> {
+/// Refuses what the view does not hold, or holds no more.
+fn check<L: Engine>(lease: &Lease<L>, access: Access, path: &Path) -> Result<()> {
     let node = node(path)?;
     if lease.covers(access, &node) {
-        return Ok(());
+        return Ok(lease.check()?);
     }
     let needed = Request::new().with(access, node);
     let held = lease.request();
@@ -335,7 +369,7 @@ fn refused<T: Send + 'static>(error: Error) -> BoxStream<'static, Result<T>> {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl<S: ObjectStore> ObjectStore for LockedView<S> {
+impl<S: ObjectStore, L: Engine> ObjectStore for LockedView<S, L> {
     async fn put_opts(
         &self,
         location: &Path,
@@ -343,7 +377,7 @@ impl<S: ObjectStore> ObjectStore for LockedView<S> {
         opts: PutOptions,
     ) -> Result<PutResult> {
         self.check(Access::Write, location)?;
-        self.inner.put_opts(location, payload, opts).await
+        self.lease.confirm(self.inner.put_opts(location, payload, opts).await)
     }
 
     async fn put_multipart_opts(
@@ -352,19 +386,19 @@ impl<S: ObjectStore> ObjectStore for LockedView<S> {
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.check(Access::Write, location)?;
-        let upload = self.inner.put_multipart_opts(location, opts).await?;
+        let upload = self.lease.confirm(self.inner.put_multipart_opts(location, opts).await)?;
         Ok(Box::new(HeldUpload::new(upload, Arc::clone(&self.lease))))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.check(Access::Read, location)?;
-        let result = self.inner.get_opts(location, options).await?;
+        let result = self.lease.confirm(self.inner.get_opts(location, options).await)?;
         Ok(hold_get(result, Arc::clone(&self.lease)))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.check(Access::Read, location)?;
-        self.inner.get_ranges(location, ranges).await
+        self.lease.confirm(self.inner.get_ranges(location, ranges).await)
     }
 
     fn delete_stream(
@@ -399,32 +433,32 @@ impl<S: ObjectStore> ObjectStore for LockedView<S> {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.check_prefix(prefix)?;
-        self.inner.list_with_delimiter(prefix).await
+        self.lease.confirm(self.inner.list_with_delimiter(prefix).await)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.check(Access::Read, from)?;
         self.check(Access::Write, to)?;
-        self.inner.copy_opts(from, to, options).await
+        self.lease.confirm(self.inner.copy_opts(from, to, options).await)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.check(Access::Write, from)?;
         self.check(Access::Write, to)?;
-        rename(&*self.inner, from, to, options).await
+        self.lease.confirm(rename(&*self.inner, from, to, options).await)
     }
 }
 
-impl<S: fmt::Display> fmt::Display for LockedView<S> {
+impl<S: fmt::Display, L: Engine> fmt::Display for LockedView<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockedView({}, {})", self.lease.request, self.inner)
+        write!(f, "LockedView({}, {})", self.lease.request(), self.inner)
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for LockedView<S> {
+impl<S: fmt::Debug, L: Engine> fmt::Debug for LockedView<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockedView")
-            .field("request", &self.lease.request)
+            .field("request", &self.lease.request())
             .field("inner", &self.inner)
             .finish_non_exhaustive()
     }

@@ -59,6 +59,22 @@ impl FromStr for FencingToken {
 /// gate.check(Access::Write, FencingToken(34))?; // the holder may come again
 /// # Ok::<(), treelock::Stale>(())
 /// ```
+///
+/// The two numbers are all of it: make it of what is stored, check, and store it again with what the access
+/// changes, in one step that nobody can come between. The crate `treelock-etcd` has two examples: `fenced_row`
+/// with a row of a database, `fenced_object` with the conditional put of an object store.
+///
+/// ```
+/// use treelock::{Access, FenceGate, FencingToken};
+///
+/// let row: [u64; 2] = [36, 34];
+/// let [max_read, max_write] = row.map(FencingToken);
+/// let mut gate = FenceGate { max_read, max_write };
+/// assert!(gate.check(Access::Write, FencingToken(35)).is_err());
+/// gate.check(Access::Write, FencingToken(37))?;
+/// assert_eq!([gate.max_read.0, gate.max_write.0], [36, 37]);
+/// # Ok::<(), treelock::Stale>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct FenceGate {

@@ -71,6 +71,7 @@
 
 mod acquire;
 mod arena;
+mod engine;
 mod event;
 mod fence;
 mod guard;
@@ -84,6 +85,7 @@ mod table;
 mod tree;
 
 pub use acquire::{Acquire, TreeLock};
+pub use engine::Engine;
 pub use fence::{FenceGate, FencingToken, Stale};
 pub use guard::Guard;
 pub use node::{Node, NodeError, ToNode};

@@ -5,3 +5,4 @@ mod leases;
 mod members;
 mod security;
 mod server;
+mod store;

@@ -7,6 +7,8 @@ mod errors;
 mod faults;
 mod faulty;
 mod ground;
+mod leased;
 mod locks;
+mod lost;
 mod streams;
 mod views;

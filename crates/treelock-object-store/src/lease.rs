@@ -1,0 +1,66 @@
+//! What holds the lock while an operation works: a granted request and its guard.
+//!
+//! What it buys: **`Ok` means that the lock was held to the end.** Some engines can lose a lock
+//! that is held, when a lease ends. So it is asked before each step that changes something, which
+//! then does not begin; and at the end, when nobody can say any more that the operation was alone.
+
+use std::sync::Arc;
+
+use object_store::Result;
+use treelock::{Access, Engine, Node, Request};
+
+use crate::error::LockError;
+
+/// A granted request and its guard, shared by all that work under it: streams, uploads, jobs, views
+/// and their clones. The lock is released when the last of them is gone.
+pub(crate) struct Lease<L: Engine> {
+    request: Request,
+    guard: L::Guard,
+}
+
+impl<L: Engine> Lease<L> {
+    /// Waits for all that a request names.
+    pub(crate) async fn acquire(
+        lock: &L,
+        request: Request,
+    ) -> std::result::Result<Arc<Lease<L>>, LockError> {
+        match lock.acquire(&request).await {
+            Ok(guard) => Ok(Arc::new(Lease { request, guard })),
+            Err(error) => Err(LockError::NotGranted { request, source: error.into() }),
+        }
+    }
+
+    /// Whether a root of the request covers `node` for this access.
+    pub(crate) fn covers(&self, access: Access, node: &Node) -> bool {
+        self.request.roots().any(|(held, root)| {
+            (held == Access::Write || access == Access::Read) && root.contains(node)
+        })
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(crate) fn guard(&self) -> &L::Guard {
+        &self.guard
+    }
+
+    /// Refuses to begin a step, if the lock is lost.
+    pub(crate) fn check(&self) -> std::result::Result<(), LockError> {
+        self.is_held(false)
+    }
+
+    /// Lets a step succeed only if the lock was held until then.
+    pub(crate) fn confirm<T>(&self, result: Result<T>) -> Result<T> {
+        let value = result?;
+        self.is_held(true)?;
+        Ok(value)
+    }
+
+    fn is_held(&self, begun: bool) -> std::result::Result<(), LockError> {
+        match L::is_valid(&self.guard) {
+            true => Ok(()),
+            false => Err(LockError::Lost { request: self.request.clone(), begun }),
+        }
+    }
+}
