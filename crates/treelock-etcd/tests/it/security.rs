@@ -453,6 +453,22 @@ fn a_password_that_is_changed_under_a_lock() {
         assert!(guard.is_valid());
         let lock = EtcdLock::new(&as_builder(&cluster).user("builder", "changed"));
         assert!(lock.try_acquire(&write("a")).await.expect_err("it is held").is_timeout());
+        // It cannot be released, so the end of its lease does it.
+        within("releasing ends", guard.release()).await;
+        drop(within("its lease ends", lock.acquire(&write("a"))).await.expect("it is let in"));
+    });
+}
+
+#[test]
+fn a_label_for_all_requests() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        let lock = EtcdLock::new(&Options::new(cluster.endpoints()).label("nightly"));
+        let _one = lock.acquire(&write("a")).await.expect("it works");
+        let _two = lock.acquire(&write("b").label("own")).await.expect("it works");
+        let snapshot = lock.snapshot().await.expect("it works");
+        let labels: Vec<_> = snapshot.entries.iter().map(|entry| entry.label.as_deref()).collect();
+        assert_eq!(labels, [Some("nightly"), Some("own")]);
     });
 }
 
