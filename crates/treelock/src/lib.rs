@@ -73,6 +73,7 @@ mod acquire;
 mod arena;
 mod event;
 mod fence;
+mod finding;
 mod guard;
 mod mode;
 mod node;
@@ -85,6 +86,7 @@ mod tree;
 
 pub use acquire::{Acquire, TreeLock};
 pub use fence::{FenceGate, FencingToken, Stale};
+pub use finding::{Finding, Severity};
 pub use guard::Guard;
 pub use node::{Node, NodeError, ToNode};
 pub use request::{Access, Conflict, Request};
