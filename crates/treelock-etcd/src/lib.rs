@@ -53,12 +53,14 @@
 //! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`. It runs on tokio, and
 //! so do the futures of this crate.
 
+mod check;
 mod clock;
 mod error;
 mod guard;
 mod key;
 mod lock;
 mod options;
+mod page;
 mod servers;
 mod session;
 mod table;

@@ -78,7 +78,12 @@ impl Servers {
         member.client.get_or_try_init(connect).await.cloned()
     }
 
-    /// Ask one member, once.
+    /// The address of a member.
+    pub(crate) fn endpoint(&self, member: usize) -> &str {
+        &self.members[member % self.members.len()].endpoint
+    }
+
+    /// Ask the member that answered last, once.
     pub(crate) async fn ask<T, F>(
         &self,
         doing: &'static str,
@@ -88,16 +93,29 @@ impl Servers {
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let member = self.current();
-        let asked = timeout(PATIENCE, async { ask(self.client(member).await?).await });
-        let failure = match asked.await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => judge(doing, &error),
-            Err(_) => Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs())),
-        };
-        if let Failure::InDoubt(_) = failure {
+        let asked = self.ask_of(member, doing, ask).await;
+        if let Err(Failure::InDoubt(_)) = asked {
             self.prefer((member + 1) % self.members.len());
         }
-        failure.into()
+        asked
+    }
+
+    /// Ask this member, once.
+    pub(crate) async fn ask_of<T, F>(
+        &self,
+        member: usize,
+        doing: &'static str,
+        ask: impl FnOnce(Client) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let asked = timeout(PATIENCE, async { ask(self.client(member).await?).await });
+        match asked.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(judge(doing, &error)),
+            Err(_) => Err(Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs()))),
+        }
     }
 
     /// Ask until there is an answer, for what may be done more than once.
@@ -121,12 +139,6 @@ impl Servers {
                 Err(Failure::InDoubt(_)) => tokio::time::sleep(PAUSE).await,
             }
         }
-    }
-}
-
-impl<T> From<Failure> for Result<T, Failure> {
-    fn from(failure: Failure) -> Result<T, Failure> {
-        Err(failure)
     }
 }
 

@@ -60,16 +60,22 @@ pub(crate) struct Cluster {
 
 /// A port of 127.0.0.1 that is free now. Another process may take it before the member does; the member then
 /// does not start, and its test says so.
-fn free_url() -> String {
+fn free_url(scheme: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    format!("http://{}", listener.local_addr().expect("it is bound"))
+    format!("{scheme}://{}", listener.local_addr().expect("it is bound"))
 }
 
 impl Cluster {
     /// A cluster of so many members. Says so and returns `None` if there is no etcd on this machine.
     pub(crate) fn start(count: usize) -> Option<Cluster> {
+        Cluster::start_with(count, "http", &[])
+    }
+
+    /// A cluster whose clients come by this scheme, and whose members are given these arguments, too.
+    pub(crate) fn start_with(count: usize, scheme: &str, more: &[String]) -> Option<Cluster> {
         let data = tempfile::tempdir().expect("a place for temporary files");
-        let urls: Vec<[String; 2]> = (0..count).map(|_| [free_url(), free_url()]).collect();
+        let urls: Vec<[String; 2]> =
+            (0..count).map(|_| [free_url(scheme), free_url("http")]).collect();
         let all: Vec<String> = urls
             .iter()
             .enumerate()
@@ -91,7 +97,7 @@ impl Cluster {
                 ("pre-vote", "true".into()),
             ];
             let arguments = arguments.map(|(name, value)| format!("--{name}={value}"));
-            Member::start(client.clone(), arguments.into())
+            Member::start(client.clone(), [&arguments[..], more].concat())
         };
         let members: Option<Vec<Member>> = urls.iter().enumerate().map(member).collect();
         if members.is_none() {
@@ -104,26 +110,6 @@ impl Cluster {
 
     pub(crate) fn endpoints(&self) -> Vec<String> {
         self.members.iter().map(|member| member.endpoint.clone()).collect()
-    }
-
-    /// The number of the member that leads.
-    pub(crate) async fn leader(&self) -> usize {
-        loop {
-            for (number, member) in self.members.iter().enumerate() {
-                let Ok(mut client) = etcd_client::Client::connect([&member.endpoint], None).await
-                else {
-                    continue;
-                };
-                let asked =
-                    tokio::time::timeout(std::time::Duration::from_secs(1), client.status()).await;
-                if let Ok(Ok(status)) = asked
-                    && status.header().is_some_and(|header| header.member_id() == status.leader())
-                {
-                    return number;
-                }
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
     }
 }
 
