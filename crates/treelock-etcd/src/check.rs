@@ -14,6 +14,7 @@ use crate::{
     lock::EtcdLock,
     page::{self, Clock, Page},
     servers::{Failure, PATIENCE, Servers},
+    sightings::Table,
     table::Value,
 };
 
@@ -56,39 +57,44 @@ impl EtcdLock {
     /// # }
     /// ```
     pub async fn check(&self) -> Result<Vec<Finding>, Error> {
-        let mut members = look_at_all(self.servers(), self.space()).await;
-        if members.iter().all(|member| member.status.is_err()) {
-            return Err(nobody(members.swap_remove(0)));
-        }
-        let mut found: Vec<Finding> = members.iter().map(member).collect();
-        let answers: Vec<(&Member, &StatusResponse)> = members
-            .iter()
-            .filter_map(|member| Some((member, member.status.as_ref().ok()?)))
-            .collect();
-        found.extend(leader(&answers));
-        found.push(size(&answers));
-        found.push(clocks(&answers));
-        let asked = [
-            self.named(&members).await,
-            self.alarms().await,
-            self.history().await,
-            self.lease().await,
-            self.contents().await,
-        ];
-        for asked in asked {
-            match asked {
-                Ok(more) => found.extend(more),
-                // That it cannot be found out is worth knowing too.
-                Err(error) => found.push(Finding::odd(error.to_string(), "")),
-            }
-        }
-        Ok(found)
+        let lock = self.clone();
+        self.work(async move { check(lock.table(), lock.ttl()).await })?.await
     }
+}
 
+async fn check(table: Table<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
+    let mut members = look_at_all(table.servers, table.space).await;
+    if members.iter().all(|member| member.status.is_err()) {
+        return Err(nobody(members.swap_remove(0)));
+    }
+    let mut found: Vec<Finding> = members.iter().map(member).collect();
+    let answers: Vec<(&Member, &StatusResponse)> =
+        members.iter().filter_map(|member| Some((member, member.status.as_ref().ok()?))).collect();
+    found.extend(leader(&answers));
+    found.push(size(&answers));
+    found.push(clocks(&answers));
+    let asked = [
+        table.named(&members).await,
+        table.alarms().await,
+        table.history().await,
+        table.lease(ttl).await,
+        table.contents().await,
+    ];
+    for asked in asked {
+        match asked {
+            Ok(more) => found.extend(more),
+            // That it cannot be found out is worth knowing too.
+            Err(error) => found.push(Finding::odd(error.to_string(), "")),
+        }
+    }
+    Ok(found)
+}
+
+impl Table<'_> {
     /// Whether all members of the cluster are among the endpoints.
     async fn named(&self, members: &[Member]) -> Result<Vec<Finding>, Error> {
         let list = |mut client: Client| async move { client.member_list().await };
-        let list = self.servers().insist("see who is in the cluster", ASKING, list).await?;
+        let list = self.servers.insist("see who is in the cluster", ASKING, list).await?;
         let voting = list.members().iter().filter(|member| !member.is_learner()).count();
         let ids: BTreeSet<u64> = members.iter().filter_map(Member::id).collect();
         let silent = members.iter().filter(|member| member.status.is_err()).count();
@@ -110,7 +116,7 @@ impl EtcdLock {
         let ask = |mut client: Client| async move {
             client.alarm(AlarmAction::Get, AlarmType::None, None).await
         };
-        let answer = self.servers().insist("see the alarms", ASKING, ask).await?;
+        let answer = self.servers.insist("see the alarms", ASKING, ask).await?;
         let kinds: BTreeSet<i32> =
             answer.alarms().iter().map(|alarm| alarm.alarm() as i32).collect();
         let finding = |kind: i32| {
@@ -135,12 +141,12 @@ impl EtcdLock {
     /// How many revisions etcd keeps. That it compacts itself is nowhere to be seen, but what comes of it is.
     async fn history(&self) -> Result<Vec<Finding>, Error> {
         let doing = "see what was compacted";
-        let key = self.space().meta();
+        let key = self.space.meta();
         let get = |mut client: Client| {
             let key = key.clone();
             async move { client.get(key, None).await }
         };
-        let answer = self.servers().insist(doing, ASKING, get).await?;
+        let answer = self.servers.insist(doing, ASKING, get).await?;
         let now = answer.header().map_or(0, |header| header.revision());
         // Whoever watches from what is compacted is told where etcd's memory begins. There is no answer if
         // nothing was, so something is read there first.
@@ -148,14 +154,14 @@ impl EtcdLock {
             let key = key.clone();
             async move { client.get(key, Some(GetOptions::new().with_revision(1))).await }
         };
-        let compacted = match self.servers().insist(doing, ASKING, first).await {
+        let compacted = match self.servers.insist(doing, ASKING, first).await {
             Ok(_) => 0,
             Err(Error::Refused { what, .. }) if what.contains("has been compacted") => {
                 let watch = |mut client: Client| {
                     let key = key.clone();
                     async move { compacted_at(&mut client, key).await }
                 };
-                self.servers().insist(doing, ASKING, watch).await?
+                self.servers.insist(doing, ASKING, watch).await?
             }
             Err(error) => return Err(error),
         };
@@ -163,10 +169,10 @@ impl EtcdLock {
     }
 
     /// Whether etcd gives the leases that are asked for.
-    async fn lease(&self) -> Result<Vec<Finding>, Error> {
-        let asked = self.ttl().as_secs().max(1) as i64;
+    async fn lease(&self, ttl: Duration) -> Result<Vec<Finding>, Error> {
+        let asked = ttl.as_secs().max(1) as i64;
         let take = |mut client: Client| async move { client.lease_grant(asked, None).await };
-        let lease = match self.servers().insist("take a lease", ASKING, take).await {
+        let lease = match self.servers.insist("take a lease", ASKING, take).await {
             // Which is an alarm, or will be.
             Err(Error::NoSpace) => {
                 return Ok(vec![Finding::bad(Error::NoSpace.to_string(), "")]);
@@ -176,7 +182,7 @@ impl EtcdLock {
         let id = lease.id();
         let give_back = |mut client: Client| async move { client.lease_revoke(id).await };
         // It ends by itself, too.
-        let _ = self.servers().ask("give a lease back", give_back).await;
+        let _ = self.servers.ask("give a lease back", give_back).await;
         let granted = lease.ttl();
         Ok(vec![match granted == asked {
             true => Finding::good(format!("a dead holder's lock is free after {asked} s")),
@@ -194,7 +200,7 @@ impl EtcdLock {
 
     /// What stands in the namespace, and what should not.
     async fn contents(&self) -> Result<Vec<Finding>, Error> {
-        let (mut first, end) = self.space().all();
+        let (mut first, end) = self.space.all();
         let mut contents = Contents::default();
         let mut revision = 0;
         loop {
@@ -204,12 +210,12 @@ impl EtcdLock {
                 let first = first.clone();
                 async move { client.get(first, Some(options)).await }
             };
-            let answer = self.servers().insist("look at the locks", ASKING, get).await?;
+            let answer = self.servers.insist("look at the locks", ASKING, get).await?;
             if revision == 0 {
                 revision = answer.header().map_or(0, |header| header.revision());
             }
             for kv in answer.kvs() {
-                contents.see(self.space(), kv);
+                contents.see(self.space, kv);
             }
             let Some(last) = answer.kvs().last().filter(|_| answer.more()) else { break };
             first = [last.key(), &[0]].concat();

@@ -1,26 +1,33 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
 use treelock::{FencingToken, Request};
 
 use crate::{
     error::Error,
-    session::Session,
-    table::{Answer, Entry},
+    runtime,
+    session::{Place, Session},
+    table::{Answer, Blockers, Entry},
 };
+
+/// So many bits of a token are etcd's revision; those above are the epoch.
+const REVISION_BITS: u32 = 48;
 
 /// A live request of ours, waiting or held. Dropping it gives back whatever it has (C10), in the background.
 pub(crate) struct Turn {
     request: Request,
     session: Arc<Session>,
+    place: Arc<Place>,
     /// There until it is given back.
     entry: Option<Entry>,
 }
 
 impl Turn {
     pub(crate) fn new(entry: Entry, request: Request) -> Turn {
-        Turn { request, session: entry.session.clone(), entry: Some(entry) }
+        let (session, place) = (entry.session.clone(), entry.place.clone());
+        Turn { request, session, place, entry: Some(entry) }
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -31,38 +38,43 @@ impl Turn {
         self.entry.as_ref().and_then(Entry::ticket).unwrap_or(0) as u64
     }
 
-    pub(crate) async fn enter(&mut self, may_wait: bool) -> Result<Answer, Error> {
+    pub(crate) async fn enter(
+        &mut self,
+        may_wait: bool,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
         match &mut self.entry {
-            Some(entry) => entry.enter(may_wait).await,
-            None => Ok(Answer::Granted),
+            Some(entry) => entry.enter(may_wait, patience).await,
+            None => Ok(Answer::Refused),
         }
     }
 
     /// Waits until it is granted; returns how often the safety net was needed.
-    pub(crate) async fn wait(&mut self) -> Result<u64, Error> {
+    pub(crate) async fn wait(&self, blockers: Blockers) -> Result<u64, Error> {
         match &self.entry {
-            Some(entry) => entry.wait().await,
-            None => Ok(0),
+            Some(entry) => entry.wait(blockers).await,
+            None => Err(Error::Lost),
         }
     }
 
-    /// Gives it back; returns when that is known. If the future is dropped, it goes on in the background.
+    /// Gives it back; returns when that is known.
     pub(crate) async fn leave(mut self) {
-        if let Some(leaving) = self.leaving() {
-            let _ = self.session.leave(leaving).await;
+        if let Some(mut entry) = self.entry.take() {
+            let (done, left) = oneshot::channel();
+            // In the background, so that it goes on if this future is dropped.
+            self.session.leaving.start(async move {
+                entry.leave().await;
+                let _ = done.send(());
+            });
+            let _ = left.await;
         }
-    }
-
-    fn leaving(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let mut entry = self.entry.take()?;
-        Some(async move { entry.leave().await })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(leaving) = self.leaving() {
-            self.session.leave(leaving);
+        if let Some(mut entry) = self.entry.take() {
+            self.session.leaving.start(async move { entry.leave().await });
         }
     }
 }
@@ -87,7 +99,8 @@ impl Guard {
 
     /// Returns the fencing token: larger than that of every earlier grant that conflicts. Give it to the resource
     /// with each access, for a [`FenceGate`](treelock::FenceGate) there. It is the revision of etcd at which the
-    /// request was entered; after a restore from a backup etcd counts from there again.
+    /// request was entered, below the namespace's epoch, which
+    /// [`EtcdLock::begin_epoch`](crate::EtcdLock::begin_epoch) raises after a restore from a backup.
     ///
     /// # Examples
     ///
@@ -98,7 +111,8 @@ impl Guard {
     /// ```
     #[must_use]
     pub fn token(&self) -> FencingToken {
-        FencingToken(self.turn.ticket())
+        let epoch = u64::from(self.turn.session.fencing_epoch);
+        FencingToken((epoch << REVISION_BITS) | self.turn.ticket())
     }
 
     /// Returns the request that is held.
@@ -115,7 +129,8 @@ impl Guard {
         &self.turn.request
     }
 
-    /// Returns whether the lease certainly has not ended, by the clock of this machine. Costs nothing.
+    /// Returns whether the lock is certainly not lost, as far as is known here: the lease cannot have ended by the
+    /// clock of this machine, and nobody has told that he took the lock away. Costs nothing.
     ///
     /// # Examples
     ///
@@ -126,11 +141,12 @@ impl Guard {
     /// ```
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.turn.session.is_alive()
+        self.turn.session.is_alive() && !self.turn.place.is_revoked()
     }
 
     /// Returns a future that is ready when the lock is lost: when the lease has ended, or could have by the clock
-    /// of this machine.
+    /// of this machine, or when somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). Any
+    /// executor can poll it.
     ///
     /// # Cancel safety
     ///
@@ -144,8 +160,13 @@ impl Guard {
     /// # }
     /// ```
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
-        let session = self.turn.session.clone();
-        async move { session.ended().await }
+        let (session, place) = (self.turn.session.clone(), self.turn.place.clone());
+        async move {
+            tokio::select! {
+                () = session.ended() => {}
+                () = place.revoked() => {}
+            }
+        }
     }
 
     /// Releases. Returns when etcd has said that it is released, or the lease has ended.
@@ -163,6 +184,27 @@ impl Guard {
     /// ```
     pub async fn release(self) {
         self.turn.leave().await;
+    }
+
+    /// Releases, and blocks until etcd has said that it is released, or the lease has ended.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks the thread; use [`release`](Guard::release) in async code.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(guard: treelock_etcd::Guard) {
+    /// guard.release_blocking();
+    /// # }
+    /// ```
+    pub fn release_blocking(self) {
+        // The thread is there, since it got this guard.
+        let _ = runtime::block_on(async move {
+            self.turn.leave().await;
+            Ok(())
+        });
     }
 }
 

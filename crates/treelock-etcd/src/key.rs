@@ -1,7 +1,9 @@
 //! Where requests stand in etcd's keyspace.
 //!
 //! ```text
+//! <space>/M                                  the version of all this, and the epoch of the tokens
 //! <space>/S/<session>                        a session, bound to its lease
+//! <space>/S/<session>/<slot>                 the ticket of an entry there that somebody else has deleted
 //! <space>/R/<node>!<session>.<slot>          a read root of a live request
 //! <space>/W/<node>!<session>.<slot>          a write root
 //! <space>/N/!<session>.<slot>                a request without roots, which is in nobody's way
@@ -119,14 +121,24 @@ pub(crate) fn are_its_own(node: &Node, given: &[Node]) -> bool {
 
 /// The roots of a request that say all that it locks: none that lies in a wider one, and one for each node.
 pub(crate) fn essential(request: &Request) -> Vec<(Access, Node)> {
-    let roots: BTreeSet<(Access, Node)> =
-        request.roots().map(|(access, node)| (access, node.clone())).collect();
-    let covers = |(access, node): &(Access, Node), other: &(Access, Node)| {
-        (access, node) != (&other.0, &other.1)
-            && *access >= other.0
-            && encode(&other.1).starts_with(&encode(node))
-    };
-    roots.iter().filter(|root| !roots.iter().any(|other| covers(other, root))).cloned().collect()
+    let mut roots: Vec<_> = request
+        .roots()
+        .map(|(access, node)| (encode(node), std::cmp::Reverse(access), node))
+        .collect();
+    // So a wider root comes before those in it, and of two of one node the write.
+    roots.sort_unstable();
+    let mut above: Vec<(Vec<u8>, Access)> = Vec::new();
+    let mut essential = BTreeSet::new();
+    for (text, std::cmp::Reverse(access), node) in roots {
+        while above.last().is_some_and(|(wider, _)| !text.starts_with(wider)) {
+            above.pop();
+        }
+        if above.iter().all(|(_, wider)| *wider < access) {
+            essential.insert((access, node.clone()));
+        }
+        above.push((text, access));
+    }
+    essential.into_iter().collect()
 }
 
 impl Space {
@@ -143,9 +155,49 @@ impl Space {
         self.under(if access == Access::Write { WRITES } else { READS })
     }
 
+    /// The key of what holds for the whole namespace.
+    pub(crate) fn meta(&self) -> Vec<u8> {
+        [&self.0[..], b"/M"].concat()
+    }
+
     /// The key of a session.
     pub(crate) fn session(&self, session: &str) -> Vec<u8> {
         [&self.under(b'S')[..], session.as_bytes()].concat()
+    }
+
+    /// The key that says that an entry was deleted by somebody else.
+    pub(crate) fn revoked(&self, session: &str, slot: u64) -> Vec<u8> {
+        [&self.session(session)[..], b"/", slot.to_string().as_bytes()].concat()
+    }
+
+    /// The session's key, and what is said to it.
+    pub(crate) fn session_range(&self, session: &str) -> Range {
+        let key = self.session(session);
+        // Behind the slash, which is before every digit.
+        let end = [&key[..], b"0"].concat();
+        (key, end)
+    }
+
+    /// What is said to a session by one of its keys: which slot lost its entry; `None` of the session's own key.
+    pub(crate) fn read_revoked(&self, session: &str, key: &[u8]) -> Option<u64> {
+        let slot = key.strip_prefix(&self.session(session)[..])?.strip_prefix(b"/")?;
+        str::from_utf8(slot).ok()?.parse().ok()
+    }
+
+    /// Whether a key is a session's own.
+    pub(crate) fn is_session(&self, key: &[u8]) -> bool {
+        key.strip_prefix(&self.under(b'S')[..]).is_some_and(|id| !id.contains(&b'/'))
+    }
+
+    /// All keys.
+    pub(crate) fn all(&self) -> Range {
+        ([&self.0[..], b"/"].concat(), [&self.0[..], &[b'/' + 1]].concat())
+    }
+
+    /// All sessions and entries.
+    pub(crate) fn live(&self) -> [Range; 4] {
+        let end = |letter| [&self.0[..], &[b'/', letter, b'/' + 1]].concat();
+        [b'S', READS, WRITES, NOTHING].map(|letter| (self.under(letter), end(letter)))
     }
 
     /// The key of one root of a live request.
@@ -213,11 +265,8 @@ impl Space {
     }
 
     /// All entries.
-    pub(crate) fn entries(&self) -> [Range; 3] {
-        [READS, WRITES, NOTHING].map(|letter| {
-            let end = [&self.0[..], &[b'/', letter, b'/' + 1]].concat();
-            (self.under(letter), end)
-        })
+    pub(crate) fn entries(&self) -> Vec<Range> {
+        self.live()[1..].to_vec()
     }
 }
 

@@ -53,6 +53,8 @@
 //! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`. It runs on tokio, and
 //! so do the futures of this crate.
 
+mod administration;
+mod blocking;
 mod check;
 mod clock;
 mod error;
@@ -61,10 +63,14 @@ mod key;
 mod lock;
 mod options;
 mod page;
+mod runtime;
 mod servers;
 mod session;
+mod sightings;
 mod table;
+mod watches;
 
+pub use blocking::Blocking;
 pub use error::Error;
 pub use guard::Guard;
 pub use lock::{Acquire, EtcdLock};

@@ -3,42 +3,42 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
-use etcd_client::{Client, GetOptions};
 use tokio::{sync::Mutex, time::timeout};
-use treelock::{Access, Blocked, Node, Process, Request, Sighting, Snapshot};
+use treelock::{Blocked, Request, Snapshot};
 
 use crate::{
+    blocking::Blocking,
     error::Error,
     guard::{Guard, Turn},
-    key::{Name, Range, Space, are_its_own, essential, read_root_text, root_text},
+    key::{Space, are_its_own, essential, root_text},
     options::Options,
-    servers::Servers,
+    runtime::{Leaving, Work},
+    servers::{PATIENCE, Servers},
     session::Session,
-    table::{Answer, Entry, Value},
+    sightings::{Table, milliseconds},
+    table::{ASKING, Answer, Blockers, Entry, OPERATIONS, Value},
 };
-
-/// etcd carries out so many operations in one transaction, unless it was told otherwise.
-const OPERATIONS: usize = 120;
-
-/// How long looking is tried.
-const LOOKING: Duration = Duration::from_secs(10);
 
 /// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in etcd.
 ///
 /// **A request waits exactly for the earlier live requests that conflict with it, and is granted as soon as there
 /// are none.** A handle: clones share one session, that is one lease; other handles with the same endpoints and
-/// namespace are the same lock, in whatever process.
+/// namespace are the same lock, in whatever process. Tasks that share a session wait for each other without asking
+/// etcd.
 ///
-/// Its futures need tokio, with timers and I/O.
+/// Its futures can be polled by any executor: a thread of this crate talks to etcd, and renews the lease whatever
+/// the application does with its own threads. A program that never waits for futures uses
+/// [`blocking`](EtcdLock::blocking).
 ///
 /// # Deadlock
 ///
@@ -55,7 +55,9 @@ struct Inner {
     servers: Servers,
     space: Space,
     ttl: Duration,
-    session: Mutex<Option<Arc<Session>>>,
+    /// Those that are alive, or were when they were last needed. A new one is begun when all are full.
+    sessions: Mutex<Vec<Arc<Session>>>,
+    leaving: Leaving,
     rescued: AtomicU64,
 }
 
@@ -76,7 +78,8 @@ impl EtcdLock {
             servers: Servers::new(&options.endpoints, options.connect_options()),
             space: Space::new(&options.prefix),
             ttl: options.ttl,
-            session: Mutex::new(None),
+            sessions: Mutex::default(),
+            leaving: Leaving::new(),
             rescued: AtomicU64::new(0),
         }))
     }
@@ -107,19 +110,20 @@ impl EtcdLock {
         let (lock, request) = (self.clone(), request.clone());
         let ticket = Arc::new(AtomicU64::new(0));
         let entered = ticket.clone();
+        let leaving = self.0.leaving.clone();
         let work = async move {
-            let (mut turn, answer) = lock.enter(request, true).await?;
+            let (turn, answer) = lock.enter(request, true, ASKING).await?;
             entered.store(turn.ticket(), Ordering::Release);
-            if !matches!(answer, Answer::Granted) {
-                lock.wait(&mut turn).await?;
+            match answer {
+                Answer::Entered(blockers) => lock.granted(turn, blockers).await,
+                Answer::Refused => Err(Error::Lost),
             }
-            Ok(Guard::new(turn))
         };
-        Acquire { work: Box::pin(work), ticket }
+        Acquire { state: Asked::Not { work: Box::pin(work), leaving }, ticket }
     }
 
-    /// Waits until everything that was dropped is given back, as far as this handle's session is concerned.
-    /// For the end of a program: what the runtime's end interrupts is only given back when the lease ends.
+    /// Waits until everything that was dropped is given back: guards and futures of this handle and its clones. For
+    /// the end of a program: what it interrupts is only given back when the lease ends.
     ///
     /// # Cancel safety
     ///
@@ -135,10 +139,7 @@ impl EtcdLock {
     /// # }
     /// ```
     pub async fn settled(&self) {
-        let session = self.0.session.lock().await.clone();
-        if let Some(session) = session {
-            session.settled().await;
-        }
+        self.0.leaving.settled().await;
     }
 
     /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
@@ -163,17 +164,8 @@ impl EtcdLock {
     /// # }
     /// ```
     pub async fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
-        loop {
-            let (turn, answer) = self.enter(request.clone(), false).await?;
-            if let Answer::Granted = answer {
-                return Ok(Guard::new(turn));
-            }
-            turn.leave().await;
-            // All may have left just now.
-            if let Some(blocked) = self.blocked(request).await? {
-                return Err(blocked.into());
-            }
-        }
+        let (lock, request) = (self.clone(), request.clone());
+        self.work(async move { lock.try_now(request).await })?.await
     }
 
     /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
@@ -201,26 +193,103 @@ impl EtcdLock {
         request: &Request,
         limit: Duration,
     ) -> Result<Guard, Error> {
-        let (mut turn, answer) = self.enter(request.clone(), true).await?;
-        if let Answer::Granted = answer {
-            return Ok(Guard::new(turn));
-        }
-        if let Ok(waited) = timeout(limit, self.wait(&mut turn)).await {
-            return waited.map(|()| Guard::new(turn));
-        }
-        match Blocked::of(&self.sightings().await?, turn.request(), turn.ticket()) {
-            Some(blocked) => {
-                turn.leave().await;
-                Err(blocked.into())
-            }
-            // Who was in the way only becomes fewer, so it is granted and only has to be seen.
-            None => self.wait(&mut turn).await.map(|()| Guard::new(turn)),
-        }
+        let (lock, request) = (self.clone(), request.clone());
+        self.work(async move { lock.within(request, limit).await })?.await
     }
 
-    async fn wait(&self, turn: &mut Turn) -> Result<(), Error> {
-        self.0.rescued.fetch_add(turn.wait().await?, Ordering::Relaxed);
-        Ok(())
+    /// As [`acquire_timeout`](EtcdLock::acquire_timeout), until a moment.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](EtcdLock::acquire).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire_timeout`](EtcdLock::acquire_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    /// let guard = lock.acquire_deadline(&Request::new().write("photos/2025")?, deadline).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn acquire_deadline(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Guard, Error> {
+        self.acquire_timeout(request, deadline.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Returns the same lock for code that blocks its thread.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = lock.blocking().acquire(&Request::new().write("photos/2025")?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn blocking(&self) -> Blocking<'_> {
+        Blocking::new(self)
+    }
+
+    /// Takes away what a live request of anybody has: its place in the line, or its lock. Returns whether there was
+    /// one with this ticket, which a [`Snapshot`] shows. Its owner is told: a waiter gets [`Error::Lost`], a
+    /// holder's [`Guard::lost`] is ready. **Until he has heard of it he goes on**, and only his fencing token
+    /// keeps him from what somebody else holds by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may have been done or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Denied`] or [`Error::Refused`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(!lock.revoke(7).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn revoke(&self, ticket: u64) -> Result<bool, Error> {
+        let lock = self.clone();
+        self.work(async move { lock.table().revoke(ticket).await })?.await
+    }
+
+    /// Begins a new epoch of the namespace, after etcd was restored from a backup: all sessions and requests end,
+    /// and their owners are told; tokens are larger than all before from then on, although etcd counts again from
+    /// where the backup was made. Returns the number of the epoch; there are 65,535.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may have been done or not; doing it once more does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Denied`], [`Error::Refused`]; [`Error::Unsupported`] after the last epoch.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("epoch {} begins", lock.begin_epoch().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn begin_epoch(&self) -> Result<u16, Error> {
+        let lock = self.clone();
+        self.work(async move { lock.table().begin_epoch().await })?.await
     }
 
     /// Returns how often a waiter of this handle found by its safety net, which looks every seven seconds, what no
@@ -259,7 +328,8 @@ impl EtcdLock {
     /// # }
     /// ```
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::of(self.sightings().await?))
+        let lock = self.clone();
+        self.work(async move { lock.table().all().await.map(Snapshot::of) })?.await
     }
 
     /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
@@ -283,121 +353,121 @@ impl EtcdLock {
     /// # }
     /// ```
     pub async fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
-        Ok(Blocked::of(&self.sightings().await?, request, u64::MAX))
+        let (lock, request) = (self.clone(), request.clone());
+        self.work(async move { lock.table().in_the_way(&request, u64::MAX).await })?.await
     }
 
-    async fn enter(&self, request: Request, may_wait: bool) -> Result<(Turn, Answer), Error> {
+    pub(crate) fn work<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<Work<T>, Error> {
+        Work::start(&self.0.leaving, work)
+    }
+
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table { servers: &self.0.servers, space: &self.0.space }
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        self.0.ttl
+    }
+
+    async fn try_now(&self, request: Request) -> Result<Guard, Error> {
+        loop {
+            let (turn, answer) = self.enter(request.clone(), false, ASKING).await?;
+            if let Answer::Entered(_) = answer {
+                return Ok(Guard::new(turn));
+            }
+            turn.leave().await;
+            // All may have left just now.
+            if let Some(blocked) = self.table().in_the_way(&request, u64::MAX).await? {
+                return Err(blocked.into());
+            }
+        }
+    }
+
+    async fn within(&self, request: Request, limit: Duration) -> Result<Guard, Error> {
+        let patience = limit.clamp(PATIENCE, ASKING);
+        let (turn, answer) = self.enter(request, true, patience).await?;
+        let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
+        if blockers.are_none() {
+            return Ok(Guard::new(turn));
+        }
+        if let Ok(waited) = timeout(limit, self.wait(&turn, blockers)).await {
+            return waited.map(|()| Guard::new(turn));
+        }
+        match self.table().in_the_way(turn.request(), turn.ticket()).await? {
+            Some(blocked) => {
+                turn.leave().await;
+                Err(blocked.into())
+            }
+            // Who was in the way only becomes fewer, so it is granted and only has to be seen.
+            None => self.granted(turn, Blockers::none()).await,
+        }
+    }
+
+    /// Waits until nobody is in the way.
+    async fn granted(&self, turn: Turn, blockers: Blockers) -> Result<Guard, Error> {
+        self.wait(&turn, blockers).await?;
+        Ok(Guard::new(turn))
+    }
+
+    async fn wait(&self, turn: &Turn, blockers: Blockers) -> Result<(), Error> {
+        self.0.rescued.fetch_add(turn.wait(blockers).await?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn enter(
+        &self,
+        request: Request,
+        may_wait: bool,
+        patience: Duration,
+    ) -> Result<(Turn, Answer), Error> {
         if !is_named(&request) {
             let what =
                 "the roots of a request to etcd lie where their names say; give no other ancestors";
             return Err(Error::Unsupported { what: what.into() });
         }
         let roots = essential(&request);
-        let operations = self.0.space.conflicts(&roots).len() + roots.len();
-        if operations > OPERATIONS {
+        if roots.len() > OPERATIONS {
             let what = format!(
-                "the request has {} roots and takes {operations} operations of etcd, which allows {OPERATIONS}; \
-                 ask for fewer or wider roots",
+                "the request has {} roots, and etcd takes {OPERATIONS} at once; ask for fewer or wider roots",
                 roots.len()
             );
             return Err(Error::Unsupported { what });
         }
-        let session = self.session().await?;
+        let session = self.session(roots.len().max(1)).await?;
+        let is_told_by_keys = roots.len() == request.roots().count() && roots.len() <= 1;
         let value = Value {
             nonce: 0,
             label: request.get_label().map(Into::into),
             host: host(),
             pid: std::process::id(),
-            roots: match roots.len() == request.roots().count() {
+            roots: match is_told_by_keys {
                 true => Vec::new(),
                 false => request.roots().map(root_text).collect(),
             },
+            first: None,
             since: milliseconds(),
         };
         let mut turn = Turn::new(Entry::new(session, &roots, value), request);
-        let answer = turn.enter(may_wait).await?;
+        let answer = turn.enter(may_wait, patience).await?;
         Ok((turn, answer))
     }
 
-    /// The session that is alive, or a new one.
-    async fn session(&self) -> Result<Arc<Session>, Error> {
-        let mut slot = self.0.session.lock().await;
-        if let Some(session) = slot.as_ref().filter(|session| session.is_alive()) {
+    /// A session that is alive and has room for so many more keys.
+    async fn session(&self, keys: usize) -> Result<Arc<Session>, Error> {
+        let inner = &self.0;
+        let mut sessions = inner.sessions.lock().await;
+        sessions.retain(|session| session.is_alive());
+        if let Some(session) = sessions.iter().find(|session| session.has_room(keys)) {
             return Ok(session.clone());
         }
-        let inner = &self.0;
-        let session = Session::open(inner.servers.clone(), inner.space.clone(), inner.ttl).await?;
-        Ok(slot.insert(session).clone())
+        let (servers, space) = (inner.servers.clone(), inner.space.clone());
+        let session = Session::open(servers, space, inner.ttl, inner.leaving.clone()).await?;
+        sessions.push(session.clone());
+        Ok(session)
     }
-
-    async fn sightings(&self) -> Result<Vec<Sighting>, Error> {
-        let mut found: Vec<Found> = Vec::new();
-        // All ranges as they were at the revision at which the first was read, so that it is one moment.
-        let mut revision = 0;
-        for range in self.0.space.entries() {
-            revision = self.find(&range, revision, &mut found).await?;
-        }
-        found.sort_by(|a, b| (a.ticket, &a.place).cmp(&(b.ticket, &b.place)));
-        let now = milliseconds();
-        let mut sightings: Vec<Sighting> = Vec::new();
-        for Found { ticket, root, value, .. } in found {
-            let roots: Option<Vec<_>> =
-                value.roots.iter().map(|root| read_root_text(root)).collect();
-            let all = roots.filter(|roots| !roots.is_empty());
-            match sightings.last_mut() {
-                // A further key of the same request.
-                Some(last) if last.ticket == ticket => {
-                    if all.is_none() {
-                        last.request = with(last.request.clone(), root);
-                    }
-                }
-                _ => sightings.push(Sighting {
-                    ticket,
-                    request: labelled(
-                        with(Request::new(), all.unwrap_or_else(|| root.into_iter().collect())),
-                        value.label,
-                    ),
-                    asked: Duration::from_millis(now.saturating_sub(value.since)),
-                    granted: None,
-                    process: Some(Process { pid: value.pid, host: Some(value.host.into()) }.into()),
-                }),
-            }
-        }
-        Ok(sightings)
-    }
-
-    async fn find(
-        &self,
-        (first, end): &Range,
-        revision: i64,
-        found: &mut Vec<Found>,
-    ) -> Result<i64, Error> {
-        let get = |mut client: Client| {
-            let options = GetOptions::new().with_range(end.clone()).with_revision(revision);
-            let first = first.clone();
-            async move { client.get(first, Some(options)).await }
-        };
-        let answer = self.0.servers.insist("look at the locks", LOOKING, get).await?;
-        let now = answer.header().map_or(0, |header| header.revision());
-        found.extend(answer.kvs().iter().filter_map(|kv| {
-            let Name { root, session, slot } = self.0.space.read(kv.key())?;
-            Some(Found {
-                ticket: kv.create_revision() as u64,
-                place: (session, slot),
-                root,
-                value: serde_json::from_slice(kv.value()).ok()?,
-            })
-        }));
-        Ok(if revision == 0 { now } else { revision })
-    }
-}
-
-/// One entry, as it was read.
-struct Found {
-    ticket: u64,
-    place: (String, u64),
-    root: Option<(Access, Node)>,
-    value: Value,
 }
 
 /// Whether every root lies where its name says.
@@ -406,23 +476,8 @@ fn is_named(request: &Request) -> bool {
     places.all(|((_, node), given)| given.is_none_or(|given| are_its_own(node, given)))
 }
 
-fn with(request: Request, roots: impl IntoIterator<Item = (Access, Node)>) -> Request {
-    roots.into_iter().fold(request, |request, (access, node)| request.with(access, node))
-}
-
-fn labelled(request: Request, label: Option<String>) -> Request {
-    match label {
-        Some(label) => request.label(label),
-        None => request,
-    }
-}
-
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-fn milliseconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
 }
 
 /// The future of [`EtcdLock::acquire`].
@@ -440,8 +495,18 @@ fn milliseconds() -> u64 {
 /// See [`EtcdLock::acquire`].
 #[must_use = "a future asks for nothing until it is awaited"]
 pub struct Acquire {
-    work: Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>,
+    state: Asked,
     ticket: Arc<AtomicU64>,
+}
+
+enum Asked {
+    /// Not polled yet.
+    Not {
+        work: Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>,
+        leaving: Leaving,
+    },
+    Runs(Work<Result<Guard, Error>>),
+    Done,
 }
 
 impl Acquire {
@@ -465,7 +530,15 @@ impl Future for Acquire {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.work.as_mut().poll(context)
+        if let Asked::Not { .. } = self.state
+            && let Asked::Not { work, leaving } = mem::replace(&mut self.state, Asked::Done)
+        {
+            self.state = Asked::Runs(Work::start(&leaving, work)?);
+        }
+        let Asked::Runs(work) = &mut self.state else { panic!("polled after it was ready") };
+        let done = ready!(Pin::new(work).poll(context));
+        self.state = Asked::Done;
+        Poll::Ready(done)
     }
 }
 

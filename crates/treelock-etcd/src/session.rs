@@ -1,4 +1,4 @@
-//! A session: one lease of this process, on which all its entries hang.
+//! A session: one lease of this process, on which its entries hang.
 //!
 //! The lease is renewed at a quarter of its time. What counts is when the renewal was *sent*: etcd cannot have
 //! begun to count before. A member that does not answer within [`HEDGE`] is not waited for, the next one is
@@ -7,23 +7,25 @@
 //! while etcd still keeps it.
 
 use std::{
-    collections::BTreeSet,
-    future::Future,
+    collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
-use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::sleep};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use crate::{
     clock,
     error::Error,
     key::Space,
+    runtime::Leaving,
     servers::{PATIENCE, Servers},
+    watches::{Watches, tell},
 };
 
 /// How long a member may take for a renewal before the next one is asked too.
@@ -35,31 +37,143 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How long opening a session is tried.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// How many entries hang on one lease. etcd takes two seconds to end a lease with 100,000, and does nothing else.
+const ROOM: usize = 5_000;
+
+/// The version of what stands in etcd.
+const PROTOCOL: u32 = 1;
+
+/// What the key of a namespace says; without one it is all zeros and the first version.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) protocol: u32,
+    pub(crate) epoch: u16,
+}
+
+impl Meta {
+    /// What is said by the value of the key, if there is one.
+    pub(crate) fn read(value: Option<&[u8]>) -> Result<Meta, Error> {
+        let meta = match value {
+            None => Meta { protocol: PROTOCOL, epoch: 0 },
+            Some(value) => serde_json::from_slice(value).unwrap_or(Meta { protocol: 0, epoch: 0 }),
+        };
+        match meta.protocol {
+            PROTOCOL => Ok(meta),
+            other => Err(Error::Unsupported {
+                what: format!(
+                    "the namespace is used by locks of another version (theirs {other}, ours {PROTOCOL}), which \
+                     would not see each other; use the same version, or another namespace"
+                ),
+            }),
+        }
+    }
+}
+
 pub(crate) struct Session {
     pub(crate) servers: Servers,
     pub(crate) space: Space,
     pub(crate) id: String,
     pub(crate) lease: i64,
+    /// What stands before the revisions in tokens, so that they grow over a restore.
+    pub(crate) fencing_epoch: u16,
+    pub(crate) watches: Watches,
+    pub(crate) leaving: Leaving,
     ttl: Duration,
     /// The revision at which the session's key was last written, as far as we know.
     epoch: AtomicI64,
     /// When it is over for us, in nanoseconds of the clock of the boot.
     deadline: AtomicU64,
     is_over: watch::Sender<bool>,
-    slots: Mutex<Slots>,
-    /// How many requests are being given back in the background.
-    leaving: watch::Sender<usize>,
-    runtime: Handle,
+    places: Mutex<Places>,
 }
 
-/// The numbers of the places of this session. A number is used again as soon as its entry is known to be gone,
-/// since every new key costs etcd a tombstone.
+/// The places of this session. The number of one is used again as soon as its entry is known to be gone, since
+/// every new key costs etcd a tombstone.
 #[derive(Default)]
-struct Slots {
+struct Places {
+    taken: HashMap<u64, Arc<Place>>,
     free: BTreeSet<u64>,
     next: u64,
     /// Counts the requests, so that each has a number that no other of this session has.
     last_nonce: u64,
+    keys: usize,
+}
+
+/// The place of one request, from before it is first sent until it is known to be gone.
+pub(crate) struct Place {
+    pub(crate) slot: u64,
+    pub(crate) nonce: u64,
+    keys: usize,
+    standing: watch::Sender<Standing>,
+    /// The largest ticket of which it was heard that somebody deleted its entry here.
+    heard: AtomicI64,
+}
+
+/// What is known of who stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is on its way.
+    Unknown,
+    /// A request with this ticket.
+    At(i64),
+    /// The entry with this ticket was deleted by somebody else.
+    Revoked(i64),
+    /// Nobody.
+    Gone,
+}
+
+impl Standing {
+    /// Whether the entry with this ticket is certainly not there.
+    fn is_gone(self, ticket: i64) -> bool {
+        match self {
+            Standing::Unknown => false,
+            Standing::At(other) => other != ticket,
+            Standing::Revoked(_) | Standing::Gone => true,
+        }
+    }
+}
+
+impl Place {
+    /// A request has entered with this ticket.
+    pub(crate) fn enter(&self, ticket: i64) {
+        self.standing.send_replace(Standing::At(ticket));
+        // It may have been deleted before we were told that it was there.
+        self.see_revoked();
+    }
+
+    /// Somebody has deleted the entry with this ticket.
+    pub(crate) fn hear_revoked(&self, ticket: i64) {
+        self.heard.fetch_max(ticket, Ordering::AcqRel);
+        self.see_revoked();
+    }
+
+    fn see_revoked(&self) {
+        let ticket = self.heard.load(Ordering::Acquire);
+        self.standing.send_if_modified(|standing| {
+            let is_own = *standing == Standing::At(ticket);
+            if is_own {
+                *standing = Standing::Revoked(ticket);
+            }
+            is_own
+        });
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        matches!(*self.standing.borrow(), Standing::Revoked(_))
+    }
+
+    /// Waits until somebody else has deleted it.
+    pub(crate) async fn revoked(&self) {
+        let revoked = |standing: &Standing| matches!(standing, Standing::Revoked(_));
+        // The sender lives as long as we do.
+        let _ = self.standing.subscribe().wait_for(revoked).await;
+    }
+
+    /// Waits until the entry with this ticket is certainly not there.
+    pub(crate) async fn gone(&self, ticket: i64) {
+        // The sender lives as long as we do.
+        let _ = self.standing.subscribe().wait_for(|standing| standing.is_gone(ticket)).await;
+    }
 }
 
 impl Session {
@@ -68,38 +182,47 @@ impl Session {
         servers: Servers,
         space: Space,
         ttl: Duration,
+        leaving: Leaving,
     ) -> Result<Arc<Session>, Error> {
         let sent = clock::now();
-        let seconds = ttl.as_secs().max(1) as i64;
+        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
         // A grant whose answer is lost leaves a lease without keys, which ends by itself.
         let grant = |mut client: Client| async move { client.lease_grant(seconds, None).await };
-        let lease = servers.insist("open a session", OPENING, grant).await?.id();
-        let id = format!("{:x}", lease as u64);
+        let granted = servers.insist("open a session", OPENING, grant).await?;
+        // etcd has a shortest time of its own.
+        let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0));
+        let (lease, id) = (granted.id(), format!("{:x}", granted.id() as u64));
         let key = space.session(&id);
+        let meta = TxnOp::get(space.meta(), None);
         let create = |mut client: Client| {
             let new = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
             let put = TxnOp::put(key.clone(), [], Some(PutOptions::new().with_lease(lease)));
+            let own = TxnOp::get(key.clone(), None);
             let txn =
-                Txn::new().when([new]).and_then([put]).or_else([TxnOp::get(key.clone(), None)]);
+                Txn::new().when([new]).and_then([put, meta.clone()]).or_else([own, meta.clone()]);
             async move { client.txn(txn).await }
         };
         let created = servers.insist("open a session", OPENING, create).await?;
         let revision = created.header().map_or(0, |header| header.revision());
-        let epoch = found_revision(&created.op_responses()).unwrap_or(revision);
+        let responses = created.op_responses();
+        let value = found(&responses, 1).map(|found| found.value());
+        let (watches, wanted) = Watches::new();
         let session = Arc::new(Session {
             servers,
             space,
-            id,
             lease,
+            id,
+            fencing_epoch: Meta::read(value)?.epoch,
+            watches,
+            leaving,
             ttl,
-            epoch: AtomicI64::new(epoch),
+            epoch: AtomicI64::new(found(&responses, 0).map_or(revision, |own| own.mod_revision())),
             deadline: AtomicU64::new(nanoseconds(sent + ttl.mul_f64(0.9))),
             is_over: watch::Sender::new(false),
-            slots: Mutex::default(),
-            leaving: watch::Sender::new(0),
-            runtime: Handle::current(),
+            places: Mutex::default(),
         });
         tokio::spawn(keep_alive(Arc::downgrade(&session)));
+        tokio::spawn(tell(Arc::downgrade(&session), wanted));
         Ok(session)
     }
 
@@ -112,10 +235,13 @@ impl Session {
         self.epoch.fetch_max(revision, Ordering::AcqRel);
     }
 
-    /// Whether its lease certainly has not ended.
+    /// Whether its lease certainly has not ended. Once that is not certain it is over for good, even if etcd should
+    /// still take a renewal: what was to be given back is not, so nothing may keep it.
     pub(crate) fn is_alive(&self) -> bool {
-        let before = nanoseconds(clock::now()) < self.deadline.load(Ordering::Acquire);
-        before && !*self.is_over.borrow()
+        if nanoseconds(clock::now()) >= self.deadline.load(Ordering::Acquire) {
+            self.end();
+        }
+        !*self.is_over.borrow()
     }
 
     /// It is over: its lease has ended, or may have.
@@ -130,38 +256,54 @@ impl Session {
         let _ = is_over.wait_for(|is_over| *is_over).await;
     }
 
-    /// A slot that no other request of this session has, and a number that none ever had.
-    pub(crate) fn take_slot(&self) -> (u64, u64) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.last_nonce += 1;
-        let slot = slots.free.pop_first().unwrap_or_else(|| {
-            slots.next += 1;
-            slots.next - 1
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether so many more keys may hang on the lease.
+    pub(crate) fn has_room(&self, keys: usize) -> bool {
+        self.places().keys + keys <= ROOM
+    }
+
+    /// A place that no other request of this session has.
+    pub(crate) fn take_place(&self, keys: usize) -> Arc<Place> {
+        let mut places = self.places();
+        places.last_nonce += 1;
+        places.keys += keys;
+        let slot = places.free.pop_first().unwrap_or_else(|| {
+            places.next += 1;
+            places.next - 1
         });
-        (slot, slots.last_nonce)
+        let standing = watch::Sender::new(Standing::Unknown);
+        let heard = AtomicI64::new(0);
+        let place = Arc::new(Place { slot, nonce: places.last_nonce, keys, standing, heard });
+        places.taken.insert(slot, place.clone());
+        place
     }
 
-    pub(crate) fn give_slot_back(&self, slot: u64) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).free.insert(slot);
+    /// Nobody is there any more, and nobody will be.
+    pub(crate) fn give_back(&self, place: &Place) {
+        let mut places = self.places();
+        places.keys -= place.keys;
+        places.taken.remove(&place.slot);
+        places.free.insert(place.slot);
+        drop(places);
+        place.standing.send_replace(Standing::Gone);
     }
 
-    /// Give something back in the background.
-    pub(crate) fn leave(
-        &self,
-        leaving: impl Future<Output = ()> + Send + 'static,
-    ) -> tokio::task::JoinHandle<()> {
-        self.leaving.send_modify(|count| *count += 1);
-        let done = self.leaving.clone();
-        self.runtime.spawn(async move {
-            leaving.await;
-            done.send_modify(|count| *count -= 1);
-        })
+    /// The place at which an entry may be; `None` if it certainly is not there.
+    pub(crate) fn place(&self, slot: u64, ticket: i64) -> Option<Arc<Place>> {
+        let place = self.places().taken.get(&slot).cloned()?;
+        let is_gone = place.standing.borrow().is_gone(ticket);
+        (!is_gone).then_some(place)
     }
 
-    /// Waits until nothing is being given back.
-    pub(crate) async fn settled(&self) {
-        // The sender lives as long as we do.
-        let _ = self.leaving.subscribe().wait_for(|count| *count == 0).await;
+    /// Somebody has deleted the entry with this ticket.
+    pub(crate) fn revoked(&self, slot: u64, ticket: i64) {
+        let place = self.places().taken.get(&slot).cloned();
+        if let Some(place) = place {
+            place.hear_revoked(ticket);
+        }
     }
 
     /// Renew the lease once; returns whether it is still there. An error is that nobody answered in time.
@@ -206,7 +348,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         let (servers, lease) = (self.servers.clone(), self.lease);
         let revoke = move |mut client: Client| async move { client.lease_revoke(lease).await };
-        self.runtime.spawn(async move { servers.insist("close a session", OPENING, revoke).await });
+        self.leaving.start(async move {
+            // What is not revoked ends by itself.
+            let _ = servers.insist("close a session", OPENING, revoke).await;
+        });
     }
 }
 
@@ -215,9 +360,9 @@ async fn keep_alive(session: Weak<Session>) {
     loop {
         let Some(alive) = session.upgrade() else { return };
         let pause = match alive.renew().await {
-            Ok(true) => alive.ttl / 4,
             Ok(false) => return alive.end(),
-            Err(()) if !alive.is_alive() => return alive.end(),
+            _ if !alive.is_alive() => return,
+            Ok(true) => alive.ttl / 4,
             Err(()) => AGAIN,
         };
         drop(alive);
@@ -229,10 +374,13 @@ fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
 
-/// The revision of the last write to the key that a transaction has read instead of writing it.
-pub(crate) fn found_revision(responses: &[TxnOpResponse]) -> Option<i64> {
-    match responses.first()? {
-        TxnOpResponse::Get(found) => found.kvs().first().map(|found| found.mod_revision()),
+/// The key that one operation of a transaction has read.
+pub(crate) fn found(
+    responses: &[TxnOpResponse],
+    operation: usize,
+) -> Option<&etcd_client::KeyValue> {
+    match responses.get(operation)? {
+        TxnOpResponse::Get(found) => found.kvs().first(),
         _ => None,
     }
 }

@@ -4,34 +4,53 @@
 //! token. No later request can get a smaller one. So those in its way (entries that conflict and have a smaller
 //! one) are fixed at that moment and only become fewer, and may be read later, in parts, and more than once.
 //!
+//! Who waits knows the latest of those in its way, and whether these are all. It waits until each is gone: one of
+//! its own session is gone when etcd has answered its release, and of all others the session's watch tells. When
+//! all that it knew of are gone, and they were all, it has the lock, and asks nobody. What a watch may have missed
+//! before it began is read once more.
+//!
 //! Every transaction compares the revision of the session's key. What is sent again, because its answer was lost,
 //! writes that key too; so of several copies of a request at most one is carried out, however late the others
 //! arrive. A model of this, and of what goes wrong without it, is `tests/model`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use etcd_client::{
-    Client, Compare, CompareOp, EventType, GetOptions, PutOptions, SortOrder, SortTarget, Txn,
-    TxnOp, TxnOpResponse, WatchStream,
+    Client, Compare, CompareOp, GetOptions, GetResponse, PutOptions, SortOrder, SortTarget, Txn,
+    TxnOp, TxnOpResponse, TxnResponse,
 };
+use futures_util::future::{select_all, try_join_all};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use treelock::{Access, Node};
 
 use crate::{
     error::Error,
-    key::Range,
+    key::{Range, root_text},
     servers::{Failure, PAUSE},
-    session::{Session, found_revision},
+    session::{Place, Session, found},
+    watches::{Cut, Watched},
 };
 
-/// How many of the latest blockers a waiter watches.
+/// How many of the latest blockers a waiter watches. With one, it would have to read once more when that is gone;
+/// with more, etcd has more to tell than it gains.
 const WINDOW: usize = 2;
 
 /// How long an entry is asked for while no member answers.
-const ASKING: Duration = Duration::from_secs(10);
+pub(crate) const ASKING: Duration = Duration::from_secs(10);
 
 /// A waiter that hears nothing looks once more after this time. It should find nothing new, ever.
 const SAFETY: Duration = Duration::from_secs(7);
+
+/// How late etcd may tell of something.
+const LATE: Duration = Duration::from_secs(1);
+
+/// etcd carries out so many operations in one transaction, unless it was told otherwise; it allows 128.
+pub(crate) const OPERATIONS: usize = 120;
 
 /// What an entry says beside its root.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,9 +60,12 @@ pub(crate) struct Value {
     pub(crate) label: Option<String>,
     pub(crate) host: String,
     pub(crate) pid: u32,
-    /// All roots, where the keys do not name them all.
+    /// All roots, at the first key of a request that has not just that one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) roots: Vec<String>,
+    /// The root of the first key, at the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<String>,
     /// When it was asked, in milliseconds since 1970, by the clock of who asked.
     pub(crate) since: u64,
 }
@@ -51,11 +73,10 @@ pub(crate) struct Value {
 /// A live request, from before it is first sent until it is known to be gone.
 pub(crate) struct Entry {
     pub(crate) session: Arc<Session>,
-    slot: u64,
-    nonce: u64,
+    pub(crate) place: Arc<Place>,
     keys: Vec<Vec<u8>>,
+    values: Vec<Vec<u8>>,
     ranges: Vec<Range>,
-    value: Vec<u8>,
     stage: Stage,
 }
 
@@ -74,21 +95,73 @@ enum Stage {
 
 /// The answer to who asks.
 pub(crate) enum Answer {
-    /// There, and nobody is in the way.
-    Granted,
-    /// There; somebody may be in the way.
-    Waits,
-    /// Not there: somebody is in the way of one that does not wait.
+    /// There; nobody is in the way if none are live.
+    Entered(Blockers),
+    /// Not there, or not to stay: somebody is in the way of one that does not wait.
     Refused,
+}
+
+/// One in the way: when its entry was created, and its key.
+type Blocker = (i64, Vec<u8>);
+
+/// Those in the way that are live, as far as they are known. They only become fewer.
+#[derive(Debug, Default)]
+pub(crate) struct Blockers {
+    /// The latest.
+    live: Vec<Blocker>,
+    /// Whether these are all.
+    are_all: bool,
+    /// Where the others are, if there are any.
+    ranges: Vec<Range>,
+}
+
+impl Blockers {
+    /// Those of a request that nobody is in the way of.
+    pub(crate) fn none() -> Blockers {
+        Blockers { are_all: true, ..Blockers::default() }
+    }
+
+    pub(crate) fn are_none(&self) -> bool {
+        self.live.is_empty() && self.are_all
+    }
+
+    /// What was found in these ranges; `are_all` if nothing was left out.
+    fn of(mut live: Vec<Blocker>, are_all: bool, ranges: Vec<Range>) -> Blockers {
+        live.sort_unstable_by(|one, two| two.cmp(one));
+        let are_all = are_all && live.len() <= WINDOW;
+        live.truncate(WINDOW);
+        Blockers { live, are_all, ranges }
+    }
+}
+
+/// How a waiter knows that one in its way is gone.
+enum Observed {
+    /// It is of the same session.
+    Here(Arc<Place>),
+    Watched(Watched),
+}
+
+/// Why a waiter wakes up.
+enum Wake {
+    Gone(Blocker),
+    Cut,
+    /// Nothing was told for long.
+    Safety,
 }
 
 impl Entry {
     pub(crate) fn new(session: Arc<Session>, roots: &[(Access, Node)], value: Value) -> Entry {
-        let (slot, nonce) = session.take_slot();
-        let keys = session.space.keys(roots, &session.id, slot);
+        let keys_count = roots.len().max(1);
+        let place = session.take_place(keys_count);
+        let keys = session.space.keys(roots, &session.id, place.slot);
         let ranges = session.space.conflicts(roots);
-        let value = serde_json::to_vec(&Value { nonce, ..value }).expect("a value is JSON");
-        Entry { session, slot, nonce, keys, ranges, value, stage: Stage::Unsent }
+        let value = Value { nonce: place.nonce, ..value };
+        let first = roots.first().map(|(access, node)| root_text((*access, node)));
+        let text = |value: &Value| serde_json::to_vec(value).expect("a value is JSON");
+        let other = text(&Value { roots: Vec::new(), first, ..value.clone() });
+        let mut values = vec![other; keys_count];
+        values[0] = text(&value);
+        Entry { session, place, keys, values, ranges, stage: Stage::Unsent }
     }
 
     pub(crate) fn ticket(&self) -> Option<i64> {
@@ -108,109 +181,169 @@ impl Entry {
         TxnOp::put(self.session.space.session(&self.session.id), [], Some(lease))
     }
 
+    /// Whether one transaction can look at all ranges too.
+    fn can_look(&self) -> bool {
+        self.ranges.len() + self.keys.len() <= OPERATIONS
+    }
+
     /// The transaction that enters the request.
     fn entering(&self, epoch: i64, retried: bool, may_wait: bool) -> Txn {
         let first = Compare::create_revision(self.keys[0].clone(), CompareOp::Equal, 0);
         let mut compares = vec![self.is_epoch(epoch), first];
-        let get = |(first, end): &Range, options: GetOptions| {
-            TxnOp::get(first.clone(), Some(options.with_range(end.clone()).with_keys_only()))
+        let look = |limit: usize| {
+            let options = GetOptions::new().with_keys_only().with_limit(limit as i64);
+            self.ranges.iter().map(move |(first, end)| {
+                TxnOp::get(first.clone(), Some(options.clone().with_range(end.clone())))
+            })
         };
         let mut then: Vec<TxnOp> = Vec::new();
         let mut otherwise = vec![
             TxnOp::get(self.session.space.session(&self.session.id), None),
             TxnOp::get(self.keys[0].clone(), None),
         ];
-        if may_wait {
-            then.extend(
-                self.ranges.iter().map(|range| get(range, GetOptions::new().with_limit(1))),
-            );
-        } else {
-            compares.extend(self.ranges.iter().map(|(first, end)| {
-                Compare::create_revision(first.clone(), CompareOp::Equal, 0).with_range(end.clone())
-            }));
-            otherwise.extend(
-                self.ranges.iter().map(|range| get(range, GetOptions::new().with_limit(1))),
-            );
+        match (may_wait, self.can_look()) {
+            (_, false) => {}
+            (true, true) => then.extend(look(WINDOW + 1)),
+            (false, true) => {
+                compares.extend(self.ranges.iter().map(|(first, end)| {
+                    let none = Compare::create_revision(first.clone(), CompareOp::Equal, 0);
+                    none.with_range(end.clone())
+                }));
+                otherwise.extend(look(1));
+            }
         }
         let lease = || PutOptions::new().with_lease(self.session.lease);
-        then.extend(
-            self.keys.iter().map(|key| TxnOp::put(key.clone(), self.value.clone(), Some(lease()))),
-        );
+        let puts = self.keys.iter().zip(&self.values);
+        then.extend(puts.map(|(key, value)| TxnOp::put(key.clone(), value.clone(), Some(lease()))));
         if retried {
             then.push(self.bump());
         }
         Txn::new().when(compares).and_then(then).or_else(otherwise)
     }
 
-    /// Enter the request. `may_wait` if it does where somebody is in the way.
-    pub(crate) async fn enter(&mut self, may_wait: bool) -> Result<Answer, Error> {
+    /// Enter the request. `may_wait` if it does where somebody is in the way. `patience` is for how long it is
+    /// tried while no member answers.
+    pub(crate) async fn enter(
+        &mut self,
+        may_wait: bool,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
         let doing = "ask for a lock";
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let mut retried = false;
         loop {
             let txn = self.entering(self.session.epoch(), retried, may_wait);
             self.stage = Stage::InDoubt;
             let asked =
                 self.session.servers.ask(doing, |mut client| async move { client.txn(txn).await });
-            let answer = match asked.await {
-                Ok(answer) => answer,
+            match asked.await {
+                Ok(answer) => {
+                    if let Some(answer) = self.entered(&answer, retried, may_wait).await? {
+                        return Ok(answer);
+                    }
+                }
                 Err(Failure::Final(error)) => {
                     // What was sent before may still arrive.
                     self.stage = if retried { Stage::InDoubt } else { Stage::Gone };
                     return Err(error);
                 }
                 Err(Failure::InDoubt(_)) if !self.session.is_alive() => return Err(Error::Lost),
-                Err(Failure::InDoubt(last)) if start.elapsed() >= ASKING => {
+                Err(Failure::InDoubt(last)) if start.elapsed() >= patience => {
                     return Err(Error::Unavailable { doing, tried: start.elapsed(), last });
                 }
                 Err(Failure::InDoubt(_)) => {
                     tokio::time::sleep(PAUSE).await;
                     retried = true;
-                    continue;
                 }
-            };
-            let revision = answer.header().map_or(0, |header| header.revision());
-            let responses = answer.op_responses();
-            if answer.succeeded() {
-                if retried {
-                    self.session.raise_epoch(revision);
-                }
-                self.stage = Stage::Entered(revision);
-                let in_the_way = responses.iter().any(|response| match response {
-                    TxnOpResponse::Get(found) => !found.kvs().is_empty(),
-                    _ => false,
-                });
-                return Ok(if in_the_way { Answer::Waits } else { Answer::Granted });
             }
-            let Some(epoch) = found_revision(&responses) else {
-                self.stage = Stage::Gone;
-                self.session.end();
-                return Err(Error::Lost);
-            };
-            if let Some(ticket) = self.own_ticket(&responses) {
-                // An earlier attempt was carried out, and this one must not be, later.
-                self.stage = Stage::Entered(ticket);
-                self.fail_late_copies().await?;
-                return Ok(if may_wait { Answer::Waits } else { Answer::Granted });
-            }
-            let in_the_way = responses.iter().skip(2).any(
-                |response| matches!(response, TxnOpResponse::Get(found) if !found.kvs().is_empty()),
-            );
-            if in_the_way {
-                self.stage = if retried { Stage::InDoubt } else { Stage::Gone };
-                return Ok(Answer::Refused);
-            }
-            self.session.raise_epoch(epoch);
-            retried = true;
         }
+    }
+
+    /// What an answer says of the request; `None` if it has to be asked again.
+    async fn entered(
+        &mut self,
+        answer: &TxnResponse,
+        retried: bool,
+        may_wait: bool,
+    ) -> Result<Option<Answer>, Error> {
+        let revision = answer.header().map_or(0, |header| header.revision());
+        let responses = answer.op_responses();
+        if answer.succeeded() {
+            if retried {
+                self.session.raise_epoch(revision);
+            }
+            return self.enter_at(revision, &responses, may_wait).await.map(Some);
+        }
+        let Some(session) = found(&responses, 0) else {
+            self.stage = Stage::Gone;
+            self.session.end();
+            return Err(Error::Lost);
+        };
+        if let Some(ticket) = self.own_ticket(&responses) {
+            // An earlier attempt was carried out, and none must be once more. Until then it is in doubt.
+            self.fail_late_copies().await?;
+            return self.enter_at(ticket, &[], may_wait).await.map(Some);
+        }
+        if (2..responses.len()).any(|operation| found(&responses, operation).is_some()) {
+            self.stage = if retried { Stage::InDoubt } else { Stage::Gone };
+            return Ok(Some(Answer::Refused));
+        }
+        self.session.raise_epoch(session.mod_revision());
+        Ok(None)
+    }
+
+    /// It has this ticket; the responses are what was found in its ranges at that moment, if that was asked.
+    async fn enter_at(
+        &mut self,
+        ticket: i64,
+        responses: &[TxnOpResponse],
+        may_wait: bool,
+    ) -> Result<Answer, Error> {
+        self.stage = Stage::Entered(ticket);
+        self.place.enter(ticket);
+        if !may_wait && self.can_look() {
+            // It was carried out on condition that nobody is in the way.
+            return Ok(Answer::Entered(Blockers::none()));
+        }
+        let blockers = if self.can_look() && !responses.is_empty() {
+            self.blockers_at_once(responses)
+        } else {
+            Blockers { ranges: self.ranges.clone(), ..Blockers::default() }
+        };
+        if may_wait {
+            return Ok(Answer::Entered(blockers));
+        }
+        // One transaction could not ask whether somebody is in the way, so it is in line for a moment.
+        let blockers = tokio::select! {
+            blockers = self.verify(ticket, blockers, 0) => blockers?,
+            () = self.session.ended() => return Err(Error::Lost),
+        };
+        Ok(if blockers.are_none() { Answer::Entered(blockers) } else { Answer::Refused })
+    }
+
+    /// Those whom the transaction that entered the request has found.
+    fn blockers_at_once(&self, responses: &[TxnOpResponse]) -> Blockers {
+        let (mut live, mut are_all, mut ranges) = (Vec::new(), true, Vec::new());
+        for (response, range) in responses.iter().zip(&self.ranges) {
+            let TxnOpResponse::Get(found) = response else { continue };
+            if !found.kvs().is_empty() {
+                ranges.push(range.clone());
+            }
+            are_all &= !found.more();
+            live.extend(found.kvs().iter().map(|kv| (kv.create_revision(), kv.key().to_vec())));
+        }
+        if are_all {
+            return Blockers::of(live, true, ranges);
+        }
+        // Some were left out, and they may be the latest.
+        Blockers { live: Vec::new(), are_all: false, ranges }
     }
 
     /// The ticket of the key that this very request has created, if one answer shows it.
     fn own_ticket(&self, responses: &[TxnOpResponse]) -> Option<i64> {
-        let TxnOpResponse::Get(found) = responses.get(1)? else { return None };
-        let found = found.kvs().first()?;
+        let found = found(responses, 1)?;
         let value: Value = serde_json::from_slice(found.value()).ok()?;
-        (value.nonce == self.nonce).then(|| found.create_revision())
+        (value.nonce == self.place.nonce).then(|| found.create_revision())
     }
 
     /// Write the session's key, so that what was sent until now is not carried out any more.
@@ -235,111 +368,149 @@ impl Entry {
         Ok(())
     }
 
-    /// Those in the way that are live, the latest first: as many as are watched, and none only if there are none.
-    async fn verify(&self, ticket: i64) -> Result<Vec<(i64, Vec<u8>)>, Error> {
-        let mut live = Vec::new();
-        for (first, end) in &self.ranges {
-            let options = GetOptions::new()
-                .with_range(end.clone())
-                .with_keys_only()
-                .with_max_create_revision(ticket - 1)
-                .with_sort(SortTarget::Create, SortOrder::Descend)
-                .with_limit(WINDOW as i64);
-            let get = |mut client: Client| {
-                let (first, options) = (first.clone(), options.clone());
-                async move { client.get(first, Some(options)).await }
-            };
-            let found = self.session.servers.insist("see who is in the way", ASKING, get).await?;
-            live.extend(found.kvs().iter().map(|kv| (kv.create_revision(), kv.key().to_vec())));
-        }
-        live.sort_unstable();
-        live.reverse();
-        live.truncate(WINDOW);
-        Ok(live)
+    /// Look who is still in the way, at this revision or a later one.
+    async fn verify(&self, ticket: i64, before: Blockers, since: i64) -> Result<Blockers, Error> {
+        let looks = before.ranges.iter().map(|range| self.look(range, ticket, since));
+        let found = try_join_all(looks).await?;
+        let are_all = found.iter().all(|found| found.kvs().len() <= WINDOW);
+        let kvs = found.iter().flat_map(|found| found.kvs());
+        let live = kvs.map(|kv| (kv.create_revision(), kv.key().to_vec())).collect();
+        // Where nobody is left, nobody comes.
+        let ranges = before.ranges.iter().zip(&found).filter(|(_, found)| !found.kvs().is_empty());
+        let ranges = ranges.map(|(range, _)| range.clone()).collect();
+        Ok(Blockers::of(live, are_all, ranges))
     }
 
-    /// Wait until nobody is in the way. Returns how often the safety net found what no watch had told.
-    pub(crate) async fn wait(&self) -> Result<u64, Error> {
-        let Some(ticket) = self.ticket() else { return Err(Error::Lost) };
-        let mut rescued = 0;
-        let mut live = self.verify(ticket).await?;
-        while !live.is_empty() {
-            let watched = tokio::select! {
-                watched = self.watch(&live) => watched,
-                () = self.session.ended() => return Err(Error::Lost),
-            };
-            // One may have left before it was watched, so it is looked at once more.
-            let now = self.verify(ticket).await?;
-            if let Ok(streams) = watched
-                && now == live
-            {
-                rescued += u64::from(self.sleep(ticket, &live, streams).await?);
-                live = self.verify(ticket).await?;
-            } else {
-                live = now;
+    /// The latest that were in a range before the ticket and are still there, one more than are watched.
+    async fn look(
+        &self,
+        (first, end): &Range,
+        ticket: i64,
+        since: i64,
+    ) -> Result<GetResponse, Error> {
+        let options = GetOptions::new()
+            .with_range(end.clone())
+            .with_keys_only()
+            .with_max_create_revision(ticket - 1)
+            .with_sort(SortTarget::Create, SortOrder::Descend)
+            .with_limit(WINDOW as i64 + 1);
+        let get = |mut client: Client| {
+            let (first, options) = (first.clone(), options.clone());
+            async move { client.get(first, Some(options)).await }
+        };
+        loop {
+            // Who waits does so until the session is over.
+            let limit = Duration::MAX;
+            let found = self.session.servers.insist("see who is in the way", limit, get).await?;
+            // Members have been seen to answer from the past (etcd#20418).
+            if found.header().is_some_and(|header| header.revision() >= since) {
+                return Ok(found);
             }
+            tokio::time::sleep(PAUSE).await;
         }
-        // Whoever ends the lease of the one ahead may have ended ours.
-        match self.session.is_alive() && self.is_there(ticket).await? {
-            true => Ok(rescued),
+    }
+
+    /// Wait until nobody is in the way. Returns how often the safety net found what nobody had told.
+    pub(crate) async fn wait(&self, blockers: Blockers) -> Result<u64, Error> {
+        let waited = tokio::select! {
+            waited = self.wait_for(blockers) => waited?,
+            () = self.session.ended() => return Err(Error::Lost),
+            () = self.place.revoked() => return Err(Error::Lost),
+        };
+        // Whoever was paused for long may not have heard of the end yet.
+        match self.session.is_alive() && !self.place.is_revoked() {
+            true => Ok(waited),
             false => Err(Error::Lost),
         }
     }
 
-    /// Whether its entry is still there.
-    async fn is_there(&self, ticket: i64) -> Result<bool, Error> {
-        let get = |mut client: Client| {
-            let key = self.keys[0].clone();
-            async move { client.get(key, Some(GetOptions::new().with_keys_only())).await }
-        };
-        let found = self.session.servers.insist("see whether it is granted", ASKING, get).await?;
-        Ok(found.kvs().iter().any(|kv| kv.create_revision() == ticket))
-    }
-
-    /// Watch each of these from now on; returns when etcd has begun to.
-    async fn watch(&self, live: &[(i64, Vec<u8>)]) -> Result<Vec<WatchStream>, Failure> {
-        let mut streams = Vec::new();
-        for (_, key) in live {
-            let watch = |mut client: Client| async move {
-                let mut stream = client.watch(key.clone(), None).await?;
-                let created = stream.message().await?;
-                Ok((stream, created.is_some_and(|message| message.created())))
-            };
-            let (stream, created) =
-                self.session.servers.ask("watch who is in the way", watch).await?;
-            if created {
-                streams.push(stream);
+    async fn wait_for(&self, mut blockers: Blockers) -> Result<u64, Error> {
+        let Some(ticket) = self.ticket() else { return Err(Error::Lost) };
+        let mut rescued = 0;
+        let mut observed = BTreeMap::new();
+        loop {
+            if blockers.live.is_empty() && !blockers.are_all {
+                blockers = self.verify(ticket, blockers, 0).await?;
             }
-        }
-        Ok(streams)
-    }
-
-    /// Sleep until one of them leaves; returns whether that was seen without a watch telling of it.
-    async fn sleep(
-        &self,
-        ticket: i64,
-        live: &[(i64, Vec<u8>)],
-        streams: Vec<WatchStream>,
-    ) -> Result<bool, Error> {
-        let mut told = tokio::task::JoinSet::new();
-        for mut stream in streams {
-            told.spawn(async move {
-                // An end or an error of the stream is a reason to look, too.
-                while let Ok(Some(message)) = stream.message().await {
-                    let left = message
-                        .events()
-                        .iter()
-                        .any(|event| event.event_type() == EventType::Delete);
-                    if left || message.canceled() {
-                        break;
+            if blockers.are_none() {
+                return Ok(rescued);
+            }
+            if let Some(since) = self.observe(&mut blockers, &mut observed).await {
+                // One may have gone before it was watched.
+                blockers = self.verify(ticket, blockers, since).await?;
+                continue;
+            }
+            if blockers.live.is_empty() {
+                continue;
+            }
+            match sleep(&observed).await {
+                Wake::Gone(gone) => {
+                    observed.remove(&gone);
+                    blockers.live.retain(|blocker| *blocker != gone);
+                    if !blockers.are_all {
+                        blockers = self.verify(ticket, blockers, 0).await?;
                     }
                 }
-            });
+                Wake::Cut => {
+                    observed.clear();
+                    blockers = self.verify(ticket, blockers, 0).await?;
+                }
+                Wake::Safety => {
+                    let known = blockers.live.clone();
+                    blockers = self.verify(ticket, blockers, 0).await?;
+                    // What happened just now is still on its way.
+                    let is_new = blockers.live != known;
+                    if is_new && timeout(LATE, sleep(&observed)).await.is_err() {
+                        rescued += 1;
+                    }
+                }
+            }
         }
-        tokio::select! {
-            _ = told.join_next() => Ok(false),
-            () = self.session.ended() => Err(Error::Lost),
-            () = tokio::time::sleep(SAFETY) => Ok(self.verify(ticket).await? != live),
+    }
+
+    /// Observe all that are live and no others. Returns a revision at which they have to be looked at once more, if
+    /// one is watched that was not before.
+    async fn observe(
+        &self,
+        blockers: &mut Blockers,
+        observed: &mut BTreeMap<Blocker, Observed>,
+    ) -> Option<i64> {
+        observed.retain(|blocker, _| blockers.live.contains(blocker));
+        let mut fresh = Vec::new();
+        blockers.live.retain(|blocker| {
+            let Some(how) = (match observed.get(blocker) {
+                Some(_) => return true,
+                None => self.how_to_observe(blocker),
+            }) else {
+                return false;
+            };
+            if let Observed::Watched(_) = how {
+                fresh.push(blocker.clone());
+            }
+            observed.insert(blocker.clone(), how);
+            true
+        });
+        let mut since = None;
+        for blocker in fresh {
+            let Some(Observed::Watched(watched)) = observed.get(&blocker) else { continue };
+            match timeout(SAFETY, watched.since()).await {
+                Ok(Ok(revision)) => since = since.max(Some(revision)),
+                // It is watched again at the next time.
+                Ok(Err(Cut)) | Err(_) => {
+                    observed.remove(&blocker);
+                    since = since.max(Some(0));
+                }
+            }
+        }
+        since
+    }
+
+    /// `None` if it is gone.
+    fn how_to_observe(&self, (created, key): &Blocker) -> Option<Observed> {
+        let name = self.session.space.read(key).filter(|name| name.session == self.session.id);
+        match name {
+            Some(name) => self.session.place(name.slot, *created).map(Observed::Here),
+            None => Some(Observed::Watched(self.session.watches.watch(key.clone()))),
         }
     }
 
@@ -353,7 +524,7 @@ impl Entry {
             };
             if left {
                 self.stage = Stage::Gone;
-                self.session.give_slot_back(self.slot);
+                self.session.give_back(&self.place);
                 return;
             }
             tokio::time::sleep(PAUSE).await;
@@ -394,10 +565,30 @@ impl Entry {
             self.session.raise_epoch(answer.header().map_or(0, |header| header.revision()));
             return true;
         }
-        match found_revision(&answer.op_responses()) {
-            Some(epoch) => self.session.raise_epoch(epoch),
+        match found(&answer.op_responses(), 0) {
+            Some(session) => self.session.raise_epoch(session.mod_revision()),
             None => self.session.end(),
         }
         false
+    }
+}
+
+/// Sleep until one of those in the way is gone, or there is a reason to look.
+async fn sleep(observed: &BTreeMap<Blocker, Observed>) -> Wake {
+    let waking = observed.iter().map(|(blocker, how)| {
+        Box::pin(async move {
+            match how {
+                Observed::Here(place) => place.gone(blocker.0).await,
+                Observed::Watched(watched) => match watched.deleted(blocker.0).await {
+                    Ok(()) => {}
+                    Err(Cut) => return Wake::Cut,
+                },
+            }
+            Wake::Gone(blocker.clone())
+        })
+    });
+    match timeout(SAFETY, select_all(waking)).await {
+        Ok((wake, ..)) => wake,
+        Err(_) => Wake::Safety,
     }
 }
