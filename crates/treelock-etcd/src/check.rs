@@ -73,6 +73,10 @@ async fn check(table: Table<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
     found.extend(leader(&answers));
     found.push(size(&answers));
     found.push(clocks(&answers));
+    if members.iter().all(|member| member.read.is_none()) {
+        // Everything else would be answered by nobody.
+        return Ok(found);
+    }
     let asked = [
         table.named(&members).await,
         table.alarms().await,
