@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Client, Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
@@ -79,6 +79,8 @@ pub(crate) struct Session {
     pub(crate) watches: Watches,
     pub(crate) leaving: Leaving,
     ttl: Duration,
+    /// The revision at which the session's key was created.
+    created: i64,
     /// The revision at which the session's key was last written, as far as we know.
     epoch: AtomicI64,
     /// When it is over for us, in nanoseconds of the clock of the boot.
@@ -205,6 +207,7 @@ impl Session {
         let created = servers.insist("open a session", OPENING, create).await?;
         let revision = created.header().map_or(0, |header| header.revision());
         let responses = created.op_responses();
+        let own = found(&responses, 0);
         let value = found(&responses, 1).map(|found| found.value());
         let (watches, wanted) = Watches::new();
         let session = Arc::new(Session {
@@ -216,7 +219,8 @@ impl Session {
             watches,
             leaving,
             ttl,
-            epoch: AtomicI64::new(found(&responses, 0).map_or(revision, |own| own.mod_revision())),
+            created: own.map_or(revision, |own| own.create_revision()),
+            epoch: AtomicI64::new(own.map_or(revision, |own| own.mod_revision())),
             deadline: AtomicU64::new(nanoseconds(sent + ttl.mul_f64(0.9))),
             is_over: watch::Sender::new(false),
             places: Mutex::default(),
@@ -233,6 +237,27 @@ impl Session {
     /// The session's key was written, by us, at this revision.
     pub(crate) fn raise_epoch(&self, revision: i64) {
         self.epoch.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// The session's key was found so, or not found, by who knew this epoch; returns whether the session goes on. It
+    /// does not with another key: a late copy of what opened the session may have created that after the session
+    /// was ended. Nor with an older one, from before etcd was restored from a backup.
+    pub(crate) fn see(&self, key: Option<&KeyValue>, epoch: i64) -> bool {
+        match key {
+            Some(key) if key.create_revision() == self.created && key.mod_revision() >= epoch => {
+                self.raise_epoch(key.mod_revision());
+                true
+            }
+            _ => {
+                self.end();
+                false
+            }
+        }
+    }
+
+    /// That the session's key is the one that this session was opened with.
+    pub(crate) fn is_own(&self) -> Compare {
+        Compare::create_revision(self.space.session(&self.id), CompareOp::Equal, self.created)
     }
 
     /// Whether its lease certainly has not ended. Once that is not certain it is over for good, even if etcd should
@@ -375,10 +400,7 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 /// The key that one operation of a transaction has read.
-pub(crate) fn found(
-    responses: &[TxnOpResponse],
-    operation: usize,
-) -> Option<&etcd_client::KeyValue> {
+pub(crate) fn found(responses: &[TxnOpResponse], operation: usize) -> Option<&KeyValue> {
     match responses.get(operation)? {
         TxnOpResponse::Get(found) => found.kvs().first(),
         _ => None,

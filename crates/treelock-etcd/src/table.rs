@@ -232,13 +232,14 @@ impl Entry {
         let start = Instant::now();
         let mut retried = false;
         loop {
-            let txn = self.entering(self.session.epoch(), retried, may_wait);
+            let epoch = self.session.epoch();
+            let txn = self.entering(epoch, retried, may_wait);
             self.stage = Stage::InDoubt;
             let asked =
                 self.session.servers.ask(doing, |mut client| async move { client.txn(txn).await });
             match asked.await {
                 Ok(answer) => {
-                    if let Some(answer) = self.entered(&answer, retried, may_wait).await? {
+                    if let Some(answer) = self.entered(&answer, epoch, retried, may_wait).await? {
                         return Ok(answer);
                     }
                 }
@@ -263,6 +264,7 @@ impl Entry {
     async fn entered(
         &mut self,
         answer: &TxnResponse,
+        epoch: i64,
         retried: bool,
         may_wait: bool,
     ) -> Result<Option<Answer>, Error> {
@@ -274,11 +276,9 @@ impl Entry {
             }
             return self.enter_at(revision, &responses, may_wait).await.map(Some);
         }
-        let Some(session) = found(&responses, 0) else {
-            self.stage = Stage::Gone;
-            self.session.end();
+        if !self.session.see(found(&responses, 0), epoch) {
             return Err(Error::Lost);
-        };
+        }
         if let Some(ticket) = self.own_ticket(&responses) {
             // An earlier attempt was carried out, and none must be once more. Until then it is in doubt.
             self.fail_late_copies().await?;
@@ -288,7 +288,6 @@ impl Entry {
             self.stage = if retried { Stage::InDoubt } else { Stage::Gone };
             return Ok(Some(Answer::Refused));
         }
-        self.session.raise_epoch(session.mod_revision());
         Ok(None)
     }
 
@@ -349,12 +348,7 @@ impl Entry {
     /// Write the session's key, so that what was sent until now is not carried out any more.
     async fn fail_late_copies(&self) -> Result<(), Error> {
         let bump = self.bump();
-        let ours = Compare::create_revision(
-            self.session.space.session(&self.session.id),
-            CompareOp::Greater,
-            0,
-        );
-        let txn = Txn::new().when([ours]).and_then([bump]);
+        let txn = Txn::new().when([self.session.is_own()]).and_then([bump]);
         let bump = |mut client: Client| {
             let txn = txn.clone();
             async move { client.txn(txn).await }
@@ -368,8 +362,9 @@ impl Entry {
         Ok(())
     }
 
-    /// Look who is still in the way, at this revision or a later one.
+    /// Look who is still in the way, at this revision or a later one, and not before the ticket was given.
     async fn verify(&self, ticket: i64, before: Blockers, since: i64) -> Result<Blockers, Error> {
+        let since = since.max(ticket);
         let looks = before.ranges.iter().map(|range| self.look(range, ticket, since));
         let found = try_join_all(looks).await?;
         let are_all = found.iter().all(|found| found.kvs().len() <= WINDOW);
@@ -552,10 +547,8 @@ impl Entry {
         let mut operations = vec![self.bump()];
         operations.extend(self.keys.iter().map(|key| TxnOp::delete(key.clone(), None)));
         let session = TxnOp::get(self.session.space.session(&self.session.id), None);
-        let txn = Txn::new()
-            .when([self.is_epoch(self.session.epoch())])
-            .and_then(operations)
-            .or_else([session]);
+        let epoch = self.session.epoch();
+        let txn = Txn::new().when([self.is_epoch(epoch)]).and_then(operations).or_else([session]);
         let asked = self
             .session
             .servers
@@ -563,13 +556,10 @@ impl Entry {
         let Ok(answer) = asked.await else { return false };
         if answer.succeeded() {
             self.session.raise_epoch(answer.header().map_or(0, |header| header.revision()));
-            return true;
+        } else {
+            self.session.see(found(&answer.op_responses(), 0), epoch);
         }
-        match found(&answer.op_responses(), 0) {
-            Some(session) => self.session.raise_epoch(session.mod_revision()),
-            None => self.session.end(),
-        }
-        false
+        answer.succeeded()
     }
 }
 

@@ -28,9 +28,6 @@ use crate::{
 /// The number of the session's own watch on its stream.
 const OWN: i64 = 1;
 
-/// How long reading what is said to a session is tried.
-const READING: Duration = Duration::from_secs(10);
-
 /// What a stream has told of a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
@@ -108,6 +105,8 @@ impl Drop for Watched {
 struct Watch {
     id: i64,
     since: Option<i64>,
+    /// The revision of the last deletion that was told.
+    deleted: i64,
     listeners: Vec<watch::Sender<Told>>,
 }
 
@@ -151,24 +150,24 @@ async fn open(session: &Arc<Session>) -> Result<(Stream, WatchResponseStream), F
         let key = key.clone();
         async move {
             let mut stream = client.watch(key, Some(options)).await?;
-            let created = stream.message().await?;
-            Ok((created.is_some_and(|created| created.created()), stream.split()))
+            let created = stream.message().await?.filter(WatchResponse::created);
+            let since = created.and_then(|created| Some(created.header()?.revision()));
+            Ok((since, stream.split()))
         }
     };
-    let (created, (requests, answers)) =
+    let (since, (requests, answers)) =
         session.servers.ask("watch who is in the way", watch).await?;
-    if !created {
-        return Err(Failure::InDoubt("a watch was not begun".into()));
-    }
+    let since = since.ok_or_else(|| Failure::InDoubt("a watch was not begun".into()))?;
     let get = |mut client: Client| {
         let (key, options) = (key.clone(), GetOptions::new().with_range(end.clone()));
         async move { client.get(key, Some(options)).await }
     };
-    let said = session.servers.insist("see whether the session goes on", READING, get).await;
-    let said = said.map_err(Failure::Final)?;
-    if !said.kvs().iter().any(|kv| kv.key() == key) {
-        session.end();
+    let epoch = session.epoch();
+    let said = session.servers.ask("see whether the session goes on", get).await?;
+    if said.header().is_none_or(|header| header.revision() < since.max(epoch)) {
+        return Err(Failure::InDoubt("an answer from the past".into()));
     }
+    session.see(said.kvs().iter().find(|kv| kv.key() == key), epoch);
     for kv in said.kvs() {
         hear(session, kv.key(), kv.value());
     }
@@ -216,14 +215,18 @@ impl Stream {
         match wanted {
             Wanted::Watch { key, told } => {
                 if let Some(watch) = self.watches.get_mut(&key) {
-                    told.send_modify(|told| told.since = watch.since);
+                    // All that was told before, since who joins may be shown a past from before that.
+                    told.send_modify(|told| {
+                        told.since = watch.since;
+                        told.deleted = watch.deleted;
+                    });
                     watch.listeners.push(told);
                     return Ok(());
                 }
                 self.last_id += 1;
                 let id = self.last_id;
                 self.keys.insert(id, key.clone());
-                let watch = Watch { id, since: None, listeners: vec![told] };
+                let watch = Watch { id, since: None, deleted: 0, listeners: vec![told] };
                 self.watches.insert(key.clone(), watch);
                 self.requests.watch(key, Some(WatchOptions::new().with_watch_id(id))).await
             }
@@ -260,11 +263,11 @@ impl Stream {
         let deletions =
             answer.events().iter().filter(|event| event.event_type() == EventType::Delete);
         let revisions = deletions.filter_map(|event| Some(event.kv()?.mod_revision()));
-        let deleted = revisions.max().unwrap_or(0);
+        watch.deleted = revisions.fold(watch.deleted, i64::max);
         for listener in &watch.listeners {
             listener.send_modify(|told| {
                 told.since = watch.since;
-                told.deleted = told.deleted.max(deleted);
+                told.deleted = watch.deleted;
             });
         }
         Ok(())

@@ -5,19 +5,18 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinHandle;
 use treelock::{Blocked, Request, Snapshot, State};
 use treelock_conformance::{Engine, Task, Wakes, leaving, random, scenarios, threads};
 use treelock_etcd::{Acquire, Error, EtcdLock, Guard, Options};
 
-use crate::server::{self, runtime};
+use crate::server;
 
 /// A namespace of its own, and two handles that know nothing of each other, in turns.
 struct Cluster {
@@ -44,7 +43,7 @@ struct Held(Option<Guard>);
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(guard) = self.0.take() {
-            runtime().block_on(guard.release());
+            guard.release_blocking();
         }
     }
 }
@@ -68,54 +67,22 @@ impl Wake for Count {
     }
 }
 
-/// A request that is driven by the runtime, as that of an application is, so that it is woken once.
+/// A request that is polled by hand.
 struct Waits {
     lock: EtcdLock,
-    state: Asked,
+    acquire: Option<Acquire>,
     wakes: Arc<Count>,
-}
-
-enum Asked {
-    Not(Acquire),
-    Running { ticket: Arc<AtomicU64>, work: JoinHandle<Result<Guard, Error>> },
-    Done,
-}
-
-/// Tells the ticket as soon as it is known.
-struct Told {
-    acquire: Acquire,
-    ticket: Arc<AtomicU64>,
-}
-
-impl Future for Told {
-    type Output = Result<Guard, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = Pin::new(&mut self.acquire).poll(context);
-        self.ticket.store(self.acquire.ticket().unwrap_or(0), Ordering::SeqCst);
-        polled
-    }
 }
 
 impl Waits {
     fn poll_once(&mut self) -> Option<Held> {
-        if let Asked::Not(_) = self.state {
-            let Asked::Not(acquire) = std::mem::replace(&mut self.state, Asked::Done) else {
-                return None;
-            };
-            let ticket = Arc::new(AtomicU64::new(0));
-            let told = Told { acquire, ticket: ticket.clone() };
-            self.state = Asked::Running { ticket, work: runtime().spawn(told) };
-        }
-        let Asked::Running { work, .. } = &mut self.state else {
-            panic!("polled after it was ready")
-        };
+        let acquire = self.acquire.as_mut().expect("not polled after it was ready");
         self.wakes.0.store(0, Ordering::SeqCst);
         let waker = Waker::from(self.wakes.clone());
-        match Pin::new(work).poll(&mut Context::from_waker(&waker)) {
+        match Pin::new(acquire).poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(guard) => {
-                self.state = Asked::Done;
-                Some(Held(Some(guard.expect("no panic").expect("a cluster that works"))))
+                self.acquire = None;
+                Some(Held(Some(guard.expect("a cluster that works"))))
             }
             Poll::Pending => None,
         }
@@ -123,11 +90,10 @@ impl Waits {
 
     /// Whether it is, or may be: before its ticket is known nobody can tell.
     fn is_granted(&self) -> bool {
-        let Asked::Running { ticket, .. } = &self.state else { return false };
-        let ticket = ticket.load(Ordering::SeqCst);
-        let snapshot = runtime().block_on(self.lock.snapshot()).expect("a cluster that works");
+        let Some(ticket) = self.acquire.as_ref().and_then(Acquire::ticket) else { return true };
+        let snapshot = self.lock.blocking().snapshot().expect("a cluster that works");
         let own = snapshot.entries.iter().find(|entry| entry.ticket == ticket);
-        ticket == 0 || own.is_some_and(|entry| entry.state == State::Held)
+        own.is_some_and(|entry| entry.state == State::Held)
     }
 }
 
@@ -161,12 +127,8 @@ impl Task for Waits {
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        if let Asked::Running { work, .. } = std::mem::replace(&mut self.state, Asked::Done) {
-            work.abort();
-            // A grant that was there already is dropped with what the task returns.
-            drop(runtime().block_on(work));
-        }
-        runtime().block_on(self.lock.settled());
+        self.acquire = None;
+        self.lock.blocking().settled();
     }
 }
 
@@ -178,16 +140,16 @@ impl Engine for Cluster {
 
     fn acquire(&self, request: &Request) -> Waits {
         let lock = self.lock();
-        let state = Asked::Not(lock.acquire(request));
-        Waits { lock, state, wakes: Arc::default() }
+        let acquire = Some(lock.acquire(request));
+        Waits { lock, acquire, wakes: Arc::default() }
     }
 
     fn try_acquire(&self, request: &Request) -> Result<Held, Blocked> {
-        held(runtime().block_on(self.lock().try_acquire(request)))
+        held(self.lock().blocking().try_acquire(request))
     }
 
     fn acquire_timeout(&self, request: &Request, timeout: Duration) -> Result<Held, Blocked> {
-        held(runtime().block_on(self.lock().acquire_timeout(request, timeout)))
+        held(self.lock().blocking().acquire_timeout(request, timeout))
     }
 
     /// Wake-ups come from watches, not from the safety net behind them.
@@ -196,8 +158,7 @@ impl Engine for Cluster {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let mut snapshot =
-            runtime().block_on(self.lock().snapshot()).expect("a cluster that works");
+        let mut snapshot = self.lock().blocking().snapshot().expect("a cluster that works");
         snapshot.entries.iter_mut().for_each(|entry| entry.process = None);
         snapshot
     }

@@ -122,17 +122,19 @@ fn a_lock_that_is_taken_away() {
         let two = Request::new().write("a").and_then(|request| request.read("c"));
         let guard = lock.acquire(&two.expect("good nodes")).await.expect("it works");
         let waiter = tokio::spawn(lock.acquire(&write("a/b")));
-        let behind = tokio::spawn(lock.acquire(&write("a/b/c")));
-        let tickets = loop {
+        let ticket = loop {
             let snapshot = lock.snapshot().await.expect("it works");
-            let waiting: Vec<u64> = snapshot.waiting().map(|entry| entry.ticket).collect();
-            if waiting.len() == 2 {
-                break waiting;
+            if let Some(waiting) = snapshot.waiting().next() {
+                break waiting.ticket;
             }
         };
+        let behind = tokio::spawn(lock.acquire(&write("a/b/c")));
+        while lock.snapshot().await.expect("it works").waiting().count() < 2 {
+            tokio::task::yield_now().await;
+        }
         let administrator = EtcdLock::new(&Options::new(cluster.endpoints()));
         assert!(!administrator.revoke(1).await.expect("it works"), "nobody has this ticket");
-        assert!(administrator.revoke(tickets[0]).await.expect("it works"));
+        assert!(administrator.revoke(ticket).await.expect("it works"));
         let waited = within("it is told", waiter).await.expect("no panic");
         assert!(waited.expect_err("its place is lost").is_lost());
         assert!(guard.is_valid() && other.is_valid());
@@ -144,7 +146,7 @@ fn a_lock_that_is_taken_away() {
         let behind = behind.expect("it works");
         guard.release().await;
         assert!(behind.is_valid(), "what was lost is not released once more");
-        assert!(!administrator.revoke(tickets[0]).await.expect("it works"), "it is gone");
+        assert!(!administrator.revoke(ticket).await.expect("it works"), "it is gone");
         drop((other, behind));
         lock.settled().await;
         assert!(lock.snapshot().await.expect("it works").entries.is_empty());
