@@ -3,13 +3,14 @@
 use std::{
     cell::RefCell,
     env,
+    path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use treelock::{Blocked, Entry, Request, Sighting, Snapshot};
-use treelock_etcd::{Blocking, EtcdLock, Options};
+use treelock_etcd::{Blocking, EtcdLock, Options, Tls};
 
 use crate::{arguments, engine::Error, events::Events, exit::Failure};
 
@@ -40,11 +41,8 @@ impl Cluster {
     /// Returns the lock that the arguments mean. Nobody is asked for anything yet.
     pub(crate) fn connect(arguments: &arguments::Cluster) -> Result<Cluster, Failure> {
         let given = arguments.etcd.as_deref().unwrap_or_default();
-        let from_etcdctl = env::var(ENDPOINTS).ok();
-        let has_tls = [&arguments.cacert, &arguments.cert, &arguments.key];
-        let has_tls = has_tls.iter().any(|file| file.is_some());
-        let endpoints = endpoints(given, from_etcdctl.as_deref(), has_tls)?;
-        let namespace = namespace(arguments.namespace.as_deref())?;
+        let endpoints = endpoints(given, env::var(ENDPOINTS).ok().as_deref())?;
+        let namespace = arguments.namespace.as_deref().unwrap_or(NAMESPACE);
         let ttl = arguments.ttl.unwrap_or(TTL);
         let place = format!("etcd {}, namespace {namespace:?}", endpoints.join(","));
         let mut options = Options::new(endpoints).namespace(namespace).ttl(ttl);
@@ -53,9 +51,10 @@ impl Cluster {
         {
             options = options.user(name, password);
         }
-        if has_tls {
-            options = with_tls(options, arguments)?;
+        if let Some(tls) = tls(arguments)? {
+            options = options.tls(tls);
         }
+        options.check().map_err(Failure::usage)?;
         Ok(Cluster { lock: EtcdLock::new(&options), ttl, place })
     }
 
@@ -90,62 +89,37 @@ impl Cluster {
     }
 }
 
-fn with_tls(options: Options, _arguments: &arguments::Cluster) -> Result<Options, Failure> {
-    let _ = options;
-    Err(Failure::usage("TLS is not there yet"))
+/// Whom to trust and who we are; `None` if nothing is said of it.
+fn tls(arguments: &arguments::Cluster) -> Result<Option<Tls>, Failure> {
+    let given = |file: &Option<PathBuf>| file.clone().filter(|file| !file.as_os_str().is_empty());
+    let (ca, cert, key) = (given(&arguments.cacert), given(&arguments.cert), given(&arguments.key));
+    if ca.is_none() && cert.is_none() && key.is_none() {
+        return Ok(None);
+    }
+    let tls = ca.into_iter().fold(Tls::new(), Tls::ca_file);
+    match (cert, key) {
+        (None, None) => Ok(Some(tls)),
+        (Some(cert), Some(key)) => Ok(Some(tls.identity_files(cert, key))),
+        _ => Err(Failure::usage(
+            "a certificate goes with its key; give both --cert and --key, or neither",
+        )),
+    }
 }
 
-/// The addresses of the members.
-fn endpoints(
-    given: &str,
-    from_etcdctl: Option<&str>,
-    has_tls: bool,
-) -> Result<Vec<String>, Failure> {
+/// The addresses of the members. That they are good is for the library to say.
+fn endpoints(given: &str, from_etcdctl: Option<&str>) -> Result<Vec<String>, Failure> {
     let (given, source) = match given {
         FROM_ETCDCTL => (from_etcdctl.unwrap_or_default(), ENDPOINTS),
         given => (given, "--etcd or TREELOCK_ETCD"),
     };
     let each = given.split(',').map(str::trim).filter(|endpoint| !endpoint.is_empty());
-    let endpoints: Vec<String> =
-        each.map(|one| endpoint(one, has_tls)).collect::<Result<_, _>>()?;
+    let endpoints: Vec<String> = each.map(str::to_owned).collect();
     match endpoints.is_empty() {
         false => Ok(endpoints),
         true => Err(Failure::usage(format_args!(
             "the cluster has no endpoints: {source} is empty or not set; name its members, as in \
              http://10.0.0.1:2379"
         ))),
-    }
-}
-
-/// An endpoint as etcdctl takes it: without a scheme it is https if there are certificates.
-fn endpoint(given: &str, has_tls: bool) -> Result<String, Failure> {
-    // It may hold a password, so it is not shown.
-    if given.contains('@') {
-        return Err(Failure::usage(
-            "an endpoint names no user; give it with --user or ETCDCTL_USER",
-        ));
-    }
-    match given.split_once("://") {
-        None if has_tls => Ok(format!("https://{given}")),
-        None => Ok(format!("http://{given}")),
-        Some(("http" | "https", _)) => Ok(given.to_owned()),
-        Some(_) => Err(Failure::usage(format_args!(
-            "{given:?} is no endpoint of etcd; it begins with http:// or https://"
-        ))),
-    }
-}
-
-/// The namespace, which is one part of the keys' names.
-fn namespace(given: Option<&str>) -> Result<&str, Failure> {
-    match given {
-        None => Ok(NAMESPACE),
-        Some("") => Err(Failure::usage(
-            "the namespace is empty (an unset variable?); unset TREELOCK_NAMESPACE for the default",
-        )),
-        Some(name) if name.contains('/') => Err(Failure::usage(format_args!(
-            "the namespace {name:?} has a slash in it; write another character"
-        ))),
-        Some(name) => Ok(name),
     }
 }
 
@@ -286,20 +260,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_as_etcdctl_takes_them() {
-        let of = |given, etcdctl, tls| endpoints(given, etcdctl, tls).map_err(|f| f.message);
-        assert_eq!(of("a:1, https://b:2,", None, false).unwrap(), ["http://a:1", "https://b:2"]);
-        assert_eq!(of("a:1,http://b:2", None, true).unwrap(), ["https://a:1", "http://b:2"]);
-        assert_eq!(of("env", Some("c:3"), false).unwrap(), ["http://c:3"]);
+    fn endpoints_of_options_and_of_etcdctl() {
+        let of = |given, etcdctl| endpoints(given, etcdctl).map_err(|failure| failure.message);
+        assert_eq!(of("a:1, https://b:2,", None).unwrap(), ["a:1", "https://b:2"]);
+        assert_eq!(of("env", Some("c:3")).unwrap(), ["c:3"]);
         for (given, etcdctl, says) in [
             ("", Some("c:3"), "--etcd or TREELOCK_ETCD is empty"),
             (" , ", None, "--etcd or TREELOCK_ETCD is empty"),
             ("env", None, "ETCDCTL_ENDPOINTS is empty or not set"),
-            ("unix://x", None, "\"unix://x\" is no endpoint"),
-            ("http://me:secret@a:1", None, "names no user"),
         ] {
-            let message = of(given, etcdctl, false).unwrap_err();
-            assert!(message.contains(says) && !message.contains("secret"), "{given}: {message}");
+            let message = of(given, etcdctl).unwrap_err();
+            assert!(message.contains(says), "{given}: {message}");
         }
     }
 
@@ -312,12 +283,5 @@ mod tests {
         assert!(user(Some("me"), None).unwrap_err().message.contains("\"me\" has no password"));
         let message = user(None, Some("secret")).unwrap_err().message;
         assert!(message.contains("no user") && !message.contains("secret"), "{message}");
-    }
-
-    #[test]
-    fn namespaces() {
-        assert_eq!(namespace(None).unwrap(), "default");
-        assert_eq!(namespace(Some("builds")).unwrap(), "builds");
-        assert!(namespace(Some("")).is_err() && namespace(Some("a/W")).is_err());
     }
 }

@@ -43,8 +43,8 @@ impl EtcdLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] or [`Error::Denied`] if no member answers. What else cannot be found out is a
-    /// finding.
+    /// [`Error::Unavailable`], [`Error::Denied`] or [`Error::Tls`] if no member answers, and [`Error::Options`]. What
+    /// else cannot be found out is a finding.
     ///
     /// # Examples
     ///
@@ -63,6 +63,10 @@ impl EtcdLock {
 }
 
 async fn check(table: Table<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
+    if table.servers.count() == 0 {
+        // Which options are wrong is said to whoever asks for anything.
+        table.alarms().await?;
+    }
     let mut members = look_at_all(table.servers, table.space).await;
     if members.iter().all(|member| member.status.is_err()) {
         return Err(nobody(members.swap_remove(0)));
@@ -256,7 +260,6 @@ async fn look_at_all(servers: &Servers, space: &Space) -> Vec<Member> {
 }
 
 async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Member {
-    let endpoint = servers.endpoint(number).to_string();
     let doing = "look at a member";
     let status =
         servers.ask_of(number, doing, |mut client| async move { client.status().await }).await;
@@ -266,8 +269,12 @@ async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Member {
         true => servers.ask_of(number, doing, get).await.ok().map(|_| started.elapsed()),
         false => None,
     };
-    let page = if status.is_ok() { page::look(&endpoint).await } else { Page::default() };
-    Member { endpoint, status, read, page }
+    let (endpoint, secure) = servers.endpoint(number).expect("who is asked is there");
+    let page = match status.is_ok() {
+        true => page::look(endpoint, secure).await,
+        false => Page::default(),
+    };
+    Member { endpoint: endpoint.url.clone(), status, read, page }
 }
 
 /// The error of a cluster of which no member answers.

@@ -51,6 +51,19 @@ pub enum Error {
         /// What etcd says.
         what: String,
     },
+    /// The options cannot be right, whatever the cluster says.
+    Options {
+        /// What is wrong with which, and what to do.
+        what: String,
+    },
+    /// No member can be spoken to as it was configured: TLS on one side only, a certificate that has expired or
+    /// that the other side does not trust, or one that is missing.
+    Tls {
+        /// The member that was looked at last.
+        endpoint: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// The request asks for something that the cluster's lock does not have.
     Unsupported {
         /// What that is.
@@ -136,10 +149,12 @@ impl fmt::Display for Error {
             ),
             Error::Denied { doing, what } => write!(
                 f,
-                "etcd does not let this user {doing} ({what}); see that user, password and role are right",
+                "etcd does not let this user {doing} ({what}); see that user and password are right and \
+                 that the user's role may read and write all keys of the namespace",
             ),
             Error::Refused { doing, what } => write!(f, "cannot {doing}: etcd says {what:?}"),
-            Error::Unsupported { what } => write!(f, "{what}"),
+            Error::Tls { endpoint, what } => write!(f, "cannot speak to {endpoint}: {what}"),
+            Error::Options { what } | Error::Unsupported { what } => f.write_str(what),
         }
     }
 }

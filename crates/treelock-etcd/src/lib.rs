@@ -42,6 +42,9 @@
 //! | no member answers | [`Error::Unavailable`] to who asks; who holds learns of the loss before the lease ends |
 //! | the lease was ended by others | as above, at the next renewal |
 //! | etcd has no space | [`Error::NoSpace`]; releasing works |
+//! | an option is wrong, or a certificate or its absence | [`Error::Options`], [`Error::Tls`], at once |
+//! | a certificate expires | connections stay; who has to connect anew is told as above, or loses the lease |
+//! | a token of etcd expires | it is renewed with the password |
 //!
 //! # Cost
 //!
@@ -57,17 +60,20 @@ mod administration;
 mod blocking;
 mod check;
 mod clock;
+mod endpoint;
 mod error;
 mod guard;
 mod key;
 mod lock;
 mod options;
 mod page;
+mod probe;
 mod runtime;
 mod servers;
 mod session;
 mod sightings;
 mod table;
+mod tls;
 mod watches;
 
 pub use blocking::Blocking;
@@ -75,6 +81,7 @@ pub use error::Error;
 pub use guard::Guard;
 pub use lock::{Acquire, EtcdLock};
 pub use options::Options;
+pub use tls::Tls;
 
 /// The README's example is a test too.
 #[cfg(doctest)]

@@ -1,13 +1,21 @@
 //! What a member's page `/metrics` tells and etcd's API does not: the quota of its database, and its clock.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, Uri, body::Bytes, client::conn::http1, header};
+use hyper::{Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
-use crate::servers::PATIENCE;
+use crate::{endpoint::Endpoint, servers::PATIENCE, tls::Secure};
 
 /// What was seen; each may be unknown.
 #[derive(Default)]
@@ -28,24 +36,31 @@ pub(crate) enum Clock {
     Behind(Duration),
 }
 
-/// Looks at the page of a member. What cannot be looked at is unknown: with TLS there may be no page without a
-/// certificate, and what is asked here are questions of comfort.
-pub(crate) async fn look(endpoint: &str) -> Page {
-    match timeout(PATIENCE, read(endpoint)).await {
-        Ok(Some(page)) => page,
-        _ => Page::default(),
-    }
+/// Looks at the page of a member. What cannot be looked at is unknown: these are questions of comfort.
+pub(crate) async fn look(endpoint: &Endpoint, secure: &Secure) -> Page {
+    let look = async {
+        let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await.ok()?;
+        if !endpoint.is_secure {
+            return read(endpoint, stream).await;
+        }
+        // This is no gRPC, so it is not HTTP/2 that is agreed on.
+        let mut config = (*secure.config).clone();
+        config.alpn_protocols.clear();
+        let name = ServerName::try_from(secure.name_of(endpoint).to_string()).ok()?;
+        let connector = TlsConnector::from(Arc::new(config));
+        read(endpoint, connector.connect(name, stream).await.ok()?).await
+    };
+    timeout(PATIENCE, look).await.ok().flatten().unwrap_or_default()
 }
 
-async fn read(endpoint: &str) -> Option<Page> {
-    let uri: Uri = endpoint.parse().ok().filter(|uri: &Uri| uri.scheme_str() == Some("http"))?;
-    let authority = uri.authority()?;
-    let port = authority.port_u16().unwrap_or(80);
-    let host = authority.host().trim_matches(['[', ']']); // as IPv6 is written in an address
-    let stream = TcpStream::connect((host, port)).await.ok()?;
+async fn read(
+    endpoint: &Endpoint,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Option<Page> {
     let (mut member, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
-    let request = Request::get("/metrics").header(header::HOST, authority.as_str());
+    let host = endpoint.url.split_once("://").map_or("", |(_, host)| host);
+    let request = Request::get("/metrics").header(header::HOST, host);
     let request = request.body(Empty::<Bytes>::new()).ok()?;
     let sent = SystemTime::now();
     let answer = member.send_request(request).await.ok()?;

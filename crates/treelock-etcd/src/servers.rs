@@ -3,11 +3,16 @@
 //! A member that does not answer in time is left for the next one. What it was asked may have been done all the
 //! same, so whoever asks for a change has to ask in a way that makes a second time harmless; the protocol
 //! (`table.rs`) sees to that.
+//!
+//! When a connection fails, the next who asks looks first whether the member can be spoken to as it is configured
+//! (`probe.rs`), and if not, sends nothing. So what is final was certainly not done by that attempt. Only when
+//! this is so of all members is it final, since a cluster gets new certificates one member at a time.
 
 use std::{
+    error::Error as StdError,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +21,7 @@ use std::{
 use etcd_client::{Client, ConnectOptions};
 use tokio::{sync::OnceCell, time::timeout};
 
-use crate::error::Error;
+use crate::{endpoint::Endpoint, error::Error, options::Setup, probe::find_wrong, tls::Secure};
 
 /// How long one member may take for an answer before the next one is asked.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,26 +38,112 @@ pub(crate) enum Failure {
 }
 
 struct Member {
-    endpoint: String,
+    endpoint: Endpoint,
+    options: ConnectOptions,
     /// Connected at the first use, so that a member that is down does not keep us from the others.
     client: OnceCell<Client>,
+    health: Mutex<Health>,
+}
+
+/// What the connection to a member came to, the last time.
+#[derive(Clone)]
+enum Health {
+    Good,
+    /// It was closed or not made, and nobody has looked why.
+    Suspect,
+    /// The member cannot be spoken to as it is configured, as was seen then.
+    Wrong(String, Instant),
+}
+
+/// How long what was seen to be wrong with a member is not looked at again.
+const FRESH: Duration = Duration::from_secs(1);
+
+impl Member {
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at a member that is suspect; returns what is wrong with it. As long as something is, nothing is sent.
+    async fn find_wrong(&self, secure: &Secure) -> Option<String> {
+        {
+            let mut health = self.health();
+            match &*health {
+                Health::Good => return None,
+                Health::Wrong(what, seen) if seen.elapsed() < FRESH => return Some(what.clone()),
+                Health::Wrong(..) => {}
+                // One looks for all.
+                Health::Suspect => *health = Health::Good,
+            }
+        }
+        let found = find_wrong(&self.endpoint, secure).await;
+        *self.health() = match &found {
+            Some(what) => Health::Wrong(what.clone(), Instant::now()),
+            None => Health::Good,
+        };
+        found
+    }
+
+    /// Ask it, once.
+    async fn ask<T, F>(&self, secure: &Secure, ask: impl FnOnce(Client) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        if let Some(what) = self.find_wrong(secure).await {
+            return Err(Trouble::Wrong(what));
+        }
+        let answer = async {
+            let client = self.client().await?;
+            let answer = ask(client.clone()).await;
+            if answer.as_ref().is_err_and(is_about_an_old_token) {
+                client.refresh_token().await?;
+            }
+            answer
+        };
+        answer.await.map_err(|error| {
+            if is_of_the_connection(&error) {
+                *self.health() = Health::Suspect;
+            }
+            Trouble::Error(error)
+        })
+    }
+
+    async fn client(&self) -> Result<Client, etcd_client::Error> {
+        let connect = || Client::connect([&self.endpoint.url], Some(self.options.clone()));
+        self.client.get_or_try_init(connect).await.cloned()
+    }
+}
+
+/// Why a member did not do what it was asked.
+enum Trouble {
+    /// It was not asked, since this is wrong with it.
+    Wrong(String),
+    Error(etcd_client::Error),
 }
 
 /// The members, and the one that answered last.
 #[derive(Clone)]
 pub(crate) struct Servers {
     members: Arc<[Member]>,
-    options: ConnectOptions,
+    /// An error says which option is wrong; then there are no members.
+    secure: Arc<Result<Secure, String>>,
     current: Arc<AtomicUsize>,
 }
 
 impl Servers {
-    pub(crate) fn new(endpoints: &[String], options: ConnectOptions) -> Servers {
-        let member =
-            |endpoint: &String| Member { endpoint: endpoint.clone(), client: OnceCell::new() };
+    pub(crate) fn new(endpoints: &[String], setup: Result<Setup, String>) -> Servers {
+        let member = |text: &String| {
+            let setup = setup.as_ref().ok()?;
+            let endpoint = Endpoint::read(text, setup.has_tls).ok()?;
+            Some(Member {
+                options: setup.of(&endpoint),
+                endpoint,
+                client: OnceCell::new(),
+                health: Mutex::new(Health::Good),
+            })
+        };
         Servers {
-            members: endpoints.iter().map(member).collect(),
-            options,
+            members: endpoints.iter().filter_map(member).collect(),
+            secure: Arc::new(setup.map(|setup| setup.secure)),
             current: Arc::new(AtomicUsize::new(0)),
         }
     }
@@ -64,7 +155,7 @@ impl Servers {
 
     /// The number of the one that answered last.
     pub(crate) fn current(&self) -> usize {
-        self.current.load(Ordering::Relaxed) % self.members.len()
+        self.current.load(Ordering::Relaxed) % self.members.len().max(1)
     }
 
     pub(crate) fn prefer(&self, member: usize) {
@@ -73,14 +164,12 @@ impl Servers {
 
     /// The client of a member, connected.
     pub(crate) async fn client(&self, member: usize) -> Result<Client, etcd_client::Error> {
-        let member = &self.members[member % self.members.len()];
-        let connect = || Client::connect([&member.endpoint], Some(self.options.clone()));
-        member.client.get_or_try_init(connect).await.cloned()
+        self.members[member % self.members.len()].client().await
     }
 
-    /// The address of a member.
-    pub(crate) fn endpoint(&self, member: usize) -> &str {
-        &self.members[member % self.members.len()].endpoint
+    /// The address of a member, and how it is spoken to.
+    pub(crate) fn endpoint(&self, member: usize) -> Option<(&Endpoint, &Secure)> {
+        Some((&self.members.get(member)?.endpoint, self.secure.as_ref().as_ref().ok()?))
     }
 
     /// Ask the member that answered last, once.
@@ -110,11 +199,24 @@ impl Servers {
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let asked = timeout(PATIENCE, async { ask(self.client(member).await?).await });
-        match asked.await {
+        let secure = match &*self.secure {
+            Ok(secure) => secure,
+            Err(what) => return Err(Failure::Final(Error::Options { what: what.clone() })),
+        };
+        let member = &self.members[member];
+        match timeout(PATIENCE, member.ask(secure, ask)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(judge(doing, &error)),
+            Ok(Err(Trouble::Wrong(what))) => Err(self.despair(member, what)),
+            Ok(Err(Trouble::Error(error))) => Err(judge(doing, &error)),
             Err(_) => Err(Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs()))),
+        }
+    }
+
+    /// This is wrong with a member. Asking another may help, unless there is something wrong with each.
+    fn despair(&self, member: &Member, what: String) -> Failure {
+        match self.members.iter().all(|other| matches!(*other.health(), Health::Wrong(..))) {
+            true => Failure::Final(Error::Tls { endpoint: member.endpoint.url.clone(), what }),
+            false => Failure::InDoubt(format!("{}: {what}", member.endpoint.url)),
         }
     }
 
@@ -142,22 +244,61 @@ impl Servers {
     }
 }
 
+/// Whether the token was made before the last change to users and roles. It was valid, and a new one is.
+fn is_about_an_old_token(error: &etcd_client::Error) -> bool {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            status.message().contains("revision of auth store is old")
+        }
+        _ => false,
+    }
+}
+
+/// Whether the connection is why, and no answer of the member.
+fn is_of_the_connection(error: &etcd_client::Error) -> bool {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => status.source().is_some(),
+        etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => true,
+        _ => false,
+    }
+}
+
+/// What an error says, with what is behind it.
+fn in_full(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.last().is_some_and(|last| last.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
 /// What an error of the client says of what was asked.
 fn judge(doing: &'static str, error: &etcd_client::Error) -> Failure {
-    let etcd_client::Error::GRpcStatus(status) = error else {
-        return match error {
-            etcd_client::Error::InvalidUri(_) | etcd_client::Error::InvalidArgs(_) => {
-                Failure::Final(Error::Refused { doing, what: error.to_string() })
-            }
-            _ => Failure::InDoubt(error.to_string()),
-        };
+    let status = match error {
+        etcd_client::Error::GRpcStatus(status) => status,
+        etcd_client::Error::TransportError(error) => return Failure::InDoubt(in_full(error)),
+        etcd_client::Error::InvalidUri(_) | etcd_client::Error::InvalidArgs(_) => {
+            return Failure::Final(Error::Refused { doing, what: error.to_string() });
+        }
+        _ => return Failure::InDoubt(error.to_string()),
     };
+    if let Some(cause) = status.source() {
+        return Failure::InDoubt(in_full(cause));
+    }
+    if is_about_an_old_token(error) {
+        return Failure::InDoubt(status.message().into());
+    }
     let what = status.message().to_string();
     // The numbers are those of gRPC's status codes.
     match status.code() as i32 {
         8 if what.contains("database space exceeded") => Failure::Final(Error::NoSpace),
         7 | 16 => Failure::Final(Error::Denied { doing, what }),
-        3 if what.contains("auth") || what.contains("user") => {
+        3 | 9 if what.contains("auth") || what.contains("user") => {
             Failure::Final(Error::Denied { doing, what })
         }
         // Invalid argument, not found, failed precondition, out of range, unimplemented.

@@ -338,6 +338,12 @@ fn which_lock_is_meant() {
         (&["ls", "--etcd", "env"], &[], "ETCDCTL_ENDPOINTS is empty or not set"),
         (&["ls", "--etcd", endpoint, "--ttl", "1s"], &[], "two at least"),
         (&["ls", "--etcd", endpoint, "--user", "me"], &[], "has no password"),
+        (&["ls", "--etcd", endpoint, "--namespace", ""], &[], "the namespace is empty"),
+        (&["ls", "--etcd", endpoint, "--namespace", "a/W"], &[], "has a slash"),
+        (&["ls", "--etcd", "unix://x:1"], &[], "neither http:// nor https://"),
+        (&["ls", "--etcd", bare, "--cert", "c"], &[], "give both --cert and --key"),
+        (&["ls", "--etcd", bare, "--cacert", "no-such"], &[], "no-such cannot be read"),
+        (&["ls", "--etcd", bare], &[("ETCDCTL_CACERT", "no-such")], "no-such cannot be read"),
     ] {
         let done = who(arguments, environment);
         assert_eq!(done.code(), 64, "{arguments:?}");

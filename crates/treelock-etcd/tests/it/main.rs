@@ -5,4 +5,5 @@ mod conformance;
 mod leader;
 mod leases;
 mod members;
+mod security;
 mod server;
