@@ -399,3 +399,44 @@ fn passwords() {
     assert!(shown.contains("treelock") && !shown.contains("right"), "{shown}");
     assert_eq!(running.finish(), 1, "of `read`, at the end of its input");
 }
+
+/// An authority, and a certificate of it for members and clients alike, in this scene's directory.
+const CERTIFICATES: &str = "set -e
+new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+openssl req -x509 $new -keyout ca.key -out ca.crt -days 1 -subj /CN=tests
+openssl req $new -keyout own.key -out own.csr -subj /CN=member
+echo subjectAltName=IP:127.0.0.1 > names
+openssl x509 -req -in own.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out own.crt -days 1 -extfile names";
+
+#[test]
+fn certificates() {
+    let host = Scene::new();
+    let mut openssl = std::process::Command::new("sh");
+    let made = openssl.args(["-c", CERTIFICATES]).current_dir(host.dir()).output().unwrap();
+    if !made.status.success() {
+        return eprintln!("not tested, since there is no openssl: {made:?}");
+    }
+    let file = |name: &str| host.path(name).display().to_string();
+    let (ca, cert, key) = (file("ca.crt"), file("own.crt"), file("own.key"));
+    let arguments = [
+        format!("--cert-file={cert}"),
+        format!("--key-file={key}"),
+        "--client-cert-auth".into(),
+        format!("--trusted-ca-file={ca}"),
+    ];
+    let Some(cluster) = Cluster::start_with(1, "https", &arguments) else { return };
+    let scene = Scene::on(&cluster.endpoints());
+    let options = ["--cacert", &ca, "--cert", &cert, "--key", &key];
+    let by_option = [&["run", "-w", "a"], &options[..], &["--", "true"]].concat();
+    until("it runs", || scene.done(&by_option).code() == 0);
+    // As etcdctl has them, and an endpoint that does not say https.
+    let bare = cluster.endpoints()[0].replace("https://", "");
+    let mut command = scene.treelock(["who", "a"]);
+    command.env("TREELOCK_ETCD", bare).env("ETCDCTL_CACERT", &ca);
+    command.env("ETCDCTL_CERT", &cert).env("ETCDCTL_KEY", &key);
+    let done = Done(command.output().unwrap());
+    assert_eq!((done.code(), &*done.stderr()), (0, ""));
+    let without = scene.done(&["ls", "--cacert", &ca]);
+    assert_eq!(without.code(), 74);
+    assert!(without.stderr().contains("certificate"), "{}", without.stderr());
+}
