@@ -386,7 +386,7 @@ fn passwords() {
     for arguments in [&run[..], &["ls"], &["doctor"]] {
         let wrong = with("root", Some("wr0ng-secret"), arguments);
         assert_eq!(wrong.code(), 74, "{arguments:?}");
-        assert!(wrong.stderr().contains("see that user, password and role are right"));
+        assert!(wrong.stderr().contains("see that user and password are right"));
         assert!(!wrong.stderr().contains("wr0ng-secret"), "{}", wrong.stderr());
     }
     let shown = with("root:right", None, &["doctor", "--json"]).stdout();
