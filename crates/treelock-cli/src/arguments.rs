@@ -36,10 +36,6 @@ pub(crate) struct Arguments {
 
 /// Which cluster, and how it is spoken to. The names are those of etcdctl, where it has the same.
 #[derive(Args)]
-#[cfg_attr(
-    not(feature = "etcd"),
-    expect(dead_code, reason = "known, so that it can be said why not")
-)]
 pub(crate) struct Cluster {
     /// Take the lock between machines, in this etcd cluster, instead of the one of this host
     ///

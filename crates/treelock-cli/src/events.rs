@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     fs, io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender},
@@ -147,8 +147,9 @@ impl Events {
 
     /// Waits for a future, for so long at most. For the end of the program: whatever signal comes meanwhile asks
     /// for no more than that.
+    #[cfg(feature = "etcd")]
     pub(crate) fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
+        let mut future = std::pin::pin!(future);
         let end = Instant::now() + limit;
         loop {
             if let Poll::Ready(output) = self.poll(future.as_mut()) {

@@ -479,7 +479,7 @@ async fn compacted_at(client: &mut Client, key: Vec<u8>) -> Result<i64, etcd_cli
 fn remembered(revisions: i64, compacted: bool) -> Finding {
     let what = match compacted {
         true => format!("etcd keeps {revisions} revisions since it was compacted last"),
-        false => format!("etcd was never compacted and keeps {revisions} revisions"),
+        false => format!("etcd was never compacted; it is at revision {revisions}"),
     };
     match revisions > if compacted { USUAL_HISTORY } else { LONG_WITHOUT } {
         true => Finding::odd(
