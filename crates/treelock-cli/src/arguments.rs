@@ -27,9 +27,67 @@ pub(crate) struct Arguments {
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))] // which may be empty
     pub(crate) dir: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// Which cluster, and how it is spoken to. The names are those of etcdctl, where it has the same.
+#[derive(Args)]
+pub(crate) struct Cluster {
+    /// Take the lock between machines, in this etcd cluster, instead of the one of this host
+    ///
+    /// Its members, as in http://10.0.0.1:2379,http://10.0.0.2:2379; or `env` for those that ETCDCTL_ENDPOINTS
+    /// names. Those who name the same cluster and namespace exclude each other.
+    #[arg(long, global = true, value_name = "ENDPOINTS", help_heading = CLUSTER)]
+    #[arg(env = "TREELOCK_ETCD", hide_env_values = true)]
+    pub(crate) etcd: Option<String>,
+
+    /// Locks of another namespace have nothing to do with these [default: default]
+    #[arg(long, global = true, value_name = "NAME", help_heading = CLUSTER)]
+    #[arg(env = "TREELOCK_NAMESPACE", hide_env_values = true, hide_short_help = true)]
+    pub(crate) namespace: Option<String>,
+
+    /// How long the lock stays when this process has died or is cut off [default: 15s]
+    #[arg(long, global = true, value_name = "DURATION", help_heading = CLUSTER)]
+    #[arg(value_parser = lease, hide_short_help = true)]
+    pub(crate) ttl: Option<Duration>,
+
+    /// File with the certificates that members are recognised by (PEM)
+    #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER)]
+    #[arg(env = "ETCDCTL_CACERT", hide_env_values = true, hide_short_help = true)]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// File with this client's certificate (PEM)
+    #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER)]
+    #[arg(env = "ETCDCTL_CERT", hide_env_values = true, hide_short_help = true)]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// File with the key of this client's certificate (PEM)
+    #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER)]
+    #[arg(env = "ETCDCTL_KEY", hide_env_values = true, hide_short_help = true)]
+    pub(crate) key: Option<PathBuf>,
+
+    /// User of the cluster, or user and password as in `name:password`
+    ///
+    /// Whoever may see the processes of this host sees what stands on the command line: give passwords by the
+    /// environment.
+    #[arg(long, global = true, value_name = "USER", help_heading = CLUSTER)]
+    #[arg(env = "ETCDCTL_USER", hide_env_values = true, hide_short_help = true)]
+    pub(crate) user: Option<String>,
+
+    /// Password of the user
+    #[arg(long, global = true, value_name = "PASSWORD", help_heading = CLUSTER)]
+    #[arg(env = "ETCDCTL_PASSWORD", hide_env_values = true, hide_short_help = true)]
+    pub(crate) password: Option<String>,
+}
+
+const CLUSTER: &str = "Cluster";
+/// The options that mean something with a cluster only.
+pub(crate) const OF_A_CLUSTER: [&str; 7] =
+    ["namespace", "ttl", "cacert", "cert", "key", "user", "password"];
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -46,6 +104,9 @@ pub(crate) enum Command {
     ///
     /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. A lock cannot be
     /// taken from a process that lives, which is why nobody ever works without the lock he believes to have.
+    ///
+    /// On a cluster no process is signalled: the request is taken away. Its owner is told, and goes on until he
+    /// has heard of it; only his fencing token keeps him from what somebody else holds by then.
     Break(Break),
     /// Check whether this is a safe place for locks, and what is odd about it
     Doctor(Doctor),
@@ -101,6 +162,13 @@ pub(crate) struct Run {
     /// If the lock is not granted in time, say nothing: the exit code tells
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
+
+    /// If the lock is lost: how long after SIGTERM until SIGKILL [default: 10s; less on a cluster]
+    ///
+    /// On a cluster it is a tenth of --ttl less half a second, so that the command is gone before etcd can give
+    /// the lock to somebody else. With a longer one the two overlap, and only the fencing token keeps them apart.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) grace: Option<Duration>,
 
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -182,6 +250,17 @@ pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// After etcd was restored from a backup: let tokens grow again
+    ///
+    /// etcd counts from where the backup was made, so it would give tokens a second time. This ends all requests
+    /// and sessions of the namespace, whose owners are told, and begins an epoch with larger tokens.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) begin_epoch: bool,
+
+    /// Do not ask
+    #[arg(short, long, requires = "begin_epoch")]
+    pub(crate) force: bool,
 }
 
 #[derive(Args)]
@@ -214,6 +293,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// A duration that etcd can grant.
+fn lease(text: &str) -> Result<Duration, String> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let lease = duration(text)?;
+    match lease.subsec_nanos() == 0 && (Duration::from_secs(2)..=DAY).contains(&lease) {
+        true => Ok(lease),
+        false => Err("a lease lasts whole seconds, two at least and a day at most".into()),
+    }
+}
+
 fn ticket(text: &str) -> Result<u64, String> {
     let number = text.strip_prefix('#').unwrap_or(text).parse();
     number.map_err(|_| "a ticket is a number, which `treelock ls` shows".into())
@@ -229,10 +318,15 @@ Examples:
   treelock who src --read
 
 Environment:
-  TREELOCK_DIR    as --dir; must be absolute
-  NO_COLOR        no colour; without it there is colour on terminals only
-  CLICOLOR_FORCE  colour elsewhere too
-  TREELOCK_TOKEN  set by `run` for the command: its fencing token
+  TREELOCK_DIR        as --dir; must be absolute
+  TREELOCK_ETCD       as --etcd
+  TREELOCK_NAMESPACE  as --namespace
+  ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_USER, ETCDCTL_PASSWORD
+                      as the options of these names, with --etcd only
+  ETCDCTL_ENDPOINTS   the members, with `--etcd env` only
+  NO_COLOR            no colour; without it there is colour on terminals only
+  CLICOLOR_FORCE      colour elsewhere too
+  TREELOCK_TOKEN      set by `run` for the command: its fencing token
 
 Exit codes:
   64  the command line is wrong
@@ -258,6 +352,16 @@ The command:
   If treelock itself is killed, the command keeps the lock until it ends.
   When it has ended the lock is released, whatever it left running in the
   background.
+
+  On a cluster (--etcd) a lock lives by its lease, which treelock renews. If
+  etcd does not answer for nine tenths of --ttl, the lock counts as lost: the
+  command gets SIGTERM, and SIGKILL after --grace, which ends before etcd can
+  give the lock to somebody else. What the command has started itself is not
+  reached, nor one that became another user. If treelock is killed, the
+  command is killed with it. If both are stopped for longer than --ttl, the
+  command goes on for a moment without the lock: only its fencing token keeps
+  it from what others hold by then. So does one whose lock was taken away
+  with `treelock break`, until treelock has heard of it.
 
   It must not ask for what it holds: a `treelock run` inside would wait for
   the one outside.
@@ -310,8 +414,8 @@ Exit codes:
 
 const AFTER_DOCTOR_HELP: &str = "\
 Exit codes:
-  0   nothing is bad
-  1   something is
+  0   nothing is bad; with --begin-epoch, it has begun
+  1   something is, or you said no
   74  it cannot be found out
   64  the command line is wrong";
 
@@ -336,6 +440,11 @@ mod tests {
             duration("2months"),
             humantime::parse_duration("2months").map_err(|e| e.to_string())
         );
+        assert_eq!(lease("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(lease("1m"), Ok(Duration::from_secs(60)));
+        for text in ["1", "0", "2500ms", "25h", "soon"] {
+            assert!(lease(text).is_err(), "{text}");
+        }
         for text in ["5M", "1h 5M", "", ".", "1.2.3", "-1", "1e3", "inf", "NaN"] {
             assert!(duration(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! `treelock break`: end the processes that keep a request alive.
+//! `treelock break`: end the processes that keep a request alive; on a cluster, take the request away.
 //!
 //! The kernel's lock cannot be taken from a process that lives, and that is good: nobody ever works without
 //! the lock that he believes to have. So this sends signals, and never to a process that does not keep the
@@ -27,6 +27,8 @@ use crate::{
     listing::print,
     processes, say, text,
 };
+#[cfg(feature = "etcd")]
+use crate::{cluster::Cluster, engine};
 
 /// How often it looks whether the ticket is gone.
 const LOOK: Duration = Duration::from_millis(50);
@@ -41,6 +43,10 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
             format!("no request has ticket #{ticket}; `treelock ls` shows those there are");
         Failure::new(exit::NO_TICKET, message)
     })?;
+    #[cfg(feature = "etcd")]
+    if let Engine::Etcd(cluster) = engine {
+        return take_away(cluster, arguments, &entry);
+    }
     let kept_by = kept_by(engine, ticket)?;
     match (arguments.json, arguments.force) {
         (false, _) => print(&describe(&entry, &kept_by))?,
@@ -58,7 +64,7 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
     }
     if !arguments.force {
         spare_own(&kept_by)?;
-        if !agreed(ticket)? {
+        if !agreed(&format!("End these processes, so that #{ticket} is free?"))? {
             say("nothing was done");
             return Ok(1);
         }
@@ -83,6 +89,47 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
         Outcome::Stays | Outcome::Own => 1,
         Outcome::Refused(_) | Outcome::Unseen => exit::NOT_PERMITTED,
     })
+}
+
+/// Takes a request away on a cluster: no process that keeps it can be known for sure, and none is signalled.
+#[cfg(feature = "etcd")]
+fn take_away(cluster: &Cluster, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
+    const WARNING: &str = "  its owner is told, and goes on until he has heard of it; only his fencing token \
+                           keeps him from what others hold by then";
+    let ticket = arguments.ticket;
+    let described = format!("{}\n{WARNING}", describe(entry, &[]));
+    match (arguments.json, arguments.force) {
+        (false, _) => print(&described)?,
+        (true, false) => say(&described),
+        (true, true) => {}
+    }
+    if !arguments.force {
+        if entry.process.as_deref().is_some_and(processes::is_own_or_above) {
+            return Err(Failure::usage(
+                "this command runs under that ticket; say --force to take it away all the same",
+            ));
+        }
+        if !agreed(&format!("Take #{ticket} away, so that others get it?"))? {
+            say("nothing was done");
+            return Ok(1);
+        }
+    }
+    let was_there = cluster.lock().revoke(ticket).map_err(engine::Error::from)?;
+    if arguments.json {
+        let broken = json::Broken {
+            request: json::Request::from(entry),
+            processes: Vec::new(),
+            terminated: Vec::new(),
+            killed: Vec::new(),
+            refused: Vec::new(),
+            free: true,
+        };
+        print(&json::line(&broken))?;
+    } else {
+        let how = if was_there { "taken away" } else { "given back by its owner" };
+        print(&format!("{how}; #{ticket} is free now"))?;
+    }
+    Ok(0)
 }
 
 /// Who got which signal.
@@ -169,12 +216,12 @@ fn spare_own(kept_by: &[KeptBy]) -> Result<(), Failure> {
 }
 
 /// Asks the person at the terminal.
-fn agreed(ticket: u64) -> Result<bool, Failure> {
+pub(crate) fn agreed(question: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::usage("there is no terminal to ask on; say --force to do it unasked"));
     }
     let mut answer = String::new();
-    eprint!("End these processes, so that #{ticket} is free? [y/N] ");
+    eprint!("{question} [y/N] ");
     let read = io::stderr().flush().and_then(|()| io::stdin().read_line(&mut answer));
     read.map_err(|error| Failure::usage(format_args!("cannot read your answer: {error}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))

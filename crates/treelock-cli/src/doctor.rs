@@ -9,6 +9,8 @@ use crate::{
     json,
     listing::print,
 };
+#[cfg(feature = "etcd")]
+use crate::{breaking, engine, say};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const ODD: Style = AnsiColor::Yellow.on_default();
@@ -16,6 +18,9 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Says what it finds; returns the exit code.
 pub(crate) fn doctor(engine: &Engine, arguments: &Doctor) -> Result<u8, Failure> {
+    if arguments.begin_epoch {
+        return begin_epoch(engine, arguments);
+    }
     let findings = engine.check()?;
     if arguments.json {
         print(&json::line(&json::Report::new(engine.place(), &findings)))?;
@@ -37,4 +42,24 @@ pub(crate) fn doctor(engine: &Engine, arguments: &Doctor) -> Result<u8, Failure>
         }
     }
     Ok(findings.iter().any(|finding| matches!(finding.severity, Severity::Bad)).into())
+}
+
+/// Lets tokens grow again after a restore; returns the exit code.
+fn begin_epoch(engine: &Engine, _arguments: &Doctor) -> Result<u8, Failure> {
+    match engine {
+        Engine::Dir(_) => Err(Failure::usage(
+            "--begin-epoch is for a cluster; on one host tokens grow by the clock, also without the table",
+        )),
+        #[cfg(feature = "etcd")]
+        Engine::Etcd(cluster) => {
+            let question = "End all requests and sessions of this namespace, and begin an epoch?";
+            if !_arguments.force && !breaking::agreed(question)? {
+                say("nothing was done");
+                return Ok(1);
+            }
+            let epoch = cluster.lock().begin_epoch().map_err(engine::Error::from)?;
+            print(&format!("epoch {epoch} of {} begins", cluster.place()))?;
+            Ok(0)
+        }
+    }
 }

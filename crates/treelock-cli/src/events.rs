@@ -145,8 +145,22 @@ impl Events {
         came
     }
 
+    /// Waits for a future, for so long at most. For the end of the program: whatever signal comes meanwhile asks
+    /// for no more than that.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        let end = Instant::now() + limit;
+        loop {
+            if let Poll::Ready(output) = self.poll(future.as_mut()) {
+                return Some(output);
+            }
+            self.next(Some(end))?;
+        }
+    }
+
     /// Polls a future, whose next step will be an event.
-    pub(crate) fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+    pub(crate) fn poll<F: Future + ?Sized>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(&self.waker))
     }
 }

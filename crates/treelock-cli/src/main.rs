@@ -3,7 +3,11 @@
 //! back into an exit code.
 
 mod arguments;
+#[cfg(feature = "etcd")]
+mod bound;
 mod breaking;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod doctor;
 mod engine;
 mod events;
@@ -22,15 +26,19 @@ mod who;
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::{CommandFactory as _, FromArgMatches as _, parser::ValueSource};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 
 use crate::{
-    arguments::{Arguments, Command},
-    engine::{Engine, Origin},
+    arguments::{Arguments, Command, OF_A_CLUSTER},
+    engine::{Engine, Named, Origin},
     exit::Failure,
 };
 
 fn main() -> ExitCode {
+    #[cfg(feature = "etcd")]
+    if bound::is_asked() {
+        return said(&bound::start());
+    }
     let matches = match Arguments::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return refused(&error),
@@ -39,23 +47,37 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refused(&error),
     };
-    let origin = match matches.value_source("dir") {
-        Some(ValueSource::EnvVariable) => Origin::Environment,
-        _ => Origin::Option,
-    };
-    match execute(arguments, origin) {
+    match execute(&arguments, &named(&matches)) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                say(&failure.message);
-            }
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => said(&failure),
     }
 }
 
-fn execute(arguments: Arguments, origin: Origin) -> Result<u8, Failure> {
-    let engine = || Engine::choose(arguments.dir.as_deref(), origin);
+/// Says why something was not done.
+fn said(failure: &Failure) -> ExitCode {
+    if !failure.message.is_empty() {
+        say(&failure.message);
+    }
+    ExitCode::from(failure.code)
+}
+
+/// Who named what.
+fn named(matches: &ArgMatches) -> Named {
+    let origin = |name: &str| match matches.value_source(name) {
+        Some(ValueSource::CommandLine) => Some(Origin::Option),
+        Some(ValueSource::EnvVariable) => Some(Origin::Environment),
+        _ => None,
+    };
+    let is_option = |name: &&str| origin(name) == Some(Origin::Option);
+    Named {
+        dir: origin("dir"),
+        etcd: origin("etcd"),
+        of_a_cluster: OF_A_CLUSTER.into_iter().find(is_option),
+    }
+}
+
+fn execute(arguments: &Arguments, named: &Named) -> Result<u8, Failure> {
+    let engine = || Engine::choose(arguments, named);
     match &arguments.command {
         Command::Run(run) => run::run(&engine()?, run),
         Command::Ls(ls) => listing::ls(&engine()?, ls),

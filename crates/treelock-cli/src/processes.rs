@@ -2,6 +2,16 @@
 
 use std::{collections::BTreeSet, fs, process};
 
+use treelock::Process;
+
+/// Whether a process is this one or one that it runs in. One of another host only has such a number.
+pub(crate) fn is_own_or_above(other: &Process) -> bool {
+    let host = rustix::system::uname();
+    let is_here =
+        other.host.as_deref().is_none_or(|name| name.as_bytes() == host.nodename().to_bytes());
+    is_here && own_and_above().contains(&other.pid)
+}
+
 /// This process, its parent, and so on.
 pub(crate) fn own_and_above() -> BTreeSet<u32> {
     let mut all = BTreeSet::new();

@@ -3,12 +3,12 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    future, io, mem,
+    io, mem,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     path::Path,
-    pin::pin,
-    process::{Child, Command, ExitStatus},
-    time::Instant,
+    pin::Pin,
+    process::{Child, ExitStatus},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +16,7 @@ use signal_hook::{consts::SIGTERM, low_level::signal_name};
 
 use crate::{
     arguments::Run,
-    engine::{Engine, GRACE_WHEN_LOST, Guard},
+    engine::{Engine, Guard},
     events::{Event, Events},
     exit::{self, Failure},
     json, nodes, say,
@@ -36,7 +36,11 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     let events = Events::start().map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
     })?;
-    let guard = match wait(engine, &request, arguments.limit(), &events)? {
+    let waited = wait(engine, &request, arguments.limit(), &events);
+    if !matches!(waited, Ok(Outcome::Granted(_))) {
+        engine.settle(&events);
+    }
+    let guard = match waited? {
         Outcome::Granted(guard) => guard,
         Outcome::Signalled(number) => return Ok(exit::end_by_signal(number)),
         Outcome::Blocked(blocked) => {
@@ -50,42 +54,60 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     };
     // A signal that came with the grant need not start anything.
     if let Some(signal) = events.before_command() {
-        drop(guard);
+        guard.release(&events);
         return Ok(exit::end_by_signal(signal.number));
     }
-    let lost = lost(&guard);
-    let mut child = start(&guard, &arguments.command)?;
-    let status = look_after(&mut child, lost, &events);
+    let status = under(&guard, arguments, &events);
     // Releases it for all who inherited it: what the command left in the background, as build daemons are,
     // must not keep the lock for ever.
-    drop(guard);
-    let status = status.map_err(|error| {
+    guard.release(&events);
+    Ok(end(status?))
+}
+
+/// Runs the command to its end.
+fn under(guard: &Guard, arguments: &Run, events: &Events) -> Result<ExitStatus, Failure> {
+    let mut loss = Loss {
+        lost: lost(guard),
+        why: guard.why_lost(),
+        grace: arguments.grace.unwrap_or_else(|| guard.grace()),
+        kill_at: None,
+    };
+    let mut child = start(guard, &arguments.command)?;
+    look_after(&mut child, &mut loss, events).map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot wait for the command: {error}"))
-    })?;
-    Ok(end(status))
+    })
+}
+
+/// The loss of the lock, and what follows from it.
+struct Loss {
+    /// Until it has happened.
+    lost: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    why: &'static str,
+    /// How long after SIGTERM SIGKILL comes.
+    grace: Duration,
+    kill_at: Option<Instant>,
 }
 
 /// The loss of the lock. Not to hear of it is no reason to do nothing.
-fn lost(guard: &Guard) -> impl Future<Output = ()> {
+fn lost(guard: &Guard) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
     let lost = guard.lost();
     if let Err(error) = &lost {
         say(&format!("should the lock be lost, nobody will say so: {error}"));
     }
-    async {
-        match lost {
-            Ok(lost) => lost.await,
-            Err(_) => future::pending().await,
-        }
-    }
+    lost.ok()
 }
 
-/// Starts the command, which keeps the lock if this process is killed.
+/// Starts the command, which does not outlive the lock if this process is killed.
 fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
-    let (program, rest) = command_line.split_first().expect("clap demands a command");
-    let mut command = Command::new(program);
-    command.args(rest).env(TOKEN, guard.token().to_string());
-    guard.inherit(&mut command)?;
-    command.spawn().map_err(|error| match error.kind() {
+    let program = command_line.first().expect("clap demands a command");
+    let mut command = guard.command(command_line)?;
+    command.env(TOKEN, guard.token().to_string());
+    command.spawn().map_err(|error| cannot_start(program, &error))
+}
+
+/// Why a program was not started.
+pub(crate) fn cannot_start(program: &OsStr, error: &io::Error) -> Failure {
+    match error.kind() {
         io::ErrorKind::NotFound if is_there(program) => Failure::new(
             exit::NOT_FOUND,
             format_args!("{program:?} is there, but not the interpreter that it names"),
@@ -97,7 +119,7 @@ fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
             exit::CANNOT_EXECUTE,
             format_args!("{program:?} cannot be executed: {error}"),
         ),
-    })
+    }
 }
 
 /// Whether there is a program of this name, which may start nevertheless with a line that names none.
@@ -111,14 +133,7 @@ fn is_there(program: &OsStr) -> bool {
 
 /// Waits until the command has ended, handing signals on. If the lock is lost on the way the command has to
 /// end, since it works on what others may have now.
-fn look_after(
-    child: &mut Child,
-    lost: impl Future<Output = ()>,
-    events: &Events,
-) -> io::Result<ExitStatus> {
-    let mut lost = pin!(lost);
-    let mut is_lost = false;
-    let mut kill_at = None;
+fn look_after(child: &mut Child, loss: &mut Loss, events: &Events) -> io::Result<ExitStatus> {
     let mut command = Sender::new(child);
     // Those of a terminal too: what comes to a child that is not yet the command does nothing there.
     events.until_now().iter().for_each(|signal| command.forward(signal.number));
@@ -126,19 +141,22 @@ fn look_after(
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if !is_lost && events.poll(lost.as_mut()).is_ready() {
-            is_lost = true;
-            say("the lock is lost: its table was removed or replaced; the command has to end");
+        if let Some(lost) = &mut loss.lost
+            && events.poll(lost.as_mut()).is_ready()
+        {
+            loss.lost = None;
+            say(&format!("the lock is lost: {}; the command has to end", loss.why));
             command.forward(SIGTERM);
-            kill_at = Some(Instant::now() + GRACE_WHEN_LOST);
+            // A time too long to be counted is as good as none.
+            loss.kill_at = Instant::now().checked_add(loss.grace);
         }
-        if kill_at.is_some_and(|at| at <= Instant::now()) {
-            kill_at = None;
+        if loss.kill_at.is_some_and(|at| at <= Instant::now()) {
+            loss.kill_at = None;
             if command.send(Signal::KILL) {
                 say("the command did not end, and is killed");
             }
         }
-        if let Some(Event::Signal(signal)) = events.next(kill_at)
+        if let Some(Event::Signal(signal)) = events.next(loss.kill_at)
             && !signal.from_terminal
         {
             command.forward(signal.number);

@@ -18,11 +18,7 @@ pub(crate) fn age(age: Duration) -> String {
 pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
     let who = asker(blocked.label.as_deref(), blocked.process.as_deref());
     let who = if who.is_empty() { format!("#{}", blocked.ticket) } else { who };
-    let waited = waited.as_secs();
-    let waited = match waited {
-        0..60 => format!("{waited}s"),
-        _ => age(Duration::from_secs(waited)),
-    };
+    let waited = for_so_long(waited);
     format!(
         "waiting {waited}, {} ahead, for {who}: {} {} for {}",
         blocked.ahead,
@@ -30,6 +26,20 @@ pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
         blocked.state,
         age(blocked.age),
     )
+}
+
+/// The line of who waits while nobody can say for whom.
+pub(crate) fn waiting_unseen(waited: Duration) -> String {
+    format!("waiting {}; the cluster does not answer", for_so_long(waited))
+}
+
+/// Full seconds, since the line is written once a second.
+fn for_so_long(waited: Duration) -> String {
+    let waited = waited.as_secs();
+    match waited {
+        0..60 => format!("{waited}s"),
+        _ => age(Duration::from_secs(waited)),
+    }
 }
 
 /// Who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so it is quoted as

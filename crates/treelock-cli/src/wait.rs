@@ -3,7 +3,6 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
-    mem,
     pin::pin,
     task::Poll,
     time::{Duration, Instant},
@@ -33,6 +32,8 @@ pub(crate) enum Outcome {
 
 /// The line on the terminal is written again this often, since its times go on.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How soon it is asked again who is in the way, as long as that is not known and somebody has to be told.
+const SOON: Duration = Duration::from_millis(100);
 /// The time is over and nobody is in the way: the grant is there and only has to be seen.
 const NEARLY_GRANTED: Duration = Duration::from_millis(5);
 
@@ -44,28 +45,37 @@ pub(crate) fn wait(
     limit: Option<Duration>,
     events: &Events,
 ) -> Result<Outcome, Error> {
-    if limit == Some(Duration::ZERO) {
-        return outcome(engine.try_acquire(request));
-    }
     let started = Instant::now();
+    let is_try = limit == Some(Duration::ZERO);
     // A time too long to be counted is as good as none.
-    let deadline = limit.and_then(|limit| started.checked_add(limit));
-    let mut acquire = pin!(engine.acquire(request));
+    let deadline = limit.filter(|_| !is_try).and_then(|limit| started.checked_add(limit));
+    let mut acquire = pin!(engine.acquire(request, is_try));
     let mut line = WaitingLine::new(started);
-    let mut is_first = true;
+    // Only a command of a `run` can wait for that run.
+    let mut may_deadlock = env::var_os(TOKEN).is_some() && !is_try;
     loop {
         if let Poll::Ready(result) = events.poll(acquire.as_mut()) {
             return outcome(result);
         }
-        if mem::take(&mut is_first) {
-            warn_of_deadlock(&acquire)?;
+        if may_deadlock {
+            match acquire.blocked(events) {
+                Ok(None) => {}
+                Err(error) if error.is_silence() => {}
+                blocked => {
+                    may_deadlock = false;
+                    blocked?.iter().for_each(warn_of_deadlock);
+                }
+            }
         }
-        line.refresh(&acquire)?;
+        line.refresh(&acquire, events)?;
         let now = Instant::now();
         let mut until = line.next_refresh(now);
+        if may_deadlock {
+            until = Some(now + SOON);
+        }
         if let Some(deadline) = deadline {
             if deadline <= now
-                && let Some(blocked) = acquire.blocked()?
+                && let Some(blocked) = acquire.blocked(events)?
             {
                 return Ok(Outcome::Blocked(Box::new(blocked)));
             }
@@ -88,20 +98,13 @@ fn outcome(result: Result<Guard, Error>) -> Result<Outcome, Error> {
 
 /// Says it if this waits for the run that it is part of. That one waits for its command, hence for this, and
 /// somebody who is told nothing would look for the reason for long.
-fn warn_of_deadlock(acquire: &Acquire) -> Result<(), Error> {
-    if env::var_os(TOKEN).is_none() {
-        return Ok(());
-    }
-    if let Some(blocked) = acquire.blocked()?
-        && let Some(process) = &blocked.process
-        && processes::own_and_above().contains(&process.pid)
-    {
+fn warn_of_deadlock(blocked: &Blocked) {
+    if blocked.process.as_deref().is_some_and(processes::is_own_or_above) {
         say(&format!(
             "{blocked}; that is the run that this one is part of, and it waits for this one: let the outer \
              one ask for everything"
         ));
     }
-    Ok(())
 }
 
 /// One line on the terminal, if there is one; gone when dropped.
@@ -123,16 +126,21 @@ impl WaitingLine {
         self.is_seen.then_some(now + REFRESH)
     }
 
-    fn refresh(&mut self, acquire: &Acquire) -> Result<(), Error> {
+    fn refresh(&mut self, acquire: &Acquire, events: &Events) -> Result<(), Error> {
         // A line from the background would be written over what the shell's user types.
         self.is_drawn &= in_foreground();
-        if self.is_seen
-            && in_foreground()
-            && let Some(blocked) = acquire.blocked()?
-        {
-            self.is_drawn = true;
-            draw(&text::waiting(&blocked, self.started.elapsed()));
+        if !self.is_seen || !in_foreground() {
+            return Ok(());
         }
+        let line = match acquire.blocked(events) {
+            Ok(None) => return Ok(()),
+            Ok(Some(blocked)) => text::waiting(&blocked, self.started.elapsed()),
+            // The place in the line is kept meanwhile, as long as the lease lives.
+            Err(error) if error.is_silence() => text::waiting_unseen(self.started.elapsed()),
+            Err(error) => return Err(error),
+        };
+        self.is_drawn = true;
+        draw(&line);
         Ok(())
     }
 }

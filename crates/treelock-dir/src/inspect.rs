@@ -1,12 +1,13 @@
 //! What an operator asks: which processes keep a lock alive, and whether this is a good place for locks.
 
 use std::{
-    fmt, fs,
+    fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
 };
 
 use nix::sys::statvfs::statvfs;
+use treelock::Finding;
 
 use crate::{
     error::{Doing, Error},
@@ -17,82 +18,6 @@ use crate::{
     table::Table,
     view::View,
 };
-
-/// How much a [`Finding`] matters.
-///
-/// # Examples
-///
-/// ```
-/// use treelock_dir::Severity;
-///
-/// assert!(Severity::Bad > Severity::Odd);
-/// assert_eq!(Severity::Good.to_string(), "good");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// As it should be.
-    Good,
-    /// Locks work, but somebody should look.
-    Odd,
-    /// Locks do not work here.
-    Bad,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Severity::Good => "good",
-            Severity::Odd => "odd",
-            Severity::Bad => "bad",
-        })
-    }
-}
-
-/// Something that [`DirLock::check`] found.
-///
-/// # Examples
-///
-/// See [`DirLock::check`].
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Finding {
-    /// How much it matters.
-    pub severity: Severity,
-    /// What was found, in a sentence.
-    pub what: String,
-    /// What to do about it; empty if nothing.
-    pub advice: String,
-}
-
-impl Finding {
-    fn new(severity: Severity, what: impl Into<String>, advice: impl Into<String>) -> Finding {
-        Finding { severity, what: what.into(), advice: advice.into() }
-    }
-
-    fn good(what: impl Into<String>) -> Finding {
-        Finding::new(Severity::Good, what, "")
-    }
-
-    fn odd(what: impl Into<String>, advice: impl Into<String>) -> Finding {
-        Finding::new(Severity::Odd, what, advice)
-    }
-
-    fn bad(what: impl Into<String>, advice: impl Into<String>) -> Finding {
-        Finding::new(Severity::Bad, what, advice)
-    }
-}
-
-/// What was found, and after a semicolon what to do.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if !self.advice.is_empty() {
-            write!(f, "; {}", self.advice)?;
-        }
-        Ok(())
-    }
-}
 
 impl DirLock {
     /// Returns the numbers of all processes that keep a ticket alive: the one that asked, and those that

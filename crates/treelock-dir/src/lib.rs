@@ -101,9 +101,9 @@ mod watch;
 
 pub use error::Error;
 pub use guard::Guard;
-pub use inspect::{Finding, Severity};
 pub use lock::{Acquire, DirLock};
 pub use lost::Lost;
+pub use treelock::{Finding, Severity};
 
 /// The README's example is a test too.
 #[cfg(doctest)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use treelock::{Blocked, Request, Snapshot};
+use treelock::{Blocked, Finding, Request, Snapshot};
 
 use crate::{error::Error, guard::Guard, lock::EtcdLock, runtime::block_on};
 
@@ -170,5 +170,41 @@ impl<'a> Blocking<'a> {
     pub fn revoke(self, ticket: u64) -> Result<bool, Error> {
         let lock = self.0.clone();
         block_on(async move { lock.revoke(ticket).await })
+    }
+
+    /// Begins a new epoch of the namespace, after etcd was restored from a backup. Returns its number.
+    ///
+    /// # Blocking
+    ///
+    /// Until etcd has answered; see [`EtcdLock::begin_epoch`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EtcdLock::begin_epoch`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Blocking`].
+    pub fn begin_epoch(self) -> Result<u16, Error> {
+        let lock = self.0.clone();
+        block_on(async move { lock.begin_epoch().await })
+    }
+
+    /// Returns what is to be said of this cluster: whether locks work here, and what is odd.
+    ///
+    /// # Blocking
+    ///
+    /// Until etcd has answered; see [`EtcdLock::check`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EtcdLock::check`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Blocking`].
+    pub fn check(self) -> Result<Vec<Finding>, Error> {
+        let lock = self.0.clone();
+        block_on(async move { lock.check().await })
     }
 }

@@ -184,6 +184,16 @@ impl Space {
         str::from_utf8(slot).ok()?.parse().ok()
     }
 
+    /// Whether a key is a session's own.
+    pub(crate) fn is_session(&self, key: &[u8]) -> bool {
+        key.strip_prefix(&self.under(b'S')[..]).is_some_and(|id| !id.contains(&b'/'))
+    }
+
+    /// All keys.
+    pub(crate) fn all(&self) -> Range {
+        ([&self.0[..], b"/"].concat(), [&self.0[..], &[b'/' + 1]].concat())
+    }
+
     /// All sessions and entries.
     pub(crate) fn live(&self) -> [Range; 4] {
         let end = |letter| [&self.0[..], &[b'/', letter, b'/' + 1]].concat();

@@ -68,6 +68,7 @@
 
 mod administration;
 mod blocking;
+mod check;
 mod clock;
 mod endpoint;
 mod engine;
@@ -76,6 +77,7 @@ mod guard;
 mod key;
 mod lock;
 mod options;
+mod page;
 mod probe;
 mod runtime;
 mod servers;

@@ -362,15 +362,19 @@ impl EtcdLock {
         self.work(async move { lock.table().in_the_way(&request, u64::MAX).await })?.await
     }
 
-    fn work<T: Send + 'static>(
+    pub(crate) fn work<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<Work<T>, Error> {
         Work::start(&self.0.leaving, work)
     }
 
-    fn table(&self) -> Table<'_> {
+    pub(crate) fn table(&self) -> Table<'_> {
         Table { servers: &self.0.servers, space: &self.0.space }
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        self.0.ttl
     }
 
     async fn try_now(&self, request: Request) -> Result<Guard, Error> {

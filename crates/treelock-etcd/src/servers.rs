@@ -174,9 +174,32 @@ impl Servers {
         self.members[member % self.members.len()].client().await
     }
 
-    /// Ask one member, once.
+    /// The address of a member, and how it is spoken to.
+    pub(crate) fn endpoint(&self, member: usize) -> Option<(&Endpoint, &Secure)> {
+        Some((&self.members.get(member)?.endpoint, self.secure.as_ref().as_ref().ok()?))
+    }
+
+    /// Ask the member that answered last, once.
     pub(crate) async fn ask<T, F>(
         &self,
+        doing: &'static str,
+        ask: impl FnOnce(Arc<Client>) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let member = self.current();
+        let asked = self.ask_of(member, doing, ask).await;
+        if let Err(Failure::InDoubt(_)) = asked {
+            self.prefer((member + 1) % self.members.len());
+        }
+        asked
+    }
+
+    /// Ask this member, once.
+    pub(crate) async fn ask_of<T, F>(
+        &self,
+        member: usize,
         doing: &'static str,
         ask: impl FnOnce(Arc<Client>) -> F,
     ) -> Result<T, Failure>
@@ -187,18 +210,13 @@ impl Servers {
             Ok(secure) => secure,
             Err(what) => return Err(Failure::Final(Error::Options { what: what.clone() })),
         };
-        let number = self.current();
-        let member = &self.members[number];
-        let failure = match timeout(PATIENCE, member.ask(secure, ask)).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(Trouble::Wrong(what))) => self.despair(member, what),
-            Ok(Err(Trouble::Error(error))) => judge(doing, &error),
-            Err(_) => Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs())),
-        };
-        if let Failure::InDoubt(_) = failure {
-            self.prefer((number + 1) % self.members.len());
+        let member = &self.members[member];
+        match timeout(PATIENCE, member.ask(secure, ask)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Trouble::Wrong(what))) => Err(self.despair(member, what)),
+            Ok(Err(Trouble::Error(error))) => Err(judge(doing, &error)),
+            Err(_) => Err(Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs()))),
         }
-        Err(failure)
     }
 
     /// This is wrong with a member. Asking another may help, unless there is something wrong with each.

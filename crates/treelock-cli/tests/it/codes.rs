@@ -147,6 +147,15 @@ fn a_wrong_command_line() {
     told(&["break", "x"], "a ticket is a number");
 }
 
+#[cfg(not(feature = "etcd"))]
+#[test]
+fn a_binary_without_the_cluster_says_how_to_get_one() {
+    let done = Scene::new().done(&["ls", "--etcd", "http://127.0.0.1:2379"]);
+    assert_eq!(done.code(), 64);
+    assert!(done.stderr().contains("built without"), "{}", done.stderr());
+    assert!(done.stderr().contains("cargo install treelock-cli --features etcd"));
+}
+
 #[test]
 fn a_directory_from_the_environment() {
     let scene = Scene::new();

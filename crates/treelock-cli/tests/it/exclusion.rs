@@ -48,7 +48,7 @@ impl Roots {
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
+pub(crate) enum Fate {
     Lives,
     /// SIGKILL for the command; for `treelock run`, while its command goes on; for both at once.
     CommandKilled,
@@ -72,25 +72,24 @@ impl Fate {
 
 #[test]
 fn what_conflicts_is_never_inside_together() {
-    play(0x7265_6c6f_636b, &[Fate::Lives]);
+    play(&Scene::new(), PROCESSES, 0x7265_6c6f_636b, &[Fate::Lives]);
 }
 
 #[test]
 fn nor_when_many_are_killed() {
     use Fate::*;
-    play(0x6b69_6c6c, &[Lives, CommandKilled, WrapperKilled, BothKilled, KilledSoon]);
+    let fates = [Lives, CommandKilled, WrapperKilled, BothKilled, KilledSoon];
+    play(&Scene::new(), PROCESSES, 0x6b69_6c6c, &fates);
 }
 
 /// Many processes lock random roots, write down when they enter and leave, and end in random ways.
-fn play(seed: u64, fates: &[Fate]) {
-    let scene = Scene::new();
+pub(crate) fn play(scene: &Scene, processes: usize, seed: u64, fates: &[Fate]) {
     let mut rng = Rng::with_seed(seed);
     let mut run = || (Roots::random(&mut rng), *rng.choice(fates).unwrap());
     let runs: Vec<Vec<(Roots, Fate)>> =
-        (0..PROCESSES).map(|_| (0..ROUNDS).map(|_| run()).collect()).collect();
+        (0..processes).map(|_| (0..ROUNDS).map(|_| run()).collect()).collect();
     thread::scope(|scope| {
         for (process, runs) in runs.iter().enumerate() {
-            let scene = &scene;
             scope.spawn(move || {
                 for (round, (roots, fate)) in runs.iter().enumerate() {
                     run_one(scene, process, round, roots, *fate);
@@ -104,7 +103,7 @@ fn play(seed: u64, fates: &[Fate]) {
         runs.iter().map(|runs| runs.iter().map(|(roots, _)| roots.clone()).collect()).collect();
     let entered = check(&fs::read_to_string(scene.path("log")).unwrap(), &plans);
     let certain = runs.iter().flatten().filter(|(_, fate)| *fate != Fate::KilledSoon).count();
-    assert!((certain..=PROCESSES * ROUNDS).contains(&entered), "{entered} of {certain} entered");
+    assert!((certain..=processes * ROUNDS).contains(&entered), "{entered} of {certain} entered");
 }
 
 fn run_one(scene: &Scene, process: usize, round: usize, roots: &Roots, fate: Fate) {

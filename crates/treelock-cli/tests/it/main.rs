@@ -2,6 +2,8 @@
 //! waits for conditions, never for a time.
 
 mod breaking;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod codes;
 mod command;
 mod exclusion;
@@ -12,6 +14,11 @@ mod paths;
 mod readme;
 mod scene;
 mod schema;
+// Of the crate of that lock, which starts clusters for its own tests.
+#[cfg(feature = "etcd")]
+#[expect(dead_code, reason = "they need more of it")]
+#[path = "../../../treelock-etcd/tests/it/server.rs"]
+mod server;
 mod shown;
 mod signals;
 mod terminal;

@@ -67,6 +67,31 @@ struct Place {
     scene: Scene,
     home: PathBuf,
     running: Vec<Running>,
+    /// Of a section about clusters.
+    cluster: Option<Cluster>,
+}
+
+/// The members, where the README names some.
+const MEMBERS: &str = "http://10.0.0.1:2379,http://10.0.0.2:2379,http://10.0.0.3:2379";
+const HOST: &str = "build-1";
+
+#[cfg(feature = "etcd")]
+use crate::server::Cluster;
+
+/// What stands for a cluster in tests of a binary that knows none.
+#[cfg(not(feature = "etcd"))]
+struct Cluster;
+
+#[cfg(not(feature = "etcd"))]
+impl Cluster {
+    fn start(_: usize) -> Option<Cluster> {
+        eprintln!("SKIPPED: these tests were built without the feature `etcd`");
+        None
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Programs of the examples. They do nothing; for what goes on meanwhile they wait until their input is closed.
@@ -80,7 +105,19 @@ const SUDO: &str = "#!/bin/sh\nexec \"$@\"\n";
 
 impl Place {
     fn new() -> Place {
-        let scene = Scene::new();
+        Place::with(Scene::new(), None)
+    }
+
+    /// A place for the lines of the section with this heading; `None` if there is none on this machine.
+    fn of(heading: &str) -> Option<Place> {
+        if !heading.contains("cluster") {
+            return Some(Place::new());
+        }
+        let cluster = Cluster::start(1)?;
+        Some(Place::with(Scene::on(&cluster.endpoints()), Some(cluster)))
+    }
+
+    fn with(scene: Scene, cluster: Option<Cluster>) -> Place {
         let home = scene.dir().canonicalize().unwrap().join("home");
         fs::create_dir_all(home.join("project/src/lib")).unwrap();
         fs::create_dir_all(home.join(".cargo/bin")).unwrap();
@@ -94,7 +131,7 @@ impl Place {
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
         symlink("../bin/deploy.sh", home.join("project/deploy.sh")).unwrap();
-        Place { scene, home, running: Vec::new() }
+        Place { scene, home, running: Vec::new(), cluster }
     }
 
     fn shell(&self, script: &str) -> Command {
@@ -102,6 +139,9 @@ impl Place {
         let group = Command::new("id").arg("-g").output().unwrap().stdout;
         let group = String::from_utf8(group).unwrap();
         let script = script.replace("/srv/", &format!("{home}/")).replace("builders", group.trim());
+        let members =
+            self.cluster.iter().flat_map(Cluster::endpoints).collect::<Vec<_>>().join(",");
+        let script = script.replace(MEMBERS, &members);
         let mut shell = Command::new("env");
         shell.args(["--default-signal", "sh", "-c", &script]);
         self.scene.environment(&mut shell);
@@ -163,7 +203,12 @@ impl Place {
             return Err(format!("{} of {} commands were run", printed.len() - 1, shown.len()));
         }
         for ((command, shown), printed) in shown.iter().zip(printed) {
-            let (shown, printed) = (same_everywhere(shown), same_everywhere(printed));
+            let (mut shown, mut printed) = (same_everywhere(shown), same_everywhere(printed));
+            if self.cluster.is_some() {
+                let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+                printed = printed.replace(&format!(" on {host})"), &format!(" on {HOST})"));
+                (shown, printed) = (without_tickets(&shown), without_tickets(&printed));
+            }
             if shown != printed {
                 return Err(format!("$ {command}\nprints\n{printed}and not\n{shown}"));
             }
@@ -183,11 +228,18 @@ fn same_everywhere(text: &str) -> String {
     parts
 }
 
+/// On a cluster tickets are revisions, which others count on, too.
+fn without_tickets(text: &str) -> String {
+    let mut parts = text.split('#');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + "#" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 /// Runs all blocks of a README; returns how many lines were run.
 fn run(sections: Vec<(String, Vec<Block>)>) -> Result<usize, String> {
     let mut lines = 0;
     for (heading, blocks) in sections.into_iter().filter(|(_, blocks)| !blocks.is_empty()) {
-        let mut place = Place::new();
+        let Some(mut place) = Place::of(&heading) else { continue };
         for block in blocks {
             let number = block.number;
             lines += run_block(&mut place, &heading, &block)
@@ -249,6 +301,10 @@ fn in_a_file(
 /// Holds a line that installs to this crate's name, and its binary's.
 fn installs_this(line: &str) -> Result<(), String> {
     let what = line.strip_prefix("cargo install ").unwrap();
+    let (what, feature) = match what.strip_suffix(" --features etcd") {
+        Some(what) => (what, "etcd = ["),
+        None => (what, ""),
+    };
     let name = format!("name = {:?}", env!("CARGO_PKG_NAME"));
     let manifest = match what.strip_prefix("--path ") {
         None if what == env!("CARGO_PKG_NAME") => Path::new(CRATE).join("Cargo.toml"),
@@ -259,7 +315,8 @@ fn installs_this(line: &str) -> Result<(), String> {
     };
     let text = fs::read_to_string(&manifest).map_err(|error| format!("{manifest:?}: {error}"))?;
     let has = |line: &str| text.lines().any(|other| other == line);
-    match has(&name) && has("[[bin]]") && has("name = \"treelock\"") {
+    let has_feature = text.lines().any(|line| line.starts_with(feature));
+    match has(&name) && has_feature && has("[[bin]]") && has("name = \"treelock\"") {
         true => Ok(()),
         false => Err(format!("{manifest:?} makes no binary `treelock`")),
     }
@@ -337,7 +394,9 @@ fn every_option_of_the_readme_is_one() {
         |word: &&str| word.starts_with("--") && word[2..].starts_with(char::is_alphabetic);
     let options = options.filter(is_option);
     // These are of other programs: git and cargo.
-    let options = options.filter(|word| !word.starts_with("--show-toplevel") && *word != "--path");
+    let others = ["--show-toplevel", "--path", "--features"];
+    let options = options
+        .filter(|word| !others.iter().any(|other| word.starts_with(other)) || *word == "--paths");
     let mut count = 0;
     for option in options {
         count += 1;

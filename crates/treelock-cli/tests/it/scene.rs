@@ -20,15 +20,24 @@ pub(crate) const TREELOCK: &str = env!("CARGO_BIN_EXE_treelock");
 /// As long as a loaded machine may need for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Scene(TempDir);
+pub(crate) struct Scene {
+    dir: TempDir,
+    /// The members of the cluster whose lock is used instead of a table of this host.
+    etcd: Option<String>,
+}
 
 impl Scene {
     pub(crate) fn new() -> Scene {
-        Scene(tempfile::tempdir().unwrap())
+        Scene { dir: tempfile::tempdir().unwrap(), etcd: None }
+    }
+
+    /// One that uses the lock of a cluster.
+    pub(crate) fn on(endpoints: &[String]) -> Scene {
+        Scene { etcd: Some(endpoints.join(",")), ..Scene::new() }
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     pub(crate) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
@@ -52,7 +61,14 @@ impl Scene {
     }
 
     pub(crate) fn environment(&self, command: &mut Command) {
-        command.env("TREELOCK_DIR", self.table()).env_remove("TREELOCK_TOKEN");
+        match &self.etcd {
+            None => command.env("TREELOCK_DIR", self.table()).env_remove("TREELOCK_ETCD"),
+            Some(etcd) => command.env("TREELOCK_ETCD", etcd).env_remove("TREELOCK_DIR"),
+        };
+        command.env_remove("TREELOCK_NAMESPACE").env_remove("TREELOCK_TOKEN");
+        for name in ["ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "PASSWORD"] {
+            command.env_remove(format!("ETCDCTL_{name}"));
+        }
         command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("COLUMNS");
     }
 

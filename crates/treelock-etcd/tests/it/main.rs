@@ -1,6 +1,8 @@
 //! The lock on real servers, which the tests start themselves.
 
+mod check;
 mod conformance;
+mod leader;
 mod leases;
 mod members;
 mod security;

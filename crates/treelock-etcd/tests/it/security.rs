@@ -113,6 +113,25 @@ async fn works(options: &Options) {
     guard.expect("good options").release().await;
 }
 
+/// Also what etcd's API does not tell is seen, by a client that has the certificate for it.
+#[test]
+fn a_check_with_certificates() {
+    let authority = Authority::new();
+    let files = Files::new(&authority.good("127.0.0.1"));
+    let Some(cluster) = files.start(Some(&authority)) else { return };
+    let client = authority.good("somebody");
+    let tls = Tls::new().ca(authority.pem()).identity(client.certificate, client.key);
+    let options = Options::new(cluster.endpoints()).tls(tls);
+    runtime().block_on(async {
+        works(&options).await;
+        let found =
+            within("it is checked", EtcdLock::new(&options).check()).await.expect("it runs");
+        for says in ["of 2.1 GB", "the clocks of this machine and of the members agree"] {
+            assert!(found.iter().any(|finding| finding.what.contains(says)), "{says}: {found:#?}");
+        }
+    });
+}
+
 /// What is said to one who asks.
 async fn refused(options: &Options) -> Error {
     let asked = within("it is told", EtcdLock::new(options).acquire(&write("a"))).await;
