@@ -234,7 +234,8 @@ impl Load {
         let found = history::check(&mut ledger.records, &self.deaths, ttl);
         judge(&found, must, ledger.rescued, orphans, &mut wrong);
         if !wrong.is_empty() {
-            wrong.push(format!("all records: {}", ledger.keep(&name.replace(' ', "-"))));
+            let file = format!("{}-{}", name.replace(' ', "-"), now());
+            wrong.push(format!("all records: {}", ledger.keep(&file)));
             wrong.push(format!("deaths: {:?}", self.deaths));
         }
         Line {

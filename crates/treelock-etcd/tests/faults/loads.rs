@@ -1,6 +1,6 @@
 //! The faults that are done to a cluster in use: to its clients, its members, its network, its watches.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use etcd_client::Client;
 use nix::sys::signal::Signal;
@@ -124,13 +124,19 @@ async fn leader_or_not(load: &Load, leader: bool) -> Outcome<usize> {
 
 /// Waits until a member answers as one of the majority.
 async fn is_back(load: &Load, member: usize) -> Outcome<()> {
-    until("a member is back", async || {
-        let endpoint = format!("http://{}", load.cluster.members[member].address);
-        let asked =
-            async { Client::connect([endpoint], None).await.ok()?.get("x", None).await.ok() };
-        timeout(Duration::from_secs(1), asked).await.ok()?.map(|_| ())
-    })
-    .await
+    let last = RefCell::new(String::new());
+    let endpoint = format!("http://{}", load.cluster.members[member].address);
+    let back = until("a member is back", async || {
+        let asked = async { Client::connect([&endpoint], None).await?.get("x", None).await };
+        let failed = match timeout(Duration::from_secs(1), asked).await {
+            Ok(Ok(_)) => return Some(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in 1 s".into(),
+        };
+        *last.borrow_mut() = failed;
+        None
+    });
+    back.await.map_err(|error| format!("{error}: n{member} says: {}", last.borrow()))
 }
 
 /// kill -9 of a member, that comes back.
