@@ -20,7 +20,7 @@ struct Arguments {
     step: Step,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Step {
     /// All steps below, in this order; stops at the first that fails
     Ci,
@@ -47,6 +47,21 @@ enum Step {
     Package,
     /// The Python package: built, installed and tested with each CPython of this machine
     Python,
+    /// The faults that the cluster's lock survives, more of them than the tests do; no part of `ci`
+    Faults {
+        /// As much as a person has the patience for, hours of it
+        #[arg(long)]
+        long: bool,
+        /// Only the rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// So many faults of each row, whatever the table says
+        #[arg(long)]
+        count: Option<u64>,
+        /// That of an earlier run, for the same requests and faults
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 const ALL: [Step; 11] = [
@@ -74,12 +89,12 @@ type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let step = Arguments::parse().step;
-    let steps = if step == Step::Ci { ALL.to_vec() } else { vec![step] };
+    let steps = if step == Step::Ci { ALL.into() } else { vec![step] };
     let mut done = Vec::new();
     for step in steps {
         let start = Instant::now();
         eprintln!("\n── {step:?}");
-        if let Err(error) = run(step) {
+        if let Err(error) = run(&step) {
             eprintln!("\nxtask: {step:?} failed: {error}");
             return ExitCode::FAILURE;
         }
@@ -91,7 +106,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(step: Step) -> Outcome {
+fn run(step: &Step) -> Outcome {
     match step {
         Step::Ci => unreachable!("replaced by its steps"),
         Step::Fmt => cargo("fmt --all --check"),
@@ -124,6 +139,19 @@ fn run(step: Step) -> Outcome {
         Step::Gates => cargo("run --release -p treelock-bench --bin ir -- --check"),
         Step::Package => package(),
         Step::Python => python::test(),
+        Step::Faults { long, only, count, seed } => {
+            let number =
+                |name: &str, value: &Option<u64>| value.map(|value| format!("--{name}={value}"));
+            let arguments = [
+                long.then(|| "--long".into()),
+                only.as_ref().map(|only| format!("--only={only}")),
+                number("count", count),
+                number("seed", seed),
+            ];
+            let mut test = Command::new("cargo");
+            test.args(["test", "-p", "treelock-etcd", "--test", "faults", "--"]);
+            execute(test.args(arguments.into_iter().flatten()))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod conformance;
+mod history;
 mod leader;
 mod leases;
 mod members;
