@@ -1,6 +1,6 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use tokio::sync::oneshot;
 use treelock::{FencingToken, Request};
@@ -38,13 +38,9 @@ impl Turn {
         self.entry.as_ref().and_then(Entry::ticket).unwrap_or(0) as u64
     }
 
-    pub(crate) async fn enter(
-        &mut self,
-        may_wait: bool,
-        patience: Duration,
-    ) -> Result<Answer, Error> {
+    pub(crate) async fn enter(&mut self, may_wait: bool) -> Result<Answer, Error> {
         match &mut self.entry {
-            Some(entry) => entry.enter(may_wait, patience).await,
+            Some(entry) => entry.enter(may_wait).await,
             None => Ok(Answer::Refused),
         }
     }

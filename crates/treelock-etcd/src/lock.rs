@@ -23,10 +23,10 @@ use crate::{
     key::{Space, are_its_own, essential, root_text},
     options::Options,
     runtime::{Leaving, Work},
-    servers::{PATIENCE, Servers},
+    servers::Servers,
     session::Session,
     sightings::{Table, milliseconds},
-    table::{ASKING, Answer, Blockers, Entry, OPERATIONS, Value},
+    table::{Answer, Blockers, Entry, OPERATIONS, Value},
 };
 
 /// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in etcd.
@@ -117,7 +117,7 @@ impl EtcdLock {
         let entered = ticket.clone();
         let leaving = self.0.leaving.clone();
         let work = async move {
-            let (turn, answer) = lock.enter(request, true, ASKING).await?;
+            let (turn, answer) = lock.enter(request, true).await?;
             entered.store(turn.ticket(), Ordering::Release);
             match answer {
                 Answer::Entered(blockers) => lock.granted(turn, blockers).await,
@@ -174,6 +174,9 @@ impl EtcdLock {
     }
 
     /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
+    ///
+    /// The limit is for waiting. A cluster that does not answer is asked for ten seconds, and then it is
+    /// [`Error::Unavailable`].
     ///
     /// # Cancel safety
     ///
@@ -379,7 +382,7 @@ impl EtcdLock {
 
     async fn try_now(&self, request: Request) -> Result<Guard, Error> {
         loop {
-            let (turn, answer) = self.enter(request.clone(), false, ASKING).await?;
+            let (turn, answer) = self.enter(request.clone(), false).await?;
             if let Answer::Entered(_) = answer {
                 return Ok(Guard::new(turn));
             }
@@ -392,8 +395,7 @@ impl EtcdLock {
     }
 
     async fn within(&self, request: Request, limit: Duration) -> Result<Guard, Error> {
-        let patience = limit.clamp(PATIENCE, ASKING);
-        let (turn, answer) = self.enter(request, true, patience).await?;
+        let (turn, answer) = self.enter(request, true).await?;
         let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
         if blockers.are_none() {
             return Ok(Guard::new(turn));
@@ -422,12 +424,7 @@ impl EtcdLock {
         Ok(())
     }
 
-    async fn enter(
-        &self,
-        request: Request,
-        may_wait: bool,
-        patience: Duration,
-    ) -> Result<(Turn, Answer), Error> {
+    async fn enter(&self, request: Request, may_wait: bool) -> Result<(Turn, Answer), Error> {
         if !is_named(&request) {
             let what =
                 "the roots of a request to etcd lie where their names say; give no other ancestors";
@@ -456,7 +453,7 @@ impl EtcdLock {
             since: milliseconds(),
         };
         let mut turn = Turn::new(Entry::new(session, &roots, value), request);
-        let answer = turn.enter(may_wait, patience).await?;
+        let answer = turn.enter(may_wait).await?;
         Ok((turn, answer))
     }
 

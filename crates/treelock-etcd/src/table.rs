@@ -41,7 +41,7 @@ use crate::{
 const WINDOW: usize = 2;
 
 /// How long an entry is asked for while no member answers.
-pub(crate) const ASKING: Duration = Duration::from_secs(10);
+const ASKING: Duration = Duration::from_secs(10);
 
 /// A waiter that hears nothing looks once more after this time. It should find nothing new, ever.
 const SAFETY: Duration = Duration::from_secs(7);
@@ -222,13 +222,8 @@ impl Entry {
         Txn::new().when(compares).and_then(then).or_else(otherwise)
     }
 
-    /// Enter the request. `may_wait` if it does where somebody is in the way. `patience` is for how long it is
-    /// tried while no member answers.
-    pub(crate) async fn enter(
-        &mut self,
-        may_wait: bool,
-        patience: Duration,
-    ) -> Result<Answer, Error> {
+    /// Enter the request. `may_wait` if it does where somebody is in the way.
+    pub(crate) async fn enter(&mut self, may_wait: bool) -> Result<Answer, Error> {
         let doing = "ask for a lock";
         let start = Instant::now();
         let mut retried = false;
@@ -252,7 +247,7 @@ impl Entry {
                     return Err(error);
                 }
                 Err(Failure::InDoubt(_)) if !self.session.is_alive() => return Err(Error::Lost),
-                Err(Failure::InDoubt(last)) if start.elapsed() >= patience => {
+                Err(Failure::InDoubt(last)) if start.elapsed() >= ASKING => {
                     return Err(Error::Unavailable { doing, tried: start.elapsed(), last });
                 }
                 Err(Failure::InDoubt(_)) => {

@@ -43,7 +43,8 @@ enum Way {
 const WAYS: [Way; 3] = [Way::Retry, Way::Cancel, Way::TimeOut];
 
 /// The calls that are made until the lock is held.
-const ENTERING: [Call; 5] = [Call::Grant, Call::Session, Call::Enter, Call::Verify, Call::Watch];
+const ENTERING: [Call; 6] =
+    [Call::Grant, Call::Session, Call::Said, Call::Enter, Call::Verify, Call::Watch];
 
 const HOLDING: [Call; 2] = [Call::KeepAlive, Call::Release];
 
@@ -52,13 +53,15 @@ const LATE: [(Call, Way); 3] =
     [(Call::Enter, Way::Late), (Call::Enter, Way::LateCancel), (Call::Release, Way::Late)];
 
 /// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones.
-pub(crate) const SINGLE: u64 = 9 * 3 + LATE.len() as u64;
+pub(crate) const SINGLE: u64 = 10 * 3 + LATE.len() as u64;
 
 /// These, and the answers of all two that can happen to one client, also twice the same.
-pub(crate) const ALL: u64 = SINGLE + (7 * 7 + 4) * 3;
+pub(crate) const ALL: u64 = SINGLE + (8 * 8 + 4) * 3;
 
 fn cases() -> Vec<Case> {
-    let waits = |lost: &[Call]| lost.iter().any(|call| matches!(call, Call::Verify | Call::Watch));
+    let waits = |lost: &[Call]| {
+        lost.iter().any(|call| matches!(call, Call::Said | Call::Verify | Call::Watch))
+    };
     let late = LATE.map(|(call, way)| Case { lost: vec![call], way, blocked: false });
     let mut lost: Vec<(Vec<Call>, bool)> = Vec::new();
     let singles = ENTERING.iter().chain(&HOLDING);

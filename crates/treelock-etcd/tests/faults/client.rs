@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    future::{Future, poll_fn},
     io::{BufRead, BufReader, Write},
     net::TcpStream,
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -203,21 +201,19 @@ async fn ask(
     }
 }
 
-/// Wait for the lock, and say when its ticket is known.
+/// Wait for the lock, and say when its ticket is known, for which nobody wakes us.
 async fn told(acquire: &mut Acquire, harness: &Harness, request: u64) -> Result<Guard, Error> {
-    let mut is_told = false;
-    poll_fn(|context| {
-        let polled = Pin::new(&mut *acquire).poll(context);
-        if let Some(ticket) = acquire.ticket()
-            && polled.is_pending()
-            && !is_told
-        {
-            is_told = true;
-            harness.say(request, now(), What::Entered { ticket });
+    loop {
+        match tokio::time::timeout(Duration::from_millis(1), &mut *acquire).await {
+            Ok(granted) => return granted,
+            Err(_) => {
+                if let Some(ticket) = acquire.ticket() {
+                    harness.say(request, now(), What::Entered { ticket });
+                    return acquire.await;
+                }
+            }
         }
-        polled
-    })
-    .await
+    }
 }
 
 /// What is done under the lock: below each root one leaf is used.

@@ -70,6 +70,8 @@ pub(crate) struct Load {
     ledger: Arc<Mutex<Ledger>>,
     harness: String,
     deaths: Vec<Death>,
+    /// How many members had to be restarted, since they did not come back by themselves.
+    pub(crate) restarted: u64,
     started: Instant,
 }
 
@@ -89,6 +91,7 @@ impl Load {
             ledger,
             harness,
             deaths: Vec::new(),
+            restarted: 0,
             started: Instant::now(),
         };
         for _ in 0..setup.clients {
@@ -246,6 +249,7 @@ impl Load {
             rescued: ledger.rescued,
             orphans,
             refused: ledger.refused,
+            restarted: self.restarted,
             lost: found.lost,
             gap: Duration::from_nanos(found.gap),
             behind_the_dead: Duration::from_nanos(found.behind_the_dead),

@@ -19,6 +19,8 @@ use tokio::{
 pub(crate) enum Call {
     Grant,
     Session,
+    /// What the session reads when it begins to watch: what was said to it.
+    Said,
     Enter,
     Verify,
     Watch,
@@ -45,11 +47,12 @@ fn which(path: &str, message: &[u8]) -> Option<Call> {
     match path.rsplit('/').next()? {
         "LeaseGrant" => Some(Call::Grant),
         "LeaseKeepAlive" => Some(Call::KeepAlive),
+        "Range" if names("/S/") => Some(Call::Said),
         "Range" => Some(Call::Verify),
         "Watch" => Some(Call::Watch),
         "Txn" if names("nonce") => Some(Call::Enter),
-        "Txn" if !names("!") => Some(Call::Session),
-        "Txn" if names("/S/") => Some(Call::Cancel),
+        "Txn" if names("/S/") && names("/W/") => Some(Call::Cancel),
+        "Txn" if names("/S/") => Some(Call::Session),
         "Txn" => Some(Call::Release),
         _ => None,
     }

@@ -13,6 +13,8 @@ pub(crate) struct Line {
     pub(crate) orphans: u64,
     /// Stale accesses that the resource has refused.
     pub(crate) refused: u64,
+    /// Members that answered nothing although nothing was done to them any more, and were restarted.
+    pub(crate) restarted: u64,
     /// Places and locks that were lost with their session.
     pub(crate) lost: u64,
     pub(crate) gap: Duration,
@@ -34,6 +36,7 @@ impl Line {
         self.rescued += other.rescued;
         self.orphans += other.orphans;
         self.refused += other.refused;
+        self.restarted += other.restarted;
         self.lost += other.lost;
         self.gap = self.gap.max(other.gap);
         self.behind_the_dead = self.behind_the_dead.max(other.behind_the_dead);
@@ -65,6 +68,9 @@ impl fmt::Display for Line {
         )?;
         if !self.behind_the_dead.is_zero() {
             write!(f, ", {:.2} s behind a dead one", self.behind_the_dead.as_secs_f64())?;
+        }
+        if self.restarted > 0 {
+            write!(f, ", {} members restarted", self.restarted)?;
         }
         let verdict = if self.wrong.is_empty() { "ok" } else { "FAILED" };
         write!(f, "; {verdict} ({:.0} s)", self.took.as_secs_f64())?;
