@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use treelock::{Blocked, Entry, Request, Sighting, Snapshot};
+use treelock::{Blocked, Request};
 use treelock_etcd::{Blocking, EtcdLock, Options, Tls};
 
 use crate::{arguments, engine::Error, events::Events, exit::Failure};
@@ -72,20 +72,20 @@ impl Cluster {
     }
 
     pub(crate) fn acquire(&self, request: &Request, is_try: bool) -> Asked {
-        let (lock, request) = (self.lock.clone(), request.clone());
+        let lock = self.lock.clone();
         let work = match is_try {
-            false => Work::Acquire(lock.acquire(&request)),
+            false => Work::Acquire(lock.acquire(request)),
             true => {
                 let (lock, request) = (lock.clone(), request.clone());
                 Work::Try(Box::pin(async move { lock.try_acquire(&request).await }))
             }
         };
-        Asked { work, lock, request, ttl: self.ttl, look: RefCell::default() }
+        Asked { work, lock, ttl: self.ttl, look: RefCell::default() }
     }
 
     /// Waits until what was dropped is given back, but not for long; returns whether it is.
     pub(crate) fn settle(&self, events: &Events) -> bool {
-        events.within(LEAVING, self.lock.settled()).is_some()
+        events.within(LEAVING, self.lock.close()).is_some()
     }
 }
 
@@ -147,7 +147,6 @@ fn user<'a>(
 pub(crate) struct Asked {
     work: Work,
     lock: EtcdLock,
-    request: Request,
     ttl: Duration,
     look: RefCell<Look>,
 }
@@ -164,7 +163,7 @@ enum Work {
 #[derive(Default)]
 struct Look {
     begun: Option<Instant>,
-    pending: Option<Boxed<Snapshot>>,
+    pending: Option<Boxed<Option<Blocked>>>,
     seen: Option<Blocked>,
 }
 
@@ -172,12 +171,13 @@ impl Asked {
     /// Returns who is in the way, as of a second ago at most; `None` if that is not known yet.
     pub(crate) fn blocked(&self, events: &Events) -> Result<Option<Blocked>, Error> {
         let Work::Acquire(acquire) = &self.work else { return Ok(None) };
-        let Some(ticket) = acquire.ticket() else { return Ok(None) };
+        if acquire.ticket().is_none() {
+            return Ok(None);
+        }
         let look = &mut *self.look.borrow_mut();
         let age = look.begun.map_or(Duration::MAX, |begun| begun.elapsed());
         if look.pending.is_none() && age >= REFRESH {
-            let lock = self.lock.clone();
-            look.pending = Some(Box::pin(async move { lock.snapshot().await }));
+            look.pending = Some(Box::pin(acquire.blocked()));
             look.begun = Some(Instant::now());
             look.seen = None;
         } else if look.pending.is_some() && age >= ANSWER {
@@ -188,30 +188,9 @@ impl Asked {
             && let Poll::Ready(answer) = events.poll(pending.as_mut())
         {
             look.pending = None;
-            look.seen = ahead_of(ticket, &self.request, &answer?);
+            look.seen = answer?;
         }
         Ok(look.seen.clone())
-    }
-}
-
-/// Who is in the way of a request that has this ticket.
-fn ahead_of(ticket: u64, request: &Request, snapshot: &Snapshot) -> Option<Blocked> {
-    let sightings: Vec<Sighting> = snapshot.entries.iter().map(sighting).collect();
-    Blocked::of(&sightings, request, ticket)
-}
-
-fn sighting(entry: &Entry) -> Sighting {
-    let roots = entry.roots.iter();
-    let request = roots.fold(Request::new(), |all, root| all.with(root.access, root.node.clone()));
-    Sighting {
-        ticket: entry.ticket,
-        request: match &entry.label {
-            Some(label) => request.label(label.to_string()),
-            None => request,
-        },
-        asked: entry.age,
-        granted: None,
-        process: entry.process.clone(),
     }
 }
 
@@ -219,18 +198,19 @@ impl Future for Asked {
     type Output = Result<Held, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let ttl = self.ttl;
+        let (lock, ttl) = (self.lock.clone(), self.ttl);
         let done = match &mut self.work {
             Work::Acquire(acquire) => Pin::new(acquire).poll(context),
             Work::Try(attempt) => attempt.as_mut().poll(context),
         };
-        done.map(|done| Ok(Held { guard: done?, ttl }))
+        done.map(|done| Ok(Held { guard: done?, lock, ttl }))
     }
 }
 
 /// A lock that is held.
 pub(crate) struct Held {
     guard: treelock_etcd::Guard,
+    lock: EtcdLock,
     ttl: Duration,
 }
 
@@ -251,7 +231,11 @@ impl Held {
 
     /// Waits until it is released, but not for ever; returns whether it is.
     pub(crate) fn release(self, events: &Events) -> bool {
-        events.within(RELEASING, self.guard.release()).is_some()
+        let release = async move {
+            self.guard.release().await;
+            self.lock.close().await;
+        };
+        events.within(RELEASING, release).is_some()
     }
 }
 

@@ -154,6 +154,24 @@ impl<'a> Blocking<'a> {
         });
     }
 
+    /// Ends what is not in use.
+    ///
+    /// # Blocking
+    ///
+    /// Until etcd has answered, for some seconds at most; see [`EtcdLock::close`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Blocking`].
+    pub fn close(self) {
+        let lock = self.0.clone();
+        // Without the thread nothing was ever asked.
+        let _ = block_on(async move {
+            lock.close().await;
+            Ok(())
+        });
+    }
+
     /// Takes away what a live request of anybody has. Returns whether there was one with this ticket.
     ///
     /// # Blocking

@@ -115,7 +115,7 @@ impl EtcdLock {
         let (lock, request) = (self.clone(), request.clone());
         let ticket = Arc::new(AtomicU64::new(0));
         let entered = ticket.clone();
-        let leaving = self.0.leaving.clone();
+        let asked = (self.clone(), request.clone());
         let work = async move {
             let (turn, answer) = lock.enter(request, true).await?;
             entered.store(turn.ticket(), Ordering::Release);
@@ -124,7 +124,7 @@ impl EtcdLock {
                 Answer::Refused => Err(Error::Lost),
             }
         };
-        Acquire { state: Asked::Not { work: Box::pin(work), leaving }, ticket }
+        Acquire { state: Asked::Not(Box::pin(work)), asked, ticket }
     }
 
     /// Waits until everything that was dropped is given back: guards and futures of this handle and its clones. For
@@ -145,6 +145,30 @@ impl EtcdLock {
     /// ```
     pub async fn settled(&self) {
         self.0.leaving.settled().await;
+    }
+
+    /// Ends what is not in use: waits until everything that was dropped is given back, and gives back the leases on
+    /// which nothing hangs any more. For the end of a program, which else leaves a lease behind for as long as it
+    /// lasts. The lock can be used again, with a new lease.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) {
+    /// lock.close().await;
+    /// # }
+    /// ```
+    pub async fn close(&self) {
+        self.settled().await;
+        let lock = self.clone();
+        // Without the thread nothing was ever asked.
+        if let Ok(work) = self.work(async move { lock.close_sessions().await }) {
+            work.await;
+        }
     }
 
     /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
@@ -457,6 +481,13 @@ impl EtcdLock {
         Ok((turn, answer))
     }
 
+    async fn close_sessions(&self) {
+        let sessions = mem::take(&mut *self.0.sessions.lock().await);
+        for session in sessions {
+            session.close().await;
+        }
+    }
+
     /// A session that is alive and has room for so many more keys.
     async fn session(&self, keys: usize) -> Result<Arc<Session>, Error> {
         let inner = &self.0;
@@ -498,15 +529,13 @@ fn host() -> String {
 #[must_use = "a future asks for nothing until it is awaited"]
 pub struct Acquire {
     state: Asked,
+    asked: (EtcdLock, Request),
     ticket: Arc<AtomicU64>,
 }
 
 enum Asked {
     /// Not polled yet.
-    Not {
-        work: Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>,
-        leaving: Leaving,
-    },
+    Not(Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>),
     Runs(Work<Result<Guard, Error>>),
     Done,
 }
@@ -526,16 +555,45 @@ impl Acquire {
     pub fn ticket(&self) -> Option<u64> {
         Some(self.ticket.load(Ordering::Acquire)).filter(|ticket| *ticket != 0)
     }
+
+    /// Returns a future of who is in the way; `None` if nobody is, or it is not in line yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// The future's: those of [`EtcdLock::blocked`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// let acquire = lock.acquire(&Request::new().write("photos/2025")?);
+    /// assert!(acquire.blocked().await?.is_none()); // it has not asked yet
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn blocked(&self) -> impl Future<Output = Result<Option<Blocked>, Error>> + Send + 'static {
+        let ((lock, request), ticket) = (self.asked.clone(), self.ticket());
+        async move {
+            let Some(ticket) = ticket else { return Ok(None) };
+            let table = lock.clone();
+            lock.work(async move { table.table().in_the_way(&request, ticket).await })?.await
+        }
+    }
 }
 
 impl Future for Acquire {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Asked::Not { .. } = self.state
-            && let Asked::Not { work, leaving } = mem::replace(&mut self.state, Asked::Done)
+        if let Asked::Not(_) = self.state
+            && let Asked::Not(work) = mem::replace(&mut self.state, Asked::Done)
         {
-            self.state = Asked::Runs(Work::start(&leaving, work)?);
+            self.state = Asked::Runs(self.asked.0.work(work)?);
         }
         let Asked::Runs(work) = &mut self.state else { panic!("polled after it was ready") };
         let done = ready!(Pin::new(work).poll(context));

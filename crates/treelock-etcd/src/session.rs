@@ -10,12 +10,14 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use etcd_client::{Client, Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{
+    Client, Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
+};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
@@ -36,6 +38,12 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long opening a session is tried.
 const OPENING: Duration = Duration::from_secs(10);
+
+/// How long giving a lease back is tried.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// How soon it is seen that the machine has slept for longer than the lease lasts: timers sleep with it.
+const AWAKE: Duration = Duration::from_secs(1);
 
 /// How many entries hang on one lease. etcd takes two seconds to end a lease with 100,000, and does nothing else.
 const ROOM: usize = 5_000;
@@ -73,12 +81,11 @@ pub(crate) struct Session {
     pub(crate) servers: Servers,
     pub(crate) space: Space,
     pub(crate) id: String,
-    pub(crate) lease: i64,
+    pub(crate) lease: Lease,
     /// What stands before the revisions in tokens, so that they grow over a restore.
     pub(crate) fencing_epoch: u16,
     pub(crate) watches: Watches,
     pub(crate) leaving: Leaving,
-    ttl: Duration,
     /// The revision at which the session's key was created.
     created: i64,
     /// The revision at which the session's key was last written, as far as we know.
@@ -86,7 +93,64 @@ pub(crate) struct Session {
     /// When it is over for us, in nanoseconds of the clock of the boot.
     deadline: AtomicU64,
     is_over: watch::Sender<bool>,
+    /// The lease was given back.
+    is_closed: AtomicBool,
     places: Mutex<Places>,
+}
+
+/// A lease as it was granted.
+#[derive(Clone, Copy)]
+pub(crate) struct Lease {
+    pub(crate) id: i64,
+    ttl: Duration,
+    /// When it was asked for.
+    sent: Duration,
+}
+
+impl Lease {
+    async fn grant(servers: &Servers, ttl: Duration) -> Result<Lease, Error> {
+        let sent = clock::now();
+        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
+        // A grant whose answer is lost leaves a lease without keys, which ends by itself.
+        let grant =
+            |client: Arc<Client>| async move { client.lease_client().grant(seconds, None).await };
+        let granted = servers.insist("open a session", OPENING, grant).await?;
+        // etcd has a shortest time of its own.
+        let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0));
+        Ok(Lease { id: granted.id(), ttl, sent })
+    }
+
+    /// What the session that hangs on it is called.
+    fn name(&self) -> String {
+        format!("{:x}", self.id as u64)
+    }
+
+    /// Until when it certainly lives if it was renewed then, in nanoseconds of the clock of the boot.
+    fn deadline(&self, sent: Duration) -> u64 {
+        (sent + self.ttl.mul_f64(0.9)).as_nanos() as u64
+    }
+
+    /// What is not revoked ends by itself.
+    async fn revoke(&self, servers: &Servers) {
+        let id = self.id;
+        let revoke = |client: Arc<Client>| async move { client.lease_client().revoke(id).await };
+        let _ = servers.insist("close a session", CLOSING, revoke).await;
+    }
+}
+
+/// Create the key of a session, and read what holds for the namespace.
+async fn create(servers: &Servers, space: &Space, lease: &Lease) -> Result<TxnResponse, Error> {
+    let key = space.session(&lease.name());
+    let options = PutOptions::new().with_lease(lease.id);
+    let create = |client: Arc<Client>| {
+        let new = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
+        let put = TxnOp::put(key.clone(), [], Some(options.clone()));
+        let own = TxnOp::get(key.clone(), None);
+        let meta = TxnOp::get(space.meta(), None);
+        let txn = Txn::new().when([new]).and_then([put, meta.clone()]).or_else([own, meta]);
+        async move { client.kv_client().txn(txn).await }
+    };
+    servers.insist("open a session", OPENING, create).await
 }
 
 /// The places of this session. The number of one is used again as soon as its entry is known to be gone, since
@@ -186,59 +250,52 @@ impl Session {
         ttl: Duration,
         leaving: Leaving,
     ) -> Result<Arc<Session>, Error> {
-        let sent = clock::now();
-        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
-        // A grant whose answer is lost leaves a lease without keys, which ends by itself.
-        let grant =
-            |client: Arc<Client>| async move { client.lease_client().grant(seconds, None).await };
-        let granted = servers.insist("open a session", OPENING, grant).await?;
-        // etcd has a shortest time of its own.
-        let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0));
-        let (lease, id) = (granted.id(), format!("{:x}", granted.id() as u64));
-        let key = space.session(&id);
-        let meta = TxnOp::get(space.meta(), None);
-        let create = |client: Arc<Client>| {
-            let new = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
-            let put = TxnOp::put(key.clone(), [], Some(PutOptions::new().with_lease(lease)));
-            let own = TxnOp::get(key.clone(), None);
-            let txn =
-                Txn::new().when([new]).and_then([put, meta.clone()]).or_else([own, meta.clone()]);
-            async move { client.kv_client().txn(txn).await }
-        };
-        let created = servers.insist("open a session", OPENING, create).await;
-        let created = match created {
-            Ok(created) => created,
-            Err(error) => {
-                // Who may not use the namespace leaves no lease either.
-                let revoke =
-                    |client: Arc<Client>| async move { client.lease_client().revoke(lease).await };
-                let _ = servers.ask("close a session", revoke).await;
-                return Err(error);
+        let start = Instant::now();
+        let (lease, created) = loop {
+            let lease = Lease::grant(&servers, ttl).await?;
+            match create(&servers, &space, &lease).await {
+                Ok(created) => break (lease, created),
+                // The lease has ended before its session's key came.
+                Err(Error::Refused { what, .. })
+                    if what.contains("lease not found") && start.elapsed() < OPENING => {}
+                Err(error) => {
+                    // Who may not use the namespace leaves no lease either.
+                    lease.revoke(&servers).await;
+                    return Err(error);
+                }
             }
         };
         let revision = created.header().map_or(0, |header| header.revision());
         let responses = created.op_responses();
         let own = found(&responses, 0);
-        let value = found(&responses, 1).map(|found| found.value());
+        let meta = Meta::read(found(&responses, 1).map(|found| found.value()))?;
         let (watches, wanted) = Watches::new();
         let session = Arc::new(Session {
             servers,
             space,
-            lease,
-            id,
-            fencing_epoch: Meta::read(value)?.epoch,
+            id: lease.name(),
+            fencing_epoch: meta.epoch,
             watches,
             leaving,
-            ttl,
             created: own.map_or(revision, |own| own.create_revision()),
             epoch: AtomicI64::new(own.map_or(revision, |own| own.mod_revision())),
-            deadline: AtomicU64::new(nanoseconds(sent + ttl.mul_f64(0.9))),
+            deadline: AtomicU64::new(lease.deadline(lease.sent)),
+            lease,
             is_over: watch::Sender::new(false),
+            is_closed: AtomicBool::new(false),
             places: Mutex::default(),
         });
         tokio::spawn(keep_alive(Arc::downgrade(&session)));
         tokio::spawn(tell(Arc::downgrade(&session), wanted));
         Ok(session)
+    }
+
+    /// Give the lease back, if nothing hangs on it; returns when that is known, or nobody answers.
+    pub(crate) async fn close(&self) {
+        if self.places().taken.is_empty() && !self.is_closed.swap(true, Ordering::AcqRel) {
+            self.end();
+            self.lease.revoke(&self.servers).await;
+        }
     }
 
     pub(crate) fn epoch(&self) -> i64 {
@@ -274,7 +331,7 @@ impl Session {
     /// Whether its lease certainly has not ended. Once that is not certain it is over for good, even if etcd should
     /// still take a renewal: what was to be given back is not, so nothing may keep it.
     pub(crate) fn is_alive(&self) -> bool {
-        if nanoseconds(clock::now()) >= self.deadline.load(Ordering::Acquire) {
+        if clock::now().as_nanos() as u64 >= self.deadline.load(Ordering::Acquire) {
             self.end();
         }
         !*self.is_over.borrow()
@@ -349,7 +406,7 @@ impl Session {
         let first = self.servers.current();
         for next in 0.. {
             if next < self.servers.count() {
-                let (servers, lease, member) = (self.servers.clone(), self.lease, first + next);
+                let (servers, lease, member) = (self.servers.clone(), self.lease.id, first + next);
                 asked.spawn(async move {
                     let sent = clock::now();
                     let client = servers.client(member).await?;
@@ -360,8 +417,7 @@ impl Session {
                 Some(answer) = asked.join_next() => match answer {
                     Ok(Ok((sent, member))) => {
                         self.servers.prefer(member);
-                        let deadline = nanoseconds(sent + self.ttl.mul_f64(0.9));
-                        self.deadline.fetch_max(deadline, Ordering::AcqRel);
+                        self.deadline.fetch_max(self.lease.deadline(sent), Ordering::AcqRel);
                         return Ok(true);
                     }
                     Ok(Err(error)) if error.to_string().contains("lease not found") => return Ok(false),
@@ -382,33 +438,31 @@ impl Session {
 impl Drop for Session {
     /// Gives the lease back, so that nobody has to wait for its end.
     fn drop(&mut self) {
-        let (servers, lease) = (self.servers.clone(), self.lease);
-        let revoke =
-            move |client: Arc<Client>| async move { client.lease_client().revoke(lease).await };
-        self.leaving.start(async move {
-            // What is not revoked ends by itself.
-            let _ = servers.insist("close a session", OPENING, revoke).await;
-        });
+        if !*self.is_closed.get_mut() {
+            let (servers, lease) = (self.servers.clone(), self.lease);
+            self.leaving.start(async move { lease.revoke(&servers).await });
+        }
     }
 }
 
 /// Renew the lease of a session until the session is over, or nobody has it any more.
 async fn keep_alive(session: Weak<Session>) {
+    let mut pause = Duration::ZERO;
     loop {
+        sleep(pause.min(AWAKE)).await;
+        pause = pause.saturating_sub(AWAKE);
         let Some(alive) = session.upgrade() else { return };
-        let pause = match alive.renew().await {
-            Ok(false) => return alive.end(),
-            _ if !alive.is_alive() => return,
-            Ok(true) => alive.ttl / 4,
-            Err(()) => AGAIN,
-        };
-        drop(alive);
-        sleep(pause).await;
+        if !alive.is_alive() {
+            return;
+        }
+        if pause.is_zero() {
+            pause = match alive.renew().await {
+                Ok(true) => alive.lease.ttl / 4,
+                Ok(false) => return alive.end(),
+                Err(()) => AGAIN,
+            };
+        }
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    time.as_nanos() as u64
 }
 
 /// The key that one operation of a transaction has read.

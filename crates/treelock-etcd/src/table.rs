@@ -178,7 +178,7 @@ impl Entry {
     }
 
     fn bump(&self) -> TxnOp {
-        let lease = PutOptions::new().with_lease(self.session.lease);
+        let lease = PutOptions::new().with_lease(self.session.lease.id);
         TxnOp::put(self.session.space.session(&self.session.id), [], Some(lease))
     }
 
@@ -213,7 +213,7 @@ impl Entry {
                 otherwise.extend(look(1));
             }
         }
-        let lease = || PutOptions::new().with_lease(self.session.lease);
+        let lease = || PutOptions::new().with_lease(self.session.lease.id);
         let puts = self.keys.iter().zip(&self.values);
         then.extend(puts.map(|(key, value)| TxnOp::put(key.clone(), value.clone(), Some(lease()))));
         if retried {

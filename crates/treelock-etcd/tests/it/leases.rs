@@ -185,6 +185,37 @@ fn a_new_epoch() {
     });
 }
 
+/// Nothing is left of who is done, not even a lease; what is in use stays.
+#[test]
+fn closing() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        let (lock, other) = (lock(&cluster, 60), lock(&cluster, 60));
+        let held = other.acquire(&write("b")).await.expect("a cluster that works");
+        let acquire = other.acquire(&write("b/c"));
+        assert!(acquire.blocked().await.expect("it works").is_none(), "it has not asked");
+        drop(lock.acquire(&write("a")).await.expect("it works"));
+        lock.close().await;
+        other.close().await;
+        let mut client = Client::connect(cluster.endpoints(), None).await.expect("it runs");
+        assert_eq!(client.leases().await.expect("it works").leases().len(), 1, "that of who holds");
+        assert!(held.is_valid());
+        // It can be used again.
+        let mut acquire = lock.acquire(&write("b/c"));
+        let waits = tokio::time::timeout(Duration::from_millis(500), &mut acquire).await;
+        assert!(waits.is_err(), "somebody holds it");
+        let blocked = acquire.blocked().await.expect("it works").expect("somebody is in the way");
+        assert_eq!(blocked.ticket, held.token().0);
+        held.release().await;
+        within("it is free", acquire).await.expect("it works").release().await;
+        lock.close().await;
+        drop(other);
+        while !client.leases().await.expect("it works").leases().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
 /// The thread of this crate needs no other; nor do its futures.
 #[test]
 fn blocking_and_any_executor() {
