@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use etcd_client::{Client, Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp, TxnResponse};
 
-use crate::{error::Error, session::Meta, sightings::Table};
+use crate::{
+    error::Error,
+    session::Meta,
+    sightings::{Standing, Table},
+};
 
 /// How long it is tried.
 const DOING: Duration = Duration::from_secs(10);
@@ -12,22 +16,45 @@ const DOING: Duration = Duration::from_secs(10);
 impl Table<'_> {
     /// Take away what a live request has, and say so to its session. Returns whether it was there.
     pub(crate) async fn revoke(self, ticket: u64) -> Result<bool, Error> {
-        let Some(found) = self.standing(ticket).await? else { return Ok(false) };
+        let Some(standing) = self.standing(ticket).await? else { return Ok(false) };
+        if self.delete(&standing, ticket, true).await? {
+            return Ok(true);
+        }
+        // Its session may be over while the entry is still there. Or the first answer was lost, and it is done.
+        Ok(self.delete(&standing, ticket, false).await? || self.is_said(&standing, ticket).await?)
+    }
+
+    /// Delete an entry if it is still there; and say so to its session, if that is there and there is space.
+    async fn delete(self, standing: &Standing, ticket: u64, say: bool) -> Result<bool, Error> {
         let own =
             |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket as i64);
-        let mut compares: Vec<Compare> = found.keys.iter().map(own).collect();
+        let mut compares: Vec<Compare> = standing.keys.iter().map(own).collect();
         let mut operations: Vec<TxnOp> =
-            found.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
-        let session = self.space.session(&found.session);
+            standing.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
         // The session's lease is its name. What is said to it goes with it.
-        if let Ok(lease) = u64::from_str_radix(&found.session, 16) {
+        if say && let Ok(lease) = u64::from_str_radix(&standing.session, 16) {
+            let session = self.space.session(&standing.session);
             compares.push(Compare::create_revision(session, CompareOp::Greater, 0));
-            let key = self.space.revoked(&found.session, found.slot);
+            let key = self.space.revoked(&standing.session, standing.slot);
             let options = PutOptions::new().with_lease(lease as i64);
             operations.push(TxnOp::put(key, ticket.to_string(), Some(options)));
         }
         let txn = Txn::new().when(compares).and_then(operations);
-        self.carry_out("take a lock away", txn).await.map(|answer| answer.succeeded())
+        match self.carry_out("take a lock away", txn).await {
+            Err(Error::NoSpace) if say => Ok(false),
+            answer => answer.map(|answer| answer.succeeded()),
+        }
+    }
+
+    /// Whether it was said to the session that the entry is taken away.
+    async fn is_said(self, standing: &Standing, ticket: u64) -> Result<bool, Error> {
+        let key = self.space.revoked(&standing.session, standing.slot);
+        let get = |client: Arc<Client>| {
+            let key = key.clone();
+            async move { client.kv_client().get(key, None).await }
+        };
+        let found = self.servers.insist("take a lock away", DOING, get).await?;
+        Ok(found.kvs().iter().any(|kv| kv.value() == ticket.to_string().as_bytes()))
     }
 
     /// End all sessions and requests, and raise what stands before the revisions in tokens.

@@ -72,6 +72,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Something is in the way that is not an entry of this lock.
+    pub(crate) fn unreadable(what: &str) -> Error {
+        Error::Refused {
+            doing: "ask for a lock",
+            what: format!(
+                "{what} is in the way and is no entry of this lock (see `treelock doctor`)"
+            ),
+        }
+    }
+
     /// Returns who is in the way, if that is why.
     ///
     /// # Examples

@@ -1,8 +1,8 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use treelock::{FencingToken, Request};
 
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     session::{Place, Session},
     table::{Answer, Blockers, Entry},
 };
+
+/// How long one who has nothing to do any more waits for etcd's word.
+const SOON: Duration = Duration::from_secs(2);
 
 /// So many bits of a token are etcd's revision; those above are the epoch.
 const REVISION_BITS: u32 = 48;
@@ -53,6 +56,20 @@ impl Turn {
         }
     }
 
+    /// As [`Entry::nobody_is_in_the_way`].
+    pub(crate) async fn nobody_is_in_the_way(&self) -> Result<(), Error> {
+        match &self.entry {
+            Some(entry) => entry.nobody_is_in_the_way().await,
+            None => Err(Error::Lost),
+        }
+    }
+
+    /// Gives it back; returns when that is known, or soon.
+    pub(crate) async fn leave_soon(self) {
+        // It goes on in the background.
+        let _ = timeout(SOON, self.leave()).await;
+    }
+
     /// Gives it back; returns when that is known.
     pub(crate) async fn leave(mut self) {
         if let Some(mut entry) = self.entry.take() {
@@ -89,8 +106,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(turn: Turn) -> Guard {
-        Guard { turn }
+    /// Of a request that was granted; an error if it was lost since.
+    pub(crate) fn new(turn: Turn) -> Result<Guard, Error> {
+        let guard = Guard { turn };
+        if guard.is_valid() { Ok(guard) } else { Err(Error::Lost) }
     }
 
     /// Returns the fencing token: larger than that of every earlier grant that conflicts. Give it to the resource

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     mem,
+    panic::resume_unwind,
     pin::Pin,
     sync::{
         Arc,
@@ -24,10 +25,13 @@ use crate::{
     options::Options,
     runtime::{Leaving, Work},
     servers::Servers,
-    session::Session,
+    session::{OPENING, Session},
     sightings::{Table, milliseconds},
     table::{Answer, Blockers, Entry, OPERATIONS, Value},
 };
+
+/// How often a try that was refused looks who is in the way, and finds that they have just left.
+const TRIES: usize = 10;
 
 /// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in etcd.
 ///
@@ -405,42 +409,43 @@ impl EtcdLock {
     }
 
     async fn try_now(&self, request: Request) -> Result<Guard, Error> {
-        loop {
+        for _ in 0..TRIES {
             let (turn, answer) = self.enter(request.clone(), false).await?;
             if let Answer::Entered(_) = answer {
-                return Ok(Guard::new(turn));
+                return Guard::new(turn);
             }
-            turn.leave().await;
+            turn.leave_soon().await;
             // All may have left just now.
             if let Some(blocked) = self.table().in_the_way(&request, u64::MAX).await? {
                 return Err(blocked.into());
             }
         }
+        Err(Error::unreadable("a key"))
     }
 
     async fn within(&self, request: Request, limit: Duration) -> Result<Guard, Error> {
         let (turn, answer) = self.enter(request, true).await?;
         let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
         if blockers.are_none() {
-            return Ok(Guard::new(turn));
+            return Guard::new(turn);
         }
         if let Ok(waited) = timeout(limit, self.wait(&turn, blockers)).await {
-            return waited.map(|()| Guard::new(turn));
+            return waited.and_then(|()| Guard::new(turn));
         }
         match self.table().in_the_way(turn.request(), turn.ticket()).await? {
             Some(blocked) => {
-                turn.leave().await;
+                turn.leave_soon().await;
                 Err(blocked.into())
             }
             // Who was in the way only becomes fewer, so it is granted and only has to be seen.
-            None => self.granted(turn, Blockers::none()).await,
+            None => turn.nobody_is_in_the_way().await.and_then(|()| Guard::new(turn)),
         }
     }
 
     /// Waits until nobody is in the way.
     async fn granted(&self, turn: Turn, blockers: Blockers) -> Result<Guard, Error> {
         self.wait(&turn, blockers).await?;
-        Ok(Guard::new(turn))
+        Guard::new(turn)
     }
 
     async fn wait(&self, turn: &Turn, blockers: Blockers) -> Result<(), Error> {
@@ -483,21 +488,31 @@ impl EtcdLock {
 
     async fn close_sessions(&self) {
         let sessions = mem::take(&mut *self.0.sessions.lock().await);
-        for session in sessions {
+        for session in &sessions {
             session.close().await;
         }
+        drop(sessions);
+        self.settled().await;
     }
 
     /// A session that is alive and has room for so many more keys.
     async fn session(&self, keys: usize) -> Result<Arc<Session>, Error> {
         let inner = &self.0;
-        let mut sessions = inner.sessions.lock().await;
+        let doing = "open a session";
+        let waiting = timeout(OPENING, inner.sessions.lock()).await;
+        let mut sessions = waiting.map_err(|_| {
+            let last = "others of this process wait for that, too".into();
+            Error::Unavailable { doing, tried: OPENING, last }
+        })?;
         sessions.retain(|session| session.is_alive());
         if let Some(session) = sessions.iter().find(|session| session.has_room(keys)) {
             return Ok(session.clone());
         }
         let (servers, space) = (inner.servers.clone(), inner.space.clone());
-        let session = Session::open(servers, space, inner.ttl, inner.leaving.clone()).await?;
+        // In a task of its own, so that what was begun is ended: a lease that nobody waits for is given back.
+        let opening = Session::open(servers, space, inner.ttl, inner.leaving.clone());
+        let opened = tokio::spawn(opening).await;
+        let session = opened.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
         sessions.push(session.clone());
         Ok(session)
     }

@@ -21,6 +21,12 @@ use crate::error::Error;
 
 fn runtime() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
+    static OWNER: OnceLock<u32> = OnceLock::new();
+    if *OWNER.get_or_init(std::process::id) != std::process::id() {
+        let what = "this process was forked from one that uses the cluster's lock, and has not its thread; start \
+                    another program in it, or fork before the lock is used";
+        return Err(Error::Unsupported { what: what.into() });
+    }
     let start = || {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("treelock-etcd").enable_all().build()
@@ -44,11 +50,10 @@ impl Leaving {
     pub(crate) fn start(&self, leaving: impl Future<Output = ()> + Send + 'static) {
         // Without the thread nothing was ever asked, so there is nothing to give back.
         let Ok(runtime) = runtime() else { return };
-        self.0.send_modify(|count| *count += 1);
-        let done = self.clone();
+        let counted = Counted::new(self.clone());
         runtime.spawn(async move {
             leaving.await;
-            done.0.send_modify(|count| *count -= 1);
+            drop(counted);
         });
     }
 
@@ -56,6 +61,22 @@ impl Leaving {
     pub(crate) async fn settled(&self) {
         // The sender lives as long as we do.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// One of those that are counted, also if it panics.
+struct Counted(Leaving);
+
+impl Counted {
+    fn new(leaving: Leaving) -> Counted {
+        leaving.0.send_modify(|count| *count += 1);
+        Counted(leaving)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
     }
 }
 

@@ -55,6 +55,9 @@ enum Health {
     Wrong(String, Instant),
 }
 
+/// How long what was seen to be wrong with a member counts, when it is to be told whether all are wrong.
+const RECENT: Duration = Duration::from_secs(5);
+
 /// How long what was seen to be wrong with a member is not looked at again.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -166,7 +169,7 @@ impl Servers {
     }
 
     pub(crate) fn prefer(&self, member: usize) {
-        self.current.store(member, Ordering::Relaxed);
+        self.current.store(member % self.members.len().max(1), Ordering::Relaxed);
     }
 
     /// The client of a member, connected.
@@ -191,7 +194,10 @@ impl Servers {
         let member = self.current();
         let asked = self.ask_of(member, doing, ask).await;
         if let Err(Failure::InDoubt(_)) = asked {
-            self.prefer((member + 1) % self.members.len());
+            // Unless somebody has found a better one meanwhile.
+            let next = (member + 1) % self.members.len();
+            let _ =
+                self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
         }
         asked
     }
@@ -221,7 +227,11 @@ impl Servers {
 
     /// This is wrong with a member. Asking another may help, unless there is something wrong with each.
     fn despair(&self, member: &Member, what: String) -> Failure {
-        match self.members.iter().all(|other| matches!(*other.health(), Health::Wrong(..))) {
+        let is_wrong = |other: &Member| match &*other.health() {
+            Health::Wrong(_, seen) => seen.elapsed() < RECENT,
+            _ => false,
+        };
+        match self.members.iter().all(is_wrong) {
             true => Failure::Final(Error::Tls { endpoint: member.endpoint.url.clone(), what }),
             false => Failure::InDoubt(format!("{}: {what}", member.endpoint.url)),
         }
@@ -304,6 +314,10 @@ fn judge(doing: &'static str, error: &etcd_client::Error) -> Failure {
     // The numbers are those of gRPC's status codes.
     match status.code() as i32 {
         8 if what.contains("database space exceeded") => Failure::Final(Error::NoSpace),
+        // A member that does not vote yet; others do.
+        9 | 12 | 14 if what.contains("learner") => Failure::InDoubt(what),
+        // Not etcd says so, but the client, of an answer that it does not take.
+        11 if !what.contains("etcdserver") && !what.contains("mvcc") => Failure::InDoubt(what),
         7 | 16 => Failure::Final(Error::Denied { doing, what }),
         3 | 9 if what.contains("auth") || what.contains("user") => {
             Failure::Final(Error::Denied { doing, what })

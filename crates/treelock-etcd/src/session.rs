@@ -37,7 +37,7 @@ const HEDGE: Duration = Duration::from_millis(300);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long opening a session is tried.
-const OPENING: Duration = Duration::from_secs(10);
+pub(crate) const OPENING: Duration = Duration::from_secs(10);
 
 /// How long giving a lease back is tried.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -109,12 +109,13 @@ pub(crate) struct Lease {
 
 impl Lease {
     async fn grant(servers: &Servers, ttl: Duration) -> Result<Lease, Error> {
-        let sent = clock::now();
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
         // A grant whose answer is lost leaves a lease without keys, which ends by itself.
-        let grant =
-            |client: Arc<Client>| async move { client.lease_client().grant(seconds, None).await };
-        let granted = servers.insist("open a session", OPENING, grant).await?;
+        let grant = |client: Arc<Client>| async move {
+            let sent = clock::now();
+            Ok((sent, client.lease_client().grant(seconds, None).await?))
+        };
+        let (sent, granted) = servers.insist("open a session", OPENING, grant).await?;
         // etcd has a shortest time of its own.
         let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0));
         Ok(Lease { id: granted.id(), ttl, sent })
@@ -128,6 +129,10 @@ impl Lease {
     /// Until when it certainly lives if it was renewed then, in nanoseconds of the clock of the boot.
     fn deadline(&self, sent: Duration) -> u64 {
         (sent + self.ttl.mul_f64(0.9)).as_nanos() as u64
+    }
+
+    fn is_over(&self) -> bool {
+        clock::now().as_nanos() as u64 >= self.deadline(self.sent)
     }
 
     /// What is not revoked ends by itself.
@@ -254,8 +259,11 @@ impl Session {
         let (lease, created) = loop {
             let lease = Lease::grant(&servers, ttl).await?;
             match create(&servers, &space, &lease).await {
+                // What took longer than the lease lasts is begun again.
+                Ok(_) if lease.is_over() && start.elapsed() < OPENING => {
+                    lease.revoke(&servers).await;
+                }
                 Ok(created) => break (lease, created),
-                // The lease has ended before its session's key came.
                 Err(Error::Refused { what, .. })
                     if what.contains("lease not found") && start.elapsed() < OPENING => {}
                 Err(error) => {
@@ -268,7 +276,13 @@ impl Session {
         let revision = created.header().map_or(0, |header| header.revision());
         let responses = created.op_responses();
         let own = found(&responses, 0);
-        let meta = Meta::read(found(&responses, 1).map(|found| found.value()))?;
+        let meta = match Meta::read(found(&responses, 1).map(|found| found.value())) {
+            Ok(meta) => meta,
+            Err(error) => {
+                lease.revoke(&servers).await;
+                return Err(error);
+            }
+        };
         let (watches, wanted) = Watches::new();
         let session = Arc::new(Session {
             servers,
@@ -292,9 +306,10 @@ impl Session {
 
     /// Give the lease back, if nothing hangs on it; returns when that is known, or nobody answers.
     pub(crate) async fn close(&self) {
-        if self.places().taken.is_empty() && !self.is_closed.swap(true, Ordering::AcqRel) {
+        if self.places().taken.is_empty() {
             self.end();
             self.lease.revoke(&self.servers).await;
+            self.is_closed.store(true, Ordering::Release);
         }
     }
 
@@ -335,6 +350,12 @@ impl Session {
             self.end();
         }
         !*self.is_over.borrow()
+    }
+
+    /// How long it certainly lives.
+    fn rest(&self) -> Duration {
+        let deadline = Duration::from_nanos(self.deadline.load(Ordering::Acquire));
+        deadline.saturating_sub(clock::now())
     }
 
     /// It is over: its lease has ended, or may have.
@@ -424,7 +445,7 @@ impl Session {
                     _ if asked.is_empty() && next + 1 >= self.servers.count() => return Err(()),
                     _ => {}
                 },
-                () = sleep(HEDGE) => {}
+                () = sleep(HEDGE.min(self.rest())) => {}
             }
             // Members that take everything and answer nothing must not keep us from seeing the deadline.
             if started.elapsed() >= PATIENCE || !self.is_alive() {
@@ -447,11 +468,13 @@ impl Drop for Session {
 
 /// Renew the lease of a session until the session is over, or nobody has it any more.
 async fn keep_alive(session: Weak<Session>) {
-    let mut pause = Duration::ZERO;
+    let (mut pause, mut rest) = (Duration::ZERO, Duration::MAX);
     loop {
-        sleep(pause.min(AWAKE)).await;
-        pause = pause.saturating_sub(AWAKE);
+        let nap = pause.min(AWAKE).min(rest);
+        sleep(nap).await;
+        pause -= nap;
         let Some(alive) = session.upgrade() else { return };
+        rest = alive.rest();
         if !alive.is_alive() {
             return;
         }

@@ -26,6 +26,9 @@ const LOOKING: Duration = Duration::from_secs(10);
 /// So many entries are read at once.
 const PAGE: i64 = 1_000;
 
+/// So many bytes may an answer have: each entry of a page may name many roots.
+const LARGEST: usize = 256 << 20;
+
 /// How often all is read anew because etcd forgot the moment that was being read.
 const ATTEMPTS: usize = 5;
 
@@ -135,7 +138,8 @@ impl Table<'_> {
                         .with_sort(SortTarget::Key, SortOrder::Ascend)
                         .with_limit(PAGE);
                     let first = first.clone();
-                    async move { client.kv_client().get(first, Some(options)).await }
+                    let client = client.kv_client().max_decoding_message_size(LARGEST);
+                    async move { client.clone().get(first, Some(options)).await }
                 };
                 let answer = self.servers.insist("look at the locks", LOOKING, get).await?;
                 if *moment == 0 {

@@ -40,6 +40,12 @@ use crate::{
 /// with more, etcd has more to tell than it gains.
 const WINDOW: usize = 2;
 
+/// So many ranges are looked at at once.
+const AT_ONCE: usize = 32;
+
+/// How soon what cannot be given back for want of space is tried again.
+const FULL: Duration = Duration::from_secs(1);
+
 /// How long an entry is asked for while no member answers.
 const ASKING: Duration = Duration::from_secs(10);
 
@@ -87,6 +93,8 @@ enum Stage {
     Unsent,
     /// Sent, and nobody knows what came of it.
     InDoubt,
+    /// Answered, and the answer does not say whether it is there.
+    Unsure,
     /// There, with this ticket.
     Entered(i64),
     /// Certainly not there.
@@ -242,8 +250,13 @@ impl Entry {
                     }
                 }
                 Err(Failure::Final(error)) => {
-                    // What was sent before may still arrive.
-                    self.stage = if retried { Stage::InDoubt } else { Stage::Gone };
+                    // What was sent before may still arrive; and etcd says that there is no space also of what it has
+                    // carried out with the last of it.
+                    self.stage = match (retried, &error) {
+                        (true, _) => Stage::InDoubt,
+                        (false, Error::NoSpace) => Stage::Unsure,
+                        (false, _) => Stage::Gone,
+                    };
                     return Err(error);
                 }
                 Err(Failure::InDoubt(_)) if !self.session.is_alive() => return Err(Error::Lost),
@@ -281,6 +294,12 @@ impl Entry {
             // An earlier attempt was carried out, and none must be once more. Until then it is in doubt.
             self.fail_late_copies().await?;
             return self.enter_at(ticket, &[], may_wait).await.map(Some);
+        }
+        if found(&responses, 1).is_some() {
+            // At this place there is nobody else of this session, so it is what somebody could not give back.
+            let _ = self.cancel().await;
+            tokio::time::sleep(PAUSE).await;
+            return Ok(None);
         }
         if (2..responses.len()).any(|operation| found(&responses, operation).is_some()) {
             self.stage = if retried { Stage::InDoubt } else { Stage::Gone };
@@ -363,8 +382,11 @@ impl Entry {
     /// Look who is still in the way, at this revision or a later one, and not before the ticket was given.
     async fn verify(&self, ticket: i64, before: Blockers, since: i64) -> Result<Blockers, Error> {
         let since = since.max(ticket);
-        let looks = before.ranges.iter().map(|range| self.look(range, ticket, since));
-        let found = try_join_all(looks).await?;
+        let mut found = Vec::new();
+        for ranges in before.ranges.chunks(AT_ONCE) {
+            let looks = ranges.iter().map(|range| self.look(range, ticket, since));
+            found.extend(try_join_all(looks).await?);
+        }
         let are_all = found.iter().all(|found| found.kvs().len() <= WINDOW);
         let kvs = found.iter().flat_map(|found| found.kvs());
         let live = kvs.map(|kv| (kv.create_revision(), kv.key().to_vec())).collect();
@@ -400,6 +422,20 @@ impl Entry {
                 return Ok(found);
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Look whether somebody is in the way of one that is in line; an error names what cannot be read.
+    pub(crate) async fn nobody_is_in_the_way(&self) -> Result<(), Error> {
+        let Some(ticket) = self.ticket() else { return Err(Error::Lost) };
+        let all = Blockers { ranges: self.ranges.clone(), ..Blockers::default() };
+        let blockers = tokio::select! {
+            blockers = self.verify(ticket, all, 0) => blockers?,
+            () = self.session.ended() => return Err(Error::Lost),
+        };
+        match blockers.live.first() {
+            None => Ok(()),
+            Some((_, key)) => Err(Error::unreadable(&String::from_utf8_lossy(key))),
         }
     }
 
@@ -513,6 +549,7 @@ impl Entry {
             let left = match self.stage {
                 Stage::Unsent | Stage::Gone => Ok(true),
                 Stage::Entered(ticket) => self.release(ticket).await,
+                Stage::Unsure => self.delete().await.map(|()| true),
                 Stage::InDoubt => self.cancel().await,
             };
             match left {
@@ -523,6 +560,11 @@ impl Entry {
                 // Who may not release any more keeps no lease either, whose end releases for him. Renewing it needs
                 // no right.
                 Err(Failure::Final(Error::Denied { .. })) => return self.session.end(),
+                // Only what is in doubt takes space to give up. What is there can be deleted meanwhile.
+                Err(Failure::Final(Error::NoSpace)) => {
+                    let _ = self.delete().await;
+                    tokio::time::sleep(FULL).await;
+                }
                 Ok(false) | Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
@@ -531,17 +573,33 @@ impl Entry {
 
     /// Delete the keys if they are this request's.
     async fn release(&self, ticket: i64) -> Result<bool, Failure> {
+        if self.release_these(&self.keys, ticket).await? || self.keys.len() == 1 {
+            return Ok(true);
+        }
+        // A copy of this was carried out before; or somebody has deleted one of them, and the others are left.
+        for key in &self.keys {
+            self.release_these(std::slice::from_ref(key), ticket).await?;
+        }
+        Ok(true)
+    }
+
+    async fn release_these(&self, keys: &[Vec<u8>], ticket: i64) -> Result<bool, Failure> {
         let own = |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket);
-        let compares: Vec<Compare> = self.keys.iter().map(own).collect();
+        let compares: Vec<Compare> = keys.iter().map(own).collect();
+        let deletes: Vec<TxnOp> = keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
+        let txn = Txn::new().when(compares).and_then(deletes);
+        let release = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
+        let answer = self.session.servers.ask("release a lock", release).await?;
+        Ok(answer.succeeded())
+    }
+
+    /// Delete whatever there is. What is still on its way may come later.
+    async fn delete(&self) -> Result<(), Failure> {
         let deletes: Vec<TxnOp> =
             self.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
-        let txn = Txn::new().when(compares).and_then(deletes);
-        // If they are not, a copy of this was carried out before.
-        self.session
-            .servers
-            .ask("release a lock", |client| async move { client.kv_client().txn(txn).await })
-            .await
-            .map(|_| true)
+        let txn = Txn::new().when([self.session.is_own()]).and_then(deletes);
+        let delete = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
+        self.session.servers.ask("give up a lock", delete).await.map(|_| ())
     }
 
     /// Delete whatever there is, and see that nothing comes later.

@@ -18,10 +18,13 @@ use etcd_client::{
     Client, EventType, GetOptions, WatchOptions, WatchRequestSender, WatchResponse,
     WatchResponseStream,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use crate::{
-    servers::{Failure, PAUSE},
+    servers::{Failure, PATIENCE, PAUSE},
     session::Session,
 };
 
@@ -150,8 +153,14 @@ async fn open(session: &Arc<Session>) -> Result<(Stream, WatchResponseStream), F
         let key = key.clone();
         async move {
             let mut stream = client.watch_client().watch(key, Some(options)).await?;
-            let created = stream.message().await?.filter(WatchResponse::created);
-            let since = created.and_then(|created| Some(created.header()?.revision()));
+            let created = stream.message().await?;
+            let is_begun = |answer: &WatchResponse| answer.created() && !answer.canceled();
+            let since =
+                created.filter(is_begun).and_then(|answer| Some(answer.header()?.revision()));
+            if since.is_none() {
+                // A watch may be refused for a token that has expired, and nobody else would see that.
+                client.refresh_token().await?;
+            }
             Ok((since, stream.split()))
         }
     };
@@ -196,7 +205,8 @@ impl Stream {
             tokio::select! {
                 // The session's end drops the other side.
                 wanted = wanted.recv() => {
-                    if self.want(wanted?).await.is_err() {
+                    let asked = timeout(PATIENCE, self.want(wanted?)).await;
+                    if !matches!(asked, Ok(Ok(()))) {
                         return Some(());
                     }
                 }
@@ -250,13 +260,13 @@ impl Stream {
         if id == OWN {
             return own(session, answer);
         }
-        let Some(watch) = self.keys.get(&id).and_then(|key| self.watches.get_mut(key)) else {
-            // Of a watch that nobody wants any more.
-            return Ok(());
-        };
-        if answer.canceled() {
+        let watch = self.keys.get(&id).and_then(|key| self.watches.get_mut(key));
+        // A watch that is refused has no number: the token that the stream began with has expired.
+        if answer.canceled() && (watch.is_some() || id < 0) {
             return Err(Cut);
         }
+        // Others are of watches that nobody wants any more.
+        let Some(watch) = watch else { return Ok(()) };
         if answer.created() {
             watch.since = answer.header().map(|header| header.revision());
         }

@@ -180,8 +180,50 @@ fn a_new_epoch() {
             .put("/treelock/default/M", r#"{"protocol":9,"epoch":2}"#, None)
             .await
             .expect("it works");
-        let error = lock.acquire(&write("a")).await.expect_err("another version");
+        // It may not have heard yet that its session is over.
+        let error = loop {
+            match lock.acquire(&write("a")).await {
+                Err(error) if error.is_lost() => {}
+                other => break other.expect_err("another version"),
+            }
+        };
         assert!(error.to_string().contains("another version"), "{error}");
+    });
+}
+
+/// What others have put or deleted there: nothing is granted beside what cannot be read, nothing is left behind.
+#[test]
+fn a_namespace_that_others_write_to() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        within("it has started", cluster.leader()).await;
+        let lock = lock(&cluster, 15);
+        let mut client = Client::connect(cluster.endpoints(), None).await.expect("it runs");
+        client.put("/treelock/default/W/a/!zz.1", "x", None).await.expect("it works");
+        let error = lock.try_acquire(&write("a/b")).await.expect_err("a key is in the way");
+        assert!(error.to_string().contains("no entry of this lock"), "{error}");
+        let limit = Duration::from_millis(50);
+        let error = lock.acquire_timeout(&write("a/b"), limit).await.expect_err("it still is");
+        assert!(error.to_string().contains("W/a/!zz.1 is in the way"), "{error}");
+        client.delete("/treelock/default/W/a/!zz.1", None).await.expect("it works");
+        lock.settled().await;
+        // One of two keys is deleted by hand; the other is released all the same.
+        let two = Request::new().write("a").and_then(|request| request.write("b"));
+        let guard = lock.acquire(&two.expect("good nodes")).await.expect("it works");
+        let all = etcd_client::DeleteOptions::new().with_prefix();
+        client.delete("/treelock/default/W/a/", Some(all)).await.expect("it works");
+        guard.release().await;
+        assert!(lock.snapshot().await.expect("it works").entries.is_empty());
+        // The session's key is deleted by hand, so its entry is nobody's and can be taken away.
+        let guard = lock.acquire(&write("a")).await.expect("it works");
+        let lost = guard.lost();
+        let all = etcd_client::DeleteOptions::new().with_prefix();
+        client.delete("/treelock/default/S/", Some(all)).await.expect("it works");
+        within("it is told", lost).await;
+        assert!(lock.revoke(guard.token().0).await.expect("it works"));
+        assert!(lock.snapshot().await.expect("it works").entries.is_empty());
+        let again = within("a new session", lock.acquire(&write("a"))).await.expect("it works");
+        assert!(again.token() > guard.token());
     });
 }
 

@@ -478,6 +478,28 @@ fn a_password_that_is_changed_under_a_lock() {
     });
 }
 
+/// A member that is restarted knows no tokens any more. The session watches with a new one.
+#[test]
+fn a_watch_with_an_old_token() {
+    let Some(mut cluster) = Cluster::start(1) else { return };
+    if users(&cluster, "").is_none() {
+        return;
+    }
+    runtime().block_on(async {
+        let lock = EtcdLock::new(&as_builder(&cluster));
+        let guard = lock.acquire(&write("a")).await.expect("it is let in");
+        cluster.members[0].kill();
+        cluster.members[0].start_again();
+        let administrator = EtcdLock::new(&as_builder(&cluster));
+        let lost = guard.lost();
+        let ticket = guard.token().0;
+        let revoke = async { while administrator.revoke(ticket).await.is_err() {} };
+        within("it is back", revoke).await;
+        within("the holder is told", lost).await;
+        assert!(!guard.is_valid());
+    });
+}
+
 #[test]
 fn a_label_for_all_requests() {
     let Some(cluster) = Cluster::start(1) else { return };
