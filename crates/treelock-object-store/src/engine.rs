@@ -106,8 +106,10 @@ pub(crate) async fn run<S: ObjectStore, L: Engine>(
 ) -> Result<DirSummary, DirError> {
     let plan = plan?;
     let lease = ground.enter(&plan).await?;
-    let objects = survey(&*store, &plan, tuning.overwrite).await?;
+    let surveyed = survey(&*store, &plan, tuning.overwrite).await;
+    // Before what was seen, and also if it was nothing: it may be the doing of the next holder.
     lease.check().map_err(DirError::Lock)?;
+    let objects = surveyed?;
     if let Some(to) = &plan.to {
         copy_all(&store, &lease, to, Tally::new(&plan, Phase::Copy, &objects), &mut tuning).await?;
     }

@@ -139,7 +139,8 @@ impl DirError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Asking failed. Nothing was done.
+    /// Asking failed. Nothing was done of what was asked for; earlier batches of a
+    /// `delete_stream` have told what they did.
     NotGranted {
         /// What was asked for.
         request: Request,

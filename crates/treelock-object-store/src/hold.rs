@@ -12,11 +12,13 @@ use std::task::{Context, Poll, ready};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use object_store::{
-    GetResult, GetResultPayload, MultipartUpload, PutPayload, PutResult, Result, UploadPart,
+    Error, GetResult, GetResultPayload, MultipartUpload, PutPayload, PutResult, Result, UploadPart,
 };
 use treelock::Engine;
 
+use crate::error::LockError;
 use crate::lease::Lease;
+use crate::store::NAME;
 
 /// Files up to this size are read in one go; larger ones in the small pieces of `into_stream`.
 const ONE_READ: u64 = 8 << 20;
@@ -42,10 +44,12 @@ impl<T, L: Engine> Stream for Held<T, L> {
         let Some((stream, lease)) = &mut self.open else { return Poll::Ready(None) };
         let mut next = ready!(stream.poll_next_unpin(cx));
         // At its end too: what was read before may be of two times.
-        let confirmed = lease.confirm(Ok(()));
-        let is_over = next.is_none() || confirmed.is_err();
-        if let (Err(lost), false) = (confirmed, matches!(next, Some(Err(_)))) {
-            next = Some(Err(lost));
+        let lost = lease.check_step(true).err();
+        let is_over = next.is_none() || lost.is_some();
+        if let Some(lost) = lost
+            && !tells_a_loss(&next)
+        {
+            next = Some(Err(lost.into()));
         }
         if is_over {
             self.open = None;
@@ -56,6 +60,12 @@ impl<T, L: Engine> Stream for Held<T, L> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.open.as_ref().map_or((0, Some(0)), |(stream, _)| stream.size_hint())
     }
+}
+
+/// Whether an item is a loss already, which then knows better whether work had begun.
+fn tells_a_loss<T>(item: &Option<Result<T>>) -> bool {
+    let Some(Err(error)) = item else { return false };
+    LockError::of(error).is_some_and(LockError::is_lost)
 }
 
 /// Moves the lease into the payload of `result`.
@@ -91,16 +101,18 @@ fn is_stream(payload: &GetResultPayload) -> bool {
 /// A multipart upload that carries what holds the lock until it is completed, aborted or dropped.
 ///
 /// A failed completion keeps the lock: the caller can try again or abort. Under a lost lock nothing
-/// is completed: until then, nothing of an upload is to be seen.
+/// is completed, nor under none: until then, nothing of an upload is to be seen.
 pub(crate) struct HeldUpload<L: Engine> {
     /// Declared before the lease, so that a dropped upload cleans up under its lock.
     upload: Box<dyn MultipartUpload>,
     lease: Option<Arc<Lease<L>>>,
+    /// Whether a completion was begun, which may have been done even if it failed.
+    begun: bool,
 }
 
 impl<L: Engine> HeldUpload<L> {
     pub(crate) fn new(upload: Box<dyn MultipartUpload>, lease: Arc<Lease<L>>) -> HeldUpload<L> {
-        HeldUpload { upload, lease: Some(lease) }
+        HeldUpload { upload, lease: Some(lease), begun: false }
     }
 }
 
@@ -120,14 +132,13 @@ impl<L: Engine> MultipartUpload for HeldUpload<L> {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        if let Some(lease) = &self.lease {
-            lease.check()?;
-        }
-        let result = self.upload.complete().await?;
-        match self.lease.take() {
-            Some(lease) => lease.confirm(Ok(result)),
-            None => Ok(result),
-        }
+        let lease = self.lease.as_ref().ok_or_else(ended)?;
+        lease.check_step(self.begun)?;
+        self.begun = true;
+        let result = lease.confirm(self.upload.complete().await)?;
+        // Only now: a lease that is lost must refuse the next try.
+        self.lease = None;
+        Ok(result)
     }
 
     async fn abort(&mut self) -> Result<()> {
@@ -135,4 +146,11 @@ impl<L: Engine> MultipartUpload for HeldUpload<L> {
         self.lease = None;
         Ok(())
     }
+}
+
+/// To complete once more would be to write without the lock.
+fn ended() -> Error {
+    let source = "the upload is completed or aborted, and its lock released; begin another with \
+                  `put_multipart`";
+    Error::Generic { store: NAME, source: source.into() }
 }

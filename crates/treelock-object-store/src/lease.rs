@@ -45,19 +45,20 @@ impl<L: Engine> Lease<L> {
         &self.guard
     }
 
-    /// Refuses to begin a step, if the lock is lost.
+    /// Refuses to begin, if the lock is lost.
     pub(crate) fn check(&self) -> std::result::Result<(), LockError> {
-        self.is_held(false)
+        self.check_step(false)
     }
 
-    /// Lets a step succeed only if the lock was held until then.
+    /// Lets a step end as it did only if the lock was held until then. What the store refused does
+    /// not count either: that there is no such object, say, may be the doing of the next holder.
     pub(crate) fn confirm<T>(&self, result: Result<T>) -> Result<T> {
-        let value = result?;
-        self.is_held(true)?;
-        Ok(value)
+        self.check_step(true)?;
+        result
     }
 
-    fn is_held(&self, begun: bool) -> std::result::Result<(), LockError> {
+    /// Refuses a step, if the lock is lost; the error says whether the work had `begun` before.
+    pub(crate) fn check_step(&self, begun: bool) -> std::result::Result<(), LockError> {
         match L::is_valid(&self.guard) {
             true => Ok(()),
             false => Err(LockError::Lost { request: self.request.clone(), begun }),

@@ -76,8 +76,10 @@
 //!
 //! **A lease alone does not protect the store.** What a process had under way when it lost its lock
 //! may arrive late, when another holds it: the calls of one moment, which are as many copies as the
-//! verb's [`parallelism`](DirJob::parallelism), or one batch of deletes. Only the store can refuse
-//! them, by a *fencing token*, which [`LockedView::guard`] has. Conditional puts
+//! verb's [`parallelism`](DirJob::parallelism), or one batch of deletes, or the `rename` of one
+//! object, which most stores do as a copy and then a delete, in one call (a view's `copy` and then
+//! `delete` look at the lock in between). Only the store can refuse them, by a *fencing token*,
+//! which [`LockedView::guard`] has. Conditional puts
 //! ([`PutMode::Update`](object_store::PutMode::Update)) do that for an object that carries the
 //! token of its last writer in its metadata; see the example `fenced_object` of `treelock-etcd`.
 //! Copies and deletes have no such condition; where they matter, keep the bucket's old versions, or

@@ -7,6 +7,7 @@ use std::fmt;
 use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,6 +56,11 @@ const DELETE_BATCH: usize = 1000;
 ///   `store.delete_stream(store.list(..))` does not wait for its own list.
 /// - `rename` of an object onto itself, overwriting, changes nothing; some stores would copy it and
 ///   then delete it.
+///
+/// `rename` is one call of the wrapped store, and most stores do it as a copy and then a delete. A
+/// lock that is [lost](crate#several-processes) in between does not keep the delete back. Where
+/// that matters, hold both locations with a [view](LockedStore::folders), and call its `copy` and
+/// then its `delete`: each looks at the lock.
 ///
 /// The lock is fair and not re-entrant: see [the one rule](crate#the-one-rule). Its nodes are the
 /// segments of a path, byte for byte. So `a/b` is locked with whatever is below `a/b/`, and on a
@@ -185,7 +191,8 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         &self.inner
     }
 
-    /// Waits for the locks of one operation.
+    /// Waits for the locks of one operation. A task may be polled late after the grant, so the lock
+    /// is looked at before it is handed on.
     async fn acquire(
         &self,
         label: &'static str,
@@ -195,7 +202,9 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         for (access, path) in roots {
             request = request.with(*access, node(path)?);
         }
-        Ok(Lease::acquire(&self.lock, request.label(label)).await?)
+        let lease = Lease::acquire(&self.lock, request.label(label)).await?;
+        lease.check()?;
+        Ok(lease)
     }
 
     /// Opens a stream of the wrapped store under a lock that is asked for when it is first polled.
@@ -213,8 +222,13 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         .boxed()
     }
 
-    /// Deletes one batch under one request, which all its locations join in one step.
-    fn delete_batch(&self, batch: Vec<Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    /// Deletes one batch under one request, which all its locations join in one step. Sets `begun`
+    /// with the first location that is handed on, of this batch or of one before.
+    fn delete_batch(
+        &self,
+        batch: Vec<Result<Path>>,
+        begun: Arc<AtomicBool>,
+    ) -> BoxStream<'static, Result<Path>> {
         let request = batch
             .iter()
             .flatten()
@@ -223,8 +237,8 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         self.locked_stream(request, |inner, lease| {
             let lease = Arc::clone(lease);
             let checked = move |location: Result<Path>| {
-                lease.check()?;
-                location
+                lease.check_step(begun.load(Ordering::Relaxed))?;
+                location.inspect(|_| begun.store(true, Ordering::Relaxed))
             };
             inner.delete_stream(stream::iter(batch).map(checked).boxed())
         })
@@ -278,7 +292,9 @@ impl<S: ObjectStore, L: Engine> ObjectStore for LockedStore<S, L> {
                 let batch: Vec<_> = rest.by_ref().take(DELETE_BATCH.min(L::MAX_ROOTS)).collect();
                 (!batch.is_empty()).then_some(batch)
             });
-            stream::iter(batches).flat_map(move |batch| store.delete_batch(batch))
+            let begun = Arc::<AtomicBool>::default();
+            stream::iter(batches)
+                .flat_map(move |batch| store.delete_batch(batch, Arc::clone(&begun)))
         })
         .flatten()
         .boxed()

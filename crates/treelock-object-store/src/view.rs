@@ -185,7 +185,8 @@ fn folder(access: Access, verb: Verb, path: Path) -> Result<Request, DirError> {
 ///
 /// The lock is released when the view, its clones, its streams, uploads and jobs are all gone.
 /// Operations of one view, or of its clones, do not wait for one another: they are as concurrent
-/// as on the bare store.
+/// as on the bare store. A `rename` of one object is one call of the store here too, which a lost
+/// lock does not stop half-way: `copy` and then `delete` look at the lock in between.
 ///
 /// # Examples
 ///
@@ -334,8 +335,10 @@ impl<S: ObjectStore, L: Engine> LockedView<S, L> {
         DirJob::new(Arc::clone(&self.inner), Ground::View(Arc::clone(&self.lease)), plan)
     }
 
+    /// Refuses what the view does not hold, or holds no more.
     fn check(&self, access: Access, path: &Path) -> Result<()> {
-        check(&self.lease, access, path)
+        check_covered(&self.lease, access, path)?;
+        Ok(self.lease.check()?)
     }
 
     fn check_prefix(&self, prefix: Option<&Path>) -> Result<()> {
@@ -351,11 +354,11 @@ impl<S: ObjectStore, L: Engine> LockedView<S, L> {
     }
 }
 
-/// Refuses what the view does not hold, or holds no more.
-fn check<L: Engine>(lease: &Lease<L>, access: Access, path: &Path) -> Result<()> {
+/// Refuses what the request of a view does not cover.
+fn check_covered<L: Engine>(lease: &Lease<L>, access: Access, path: &Path) -> Result<()> {
     let node = node(path)?;
     if lease.covers(access, &node) {
-        return Ok(lease.check()?);
+        return Ok(());
     }
     let needed = Request::new().with(access, node);
     let held = lease.request();
@@ -406,9 +409,13 @@ impl<S: ObjectStore, L: Engine> ObjectStore for LockedView<S, L> {
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         let lease = Arc::clone(&self.lease);
+        let mut begun = false;
         let checked = locations.map(move |location| {
             let location = location?;
-            check(&lease, Access::Write, &location).map(|()| location)
+            check_covered(&lease, Access::Write, &location)?;
+            lease.check_step(begun)?;
+            begun = true;
+            Ok(location)
         });
         self.hold(self.inner.delete_stream(checked.boxed()))
     }

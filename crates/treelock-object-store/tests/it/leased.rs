@@ -10,7 +10,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use treelock::{Engine, Guard, Request, TreeLock};
 
@@ -163,7 +163,8 @@ impl ObjectStore for Seen {
         at: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(at, options).await
+        let upload = self.inner.put_multipart_opts(at, options).await?;
+        Ok(Box::new(SeenUpload { upload, store: self.clone() }))
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
@@ -206,5 +207,28 @@ impl ObjectStore for Seen {
         // Others get a turn while this one works.
         tokio::task::yield_now().await;
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// An upload, whose completion is a call.
+#[derive(Debug)]
+struct SeenUpload {
+    upload: Box<dyn MultipartUpload>,
+    store: Seen,
+}
+
+#[async_trait]
+impl MultipartUpload for SeenUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.upload.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.store.begin();
+        self.upload.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload.abort().await
     }
 }

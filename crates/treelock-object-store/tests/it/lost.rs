@@ -8,11 +8,11 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use treelock_dir::DirLock;
 use treelock_object_store::{DirError, LockError, LockedStore, LockedView, Phase};
 
-use crate::ground::{Ground, live, poll, read, soon, write};
+use crate::ground::{Ground, hold, live, poll, read, soon, write};
 use crate::leased::{Leased, Seen};
 
 const OBJECTS: [&str; 5] = ["a/1", "a/2", "a/3", "a/sub/4", "a/sub/5"];
@@ -27,6 +27,14 @@ async fn ground(lock: &Leased, chunk: usize) -> (Ground, Store) {
 
 fn is_lost(error: &(dyn Error + 'static)) -> bool {
     LockError::of(error).is_some_and(LockError::is_lost)
+}
+
+/// Whether work had begun when the lock was lost; none if it is no loss.
+fn lost_begun(error: &(dyn Error + 'static)) -> Option<bool> {
+    match LockError::of(error) {
+        Some(LockError::Lost { begun, .. }) => Some(*begun),
+        _ => None,
+    }
 }
 
 type Ends = BoxFuture<'static, object_store::Result<()>>;
@@ -100,7 +108,7 @@ async fn a_lock_that_cannot_be_asked_lets_nothing_be_done() {
     assert_eq!(ground.contents().await.len(), OBJECTS.len());
 }
 
-/// Each operation, with the lock lost at the last look at it.
+/// Each operation, with the lock lost at each look at it: before it is begun, and at its end.
 #[tokio::test]
 async fn what_was_not_alone_to_its_end_does_not_say_ok() {
     let (_ground, store) = ground(&Leased::default(), 1).await;
@@ -109,23 +117,138 @@ async fn what_was_not_alone_to_its_end_does_not_say_ok() {
         soon(operation).await.expect(name);
     }
     for (index, name) in names.enumerate() {
-        let lock = Leased::lost_at_look(1);
-        let (_ground, store) = ground(&lock, 1).await;
-        let (_, operation) = all(&store).swap_remove(index);
-        assert!(is_lost(&soon(operation).await.expect_err(name)), "{name}");
-        assert_eq!(live(&lock.lock), 0);
-
+        // A list, which changes nothing, is looked at only at its end.
+        let before = if name == "list" { 0 } else { 1 };
+        for look in 1..=before + 1 {
+            let lock = Leased::lost_at_look(look);
+            let (_ground, store) = ground(&lock, 1).await;
+            let (_, operation) = all(&store).swap_remove(index);
+            let error = soon(operation).await.expect_err(name);
+            assert_eq!(lost_begun(&error), Some(look > before), "{name}, look {look}: {error}");
+            assert!(look > before || lock.calls() == 0, "{name}");
+            assert_eq!(live(&lock.lock), 0);
+        }
         // A view looks once for each path first.
         let paths = if ["copy", "rename"].contains(&name) { 2 } else { 1 };
-        let (_ground, store) = ground(&Leased::lost_at_look(paths + 1), 1).await;
-        let view = store.folders(&write("/")).await.unwrap();
-        let (_, operation) = all(&view).swap_remove(index);
-        let error = soon(operation).await.expect_err(name);
-        let lost = LockError::of(&error);
-        assert!(matches!(lost, Some(LockError::Lost { begun: true, .. })), "{name}: {error}");
+        for look in 1..=paths + 1 {
+            let lock = Leased::lost_at_look(look);
+            let (_ground, store) = ground(&lock, 1).await;
+            let view = store.folders(&write("/")).await.unwrap();
+            let (_, operation) = all(&view).swap_remove(index);
+            let error = soon(operation).await.expect_err(name);
+            assert_eq!(lost_begun(&error), Some(look > paths), "{name}, look {look}: {error}");
+            assert!(look > paths || lock.calls() == 0, "{name}");
+        }
     }
     let (_ground, store) = ground(&Leased::lost_at_look(1), 1).await;
     assert!(is_lost(&store.list_dir("a").await.unwrap_err()));
+}
+
+/// A task that is polled long after its lock was granted finds it lost.
+#[tokio::test]
+async fn a_lock_that_is_lost_before_its_holder_has_a_turn_begins_nothing() {
+    let names = all(&ground(&Leased::default(), 1).await.1).into_iter().map(|(name, _)| name);
+    for (index, name) in names.enumerate() {
+        let lock = Leased::default();
+        let (ground, store) = ground(&lock, 1).await;
+        let other = hold(&lock.lock, &write("/"));
+        let (_, mut operation) = all(&store).swap_remove(index);
+        assert!(poll(&mut operation).is_pending(), "{name}");
+        drop(other);
+        lock.lose();
+        let error = soon(operation).await.expect_err(name);
+        assert_eq!(lost_begun(&error), Some(name == "list"), "{name}: {error}");
+        assert_eq!((lock.calls(), live(&lock.lock)), (0, 0), "{name}");
+        assert_eq!(ground.contents().await.len(), OBJECTS.len(), "{name}");
+    }
+}
+
+/// Each operation that the store refuses for what is there or is not.
+fn refused<S: ObjectStore + Clone>(store: &S) -> Vec<(&'static str, Ends)> {
+    let it = |work: fn(S, Path, Path) -> Ends| work(store.clone(), "a/1".into(), "a/none".into());
+    vec![
+        ("get", it(|s, _, no| async move { s.get(&no).await.map(drop) }.boxed())),
+        ("head", it(|s, _, no| async move { s.head(&no).await.map(drop) }.boxed())),
+        (
+            "get_ranges",
+            it(|s, _, no| async move { s.get_ranges(&no, &[0..1, 0..1]).await.map(drop) }.boxed()),
+        ),
+        (
+            "put",
+            it(|s, at, _| {
+                let create = PutOptions::from(PutMode::Create);
+                async move { s.put_opts(&at, "x".into(), create).await.map(drop) }.boxed()
+            }),
+        ),
+        ("delete", it(|s, _, no| s.delete_stream(once(no)).try_for_each(done).boxed())),
+        ("copy", it(|s, at, no| async move { s.copy(&no, &at).await }.boxed())),
+        ("rename", it(|s, at, no| async move { s.rename(&no, &at).await }.boxed())),
+    ]
+}
+
+/// What is there, or is not, may be the doing of the next holder.
+#[tokio::test]
+async fn a_loss_is_told_before_what_the_store_said() {
+    // The store of real files, which refuses a delete of nothing.
+    let ground = Ground::local().with(&OBJECTS).await;
+    let store = |lock: &Leased| {
+        LockedStore::with_lock(lock.seen(Arc::clone(&ground.bare), 1), lock.clone())
+    };
+    let names: Vec<_> =
+        refused(&store(&Leased::default())).into_iter().map(|(name, _)| name).collect();
+    for (index, name) in names.into_iter().enumerate() {
+        let paths = if ["copy", "rename"].contains(&name) { 2 } else { 1 };
+        for (in_a_view, last) in [(false, 2), (true, paths + 1)] {
+            // Without a loss the store refuses: else this would test nothing.
+            for loses in [false, true] {
+                let context = format!("{name}, view {in_a_view}, loses {loses}");
+                let lock = Leased::lost_at_look(if loses { last } else { usize::MAX });
+                let store = store(&lock);
+                let (_, operation) = match in_a_view {
+                    true => {
+                        let view = store.folders(&write("/")).await.unwrap();
+                        refused(&view).swap_remove(index)
+                    }
+                    false => refused(&store).swap_remove(index),
+                };
+                let error = soon(operation).await.expect_err(&context);
+                assert_eq!(lost_begun(&error), loses.then_some(true), "{context}: {error}");
+            }
+        }
+    }
+    for (from, to) in [("none", "b"), ("a", "a2")] {
+        ground.bare.put(&Path::from("a2/1"), "x".into()).await.unwrap();
+        let lock = Leased::default();
+        let error = store(&lock).rename_dir(from, to).await.unwrap_err();
+        let is_told = match from {
+            "none" => matches!(error, DirError::NotFound { .. }),
+            _ => matches!(error, DirError::AlreadyExists { .. }),
+        };
+        assert!(is_told, "{error}");
+        lock.lose();
+        let error = store(&lock).rename_dir(from, to).await.unwrap_err();
+        assert!(matches!(error, DirError::Lock(LockError::Lost { begun: false, .. })), "{error}");
+    }
+}
+
+/// One object, moved in the one way and in the other, when the lock is lost during the copy.
+#[tokio::test]
+async fn a_loss_keeps_a_delete_back_but_not_a_rename() {
+    let (from, to) = (Path::from("a/1"), Path::from("b/1"));
+    let lock = Leased::lost_at_call(1);
+    let (ground_of_rename, store) = ground(&lock, 1).await;
+    let error = store.rename(&from, &to).await.unwrap_err();
+    assert_eq!(lost_begun(&error), Some(true));
+    assert_eq!((lock.calls(), lock.late_calls()), (2, 1), "it is one call of the store");
+    assert_nothing_is_gone(&ground_of_rename, "rename").await;
+
+    let lock = Leased::lost_at_call(1);
+    let (ground, store) = ground(&lock, 1).await;
+    let view = store.folders(&write("/")).await.unwrap();
+    assert_eq!(lost_begun(&view.copy(&from, &to).await.unwrap_err()), Some(true));
+    assert_eq!(lost_begun(&view.delete(&from).await.unwrap_err()), Some(false));
+    assert_eq!((lock.calls(), lock.late_calls()), (1, 0));
+    assert!(ground.contents().await.contains_key("a/1"));
 }
 
 /// Each object stands below `a`, below `b`, or both.
@@ -228,18 +351,31 @@ async fn a_loss_during_a_call_stops_before_the_next() {
     }
 }
 
+/// Every error says whether something was deleted, of its own batch or of one before.
 #[tokio::test]
 async fn a_batch_of_deletes_stops_at_the_loss() {
-    // One look before each object, one before the store's answer goes on.
-    for (look, deleted) in [(1, 0), (2, 1), (3, 1), (4, 2), (10, 4), (11, 5)] {
+    // One look before each object, one before the store's answer goes on, one at the end of each
+    // batch: of three objects, or of all in a view.
+    let store = [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3), (8, 3), (10, 4), (11, 5)];
+    let view = [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3), (9, 4), (10, 5), (11, 5)];
+    let cases = store.map(|case| (false, case)).into_iter().chain(view.map(|case| (true, case)));
+    for (in_a_view, (look, deleted)) in cases {
+        let context = format!("lost at look {look}, view {in_a_view}");
         let lock = Leased::lost_at_look(look);
         let (ground, store) = ground(&lock, 1).await;
-        let locations = stream::iter(OBJECTS.map(|name| Ok(Path::from(name))));
-        let results: Vec<_> = soon(store.delete_stream(locations.boxed()).collect()).await;
-        let errors = || results.iter().filter_map(|result| result.as_ref().err());
-        assert!(errors().count() > 0 && errors().all(|error| is_lost(error)), "{results:?}");
-        assert_eq!(lock.late_calls(), 0, "lost at look {look}");
-        assert_eq!(OBJECTS.len() - ground.contents().await.len(), deleted, "lost at look {look}");
+        let locations = stream::iter(OBJECTS.map(|name| Ok(Path::from(name)))).boxed();
+        let results = match in_a_view {
+            true => store.folders(&write("/")).await.unwrap().delete_stream(locations),
+            false => store.delete_stream(locations),
+        };
+        let results: Vec<_> = soon(results.collect()).await;
+        let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+        assert!(!errors.is_empty(), "{context}");
+        for error in errors {
+            assert_eq!(lost_begun(error), Some(deleted > 0), "{context}: {results:?}");
+        }
+        assert_eq!(lock.late_calls(), 0, "{context}");
+        assert_eq!(OBJECTS.len() - ground.contents().await.len(), deleted, "{context}");
     }
 }
 
@@ -294,6 +430,43 @@ async fn an_upload_is_not_completed_under_a_lost_lock() {
         upload.abort().await.unwrap();
     }
     assert_eq!(ground.contents().await.len(), OBJECTS.len());
+}
+
+/// A lock that is lost during a completion refuses the next try, which would write without it.
+#[tokio::test]
+async fn an_upload_is_not_completed_again_without_its_lock() {
+    for in_a_view in [false, true] {
+        for lock in [Leased::lost_at_call(1), Leased::default()] {
+            let (_ground, store) = ground(&lock, 1).await;
+            let at = Path::from("c");
+            let mut upload = match in_a_view {
+                true => {
+                    let view = store.write_folder("c").await.unwrap();
+                    view.put_multipart(&at).await.unwrap()
+                }
+                false => store.put_multipart(&at).await.unwrap(),
+            };
+            upload.put_part("x".into()).await.unwrap();
+            let first = upload.complete().await;
+            if lock.is_lost() {
+                assert_eq!(lost_begun(&first.unwrap_err()), Some(true));
+                let again = upload.complete().await.unwrap_err();
+                assert_eq!(lost_begun(&again), Some(true), "the first may have been done: {again}");
+                assert_eq!(live(&lock.lock), 1);
+                upload.abort().await.unwrap();
+            } else {
+                first.unwrap();
+            }
+            assert_eq!(live(&lock.lock), 0);
+            let ended = upload.complete().await.unwrap_err();
+            assert_eq!(
+                ended.to_string(),
+                "Generic LockedStore error: the upload is completed or aborted, and its lock \
+                 released; begin another with `put_multipart`"
+            );
+            assert_eq!((lock.calls(), lock.late_calls()), (1, 0), "view {in_a_view}");
+        }
+    }
 }
 
 #[tokio::test]
