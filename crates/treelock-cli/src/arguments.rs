@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
 }
 
 /// Which cluster, and how it is spoken to. The names are those of etcdctl, where it has the same.
+///
+/// What the environment may hold is taken as it is, empty or no text: variables for etcdctl must not end a program
+/// that means no cluster.
 #[derive(Args)]
 pub(crate) struct Cluster {
     /// Take the lock between machines, in this etcd cluster, instead of the one of this host
@@ -43,14 +46,16 @@ pub(crate) struct Cluster {
     /// names. Those who name the same cluster and namespace exclude each other.
     #[arg(long, global = true, value_name = "ENDPOINTS", help_heading = CLUSTER)]
     #[arg(env = "TREELOCK_ETCD", hide_env_values = true)]
-    pub(crate) etcd: Option<String>,
+    pub(crate) etcd: Option<OsString>,
 
     /// Locks of another namespace have nothing to do with these [default: default]
     #[arg(long, global = true, value_name = "NAME", help_heading = CLUSTER)]
     #[arg(env = "TREELOCK_NAMESPACE", hide_env_values = true, hide_short_help = true)]
-    pub(crate) namespace: Option<String>,
+    pub(crate) namespace: Option<OsString>,
 
-    /// How long the lock stays when this process has died or is cut off [default: 15s]
+    /// How long the lock stays, about, when this process has died or is cut off [default: 15s]
+    ///
+    /// It is more if etcd gives no such short leases, or changes its leader meanwhile.
     #[arg(long, global = true, value_name = "DURATION", help_heading = CLUSTER)]
     #[arg(value_parser = lease, hide_short_help = true)]
     pub(crate) ttl: Option<Duration>,
@@ -58,16 +63,19 @@ pub(crate) struct Cluster {
     /// File with the certificates that members are recognised by (PEM)
     #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER)]
     #[arg(env = "ETCDCTL_CACERT", hide_env_values = true, hide_short_help = true)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) cacert: Option<PathBuf>,
 
     /// File with this client's certificate (PEM)
     #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER)]
     #[arg(env = "ETCDCTL_CERT", hide_env_values = true, hide_short_help = true)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) cert: Option<PathBuf>,
 
     /// File with the key of this client's certificate (PEM)
     #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER)]
     #[arg(env = "ETCDCTL_KEY", hide_env_values = true, hide_short_help = true)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) key: Option<PathBuf>,
 
     /// User of the cluster, or user and password as in `name:password`
@@ -76,12 +84,12 @@ pub(crate) struct Cluster {
     /// environment.
     #[arg(long, global = true, value_name = "USER", help_heading = CLUSTER)]
     #[arg(env = "ETCDCTL_USER", hide_env_values = true, hide_short_help = true)]
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<OsString>,
 
     /// Password of the user
     #[arg(long, global = true, value_name = "PASSWORD", help_heading = CLUSTER)]
     #[arg(env = "ETCDCTL_PASSWORD", hide_env_values = true, hide_short_help = true)]
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<OsString>,
 }
 
 const CLUSTER: &str = "Cluster";
@@ -139,11 +147,13 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) naming: NamingArguments,
 
-    /// Who asks, as others see it [default: the command line]
+    /// Who asks, as others see it [default: the command line; on a cluster the program's name only]
     #[arg(short, long)]
     pub(crate) label: Option<String>,
 
     /// Wait at most this long: seconds, or as in `500ms`, `5m` [default: for ever]
+    ///
+    /// On a cluster that does not answer it may be some seconds more, and the exit code is 74.
     #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -361,7 +371,10 @@ The command:
   command is killed with it. If both are stopped for longer than --ttl, the
   command goes on for a moment without the lock: only its fencing token keeps
   it from what others hold by then. So does one whose lock was taken away
-  with `treelock break`, until treelock has heard of it.
+  with `treelock break`, until treelock has heard of it, and one whose
+  treelock alone is stopped, until that goes on. Who waits and is stopped for
+  longer than --ttl loses his place. The command finds no ETCDCTL_PASSWORD,
+  and no ETCDCTL_USER that holds a password.
 
   It must not ask for what it holds: a `treelock run` inside would wait for
   the one outside.
@@ -374,7 +387,8 @@ Exit codes:
   127    the command was not found, or its interpreter
   75     not granted in time (or --conflict-exit-code); standard error says
          who is in the way
-  74     the lock table cannot be used
+  74     the lock table cannot be used; or the lock was lost: before the
+         command was started, or before it ended with 0
   64     the command line is wrong";
 
 const AFTER_LS_HELP: &str = "\

@@ -2,13 +2,13 @@
 //! command that outlives it would go on without the lock.
 //!
 //! The kernel sends a signal to a process whose parent has died, if the process asked for it, and a program
-//! that takes its place inherits that. So this program is started once more, asks for it, and becomes the
+//! that takes its place inherits that, unless it gains rights by it. So this program is started once more, asks for it, and becomes the
 //! command.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
-    os::unix::process::CommandExt as _,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::Path,
     process::{self, Command},
 };
@@ -23,6 +23,9 @@ use crate::{
 /// The name by which this program knows that it is started for this. No person gives it such a name.
 const NAME: &str = "treelock: start";
 const SELF: &str = "/proc/self/exe";
+/// Where this program may have found a password.
+const PASSWORD: &str = "ETCDCTL_PASSWORD";
+const USER: &str = "ETCDCTL_USER";
 
 /// Returns a command that is killed when this process dies.
 pub(crate) fn command(command_line: &[OsString]) -> Result<Command, Failure> {
@@ -34,6 +37,11 @@ pub(crate) fn command(command_line: &[OsString]) -> Result<Command, Failure> {
     }
     let mut command = Command::new(SELF);
     command.arg0(NAME).arg(process::id().to_string()).args(command_line);
+    // Who works under a lock need not be able to break all locks.
+    command.env_remove(PASSWORD);
+    if env::var_os(USER).is_some_and(|user| user.as_bytes().contains(&b':')) {
+        command.env_remove(USER);
+    }
     Ok(command)
 }
 

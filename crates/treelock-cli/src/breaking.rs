@@ -19,6 +19,8 @@ use rustix::{
 };
 use treelock::Entry;
 
+#[cfg(feature = "etcd")]
+use crate::cluster::Cluster;
 use crate::{
     arguments::Break,
     engine::Engine,
@@ -27,8 +29,6 @@ use crate::{
     listing::print,
     processes, say, text,
 };
-#[cfg(feature = "etcd")]
-use crate::{cluster::Cluster, engine};
 
 /// How often it looks whether the ticket is gone.
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
     })?;
     #[cfg(feature = "etcd")]
     if let Engine::Etcd(cluster) = engine {
-        return take_away(cluster, arguments, &entry);
+        return take_away(engine, cluster, arguments, &entry);
     }
     let kept_by = kept_by(engine, ticket)?;
     match (arguments.json, arguments.force) {
@@ -93,7 +93,12 @@ pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Fai
 
 /// Takes a request away on a cluster: no process that keeps it can be known for sure, and none is signalled.
 #[cfg(feature = "etcd")]
-fn take_away(cluster: &Cluster, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
+fn take_away(
+    engine: &Engine,
+    cluster: &Cluster,
+    arguments: &Break,
+    entry: &Entry,
+) -> Result<u8, Failure> {
     const WARNING: &str = "  its owner is told, and goes on until he has heard of it; only his fencing token \
                            keeps him from what others hold by then";
     let ticket = arguments.ticket;
@@ -114,7 +119,9 @@ fn take_away(cluster: &Cluster, arguments: &Break, entry: &Entry) -> Result<u8, 
             return Ok(1);
         }
     }
-    let was_there = cluster.lock().revoke(ticket).map_err(engine::Error::from)?;
+    let was_taken = cluster.lock().revoke(ticket).map_err(crate::engine::Error::from)?;
+    // It may be gone, or stand there in a way that cannot be taken away.
+    let free = was_taken || live(engine, ticket)?.is_none();
     if arguments.json {
         let broken = json::Broken {
             request: json::Request::from(entry),
@@ -122,14 +129,19 @@ fn take_away(cluster: &Cluster, arguments: &Break, entry: &Entry) -> Result<u8, 
             terminated: Vec::new(),
             killed: Vec::new(),
             refused: Vec::new(),
-            free: true,
+            free,
         };
         print(&json::line(&broken))?;
     } else {
-        let how = if was_there { "taken away" } else { "given back by its owner" };
-        print(&format!("{how}; #{ticket} is free now"))?;
+        print(&match (was_taken, free) {
+            (true, _) => format!("taken away; #{ticket} is free now"),
+            (false, true) => format!("given back by its owner; #{ticket} is free now"),
+            (false, false) => format!(
+                "#{ticket} is NOT free: etcd did not take it away; try again, and see `treelock doctor`"
+            ),
+        })?;
     }
-    Ok(0)
+    Ok(u8::from(!free))
 }
 
 /// Who got which signal.

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     env,
+    ffi::OsStr,
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
@@ -40,15 +41,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Returns the lock that the arguments mean. Nobody is asked for anything yet.
     pub(crate) fn connect(arguments: &arguments::Cluster) -> Result<Cluster, Failure> {
-        let given = arguments.etcd.as_deref().unwrap_or_default();
-        let endpoints = endpoints(given, env::var(ENDPOINTS).ok().as_deref())?;
-        let namespace = arguments.namespace.as_deref().unwrap_or(NAMESPACE);
+        let given = text(arguments.etcd.as_deref(), "--etcd or TREELOCK_ETCD")?;
+        let from_etcdctl = env::var(ENDPOINTS).ok();
+        let endpoints = endpoints(given.unwrap_or_default(), from_etcdctl.as_deref())?;
+        let namespace = arguments.namespace.as_deref();
+        let namespace = text(namespace, "--namespace or TREELOCK_NAMESPACE")?.unwrap_or(NAMESPACE);
         let ttl = arguments.ttl.unwrap_or(TTL);
         let place = format!("etcd {}, namespace {namespace:?}", endpoints.join(","));
         let mut options = Options::new(endpoints).namespace(namespace).ttl(ttl);
-        if let Some((name, password)) =
-            user(arguments.user.as_deref(), arguments.password.as_deref())?
-        {
+        let name = text(arguments.user.as_deref(), "--user or ETCDCTL_USER")?;
+        let password = text(arguments.password.as_deref(), "--password or ETCDCTL_PASSWORD")?;
+        if let Some((name, password)) = user(name, password)? {
             options = options.user(name, password);
         }
         if let Some(tls) = tls(arguments)? {
@@ -87,6 +90,12 @@ impl Cluster {
     pub(crate) fn settle(&self, events: &Events) -> bool {
         events.within(LEAVING, self.lock.close()).is_some()
     }
+}
+
+/// What is given, which may be a secret, as text.
+fn text<'a>(given: Option<&'a OsStr>, source: &str) -> Result<Option<&'a str>, Failure> {
+    let text = given.map(|given| given.to_str().ok_or(source)).transpose();
+    text.map_err(|source| Failure::usage(format_args!("what {source} says is no UTF-8")))
 }
 
 /// Whom to trust and who we are; `None` if nothing is said of it.
@@ -191,6 +200,17 @@ impl Asked {
             look.seen = answer?;
         }
         Ok(look.seen.clone())
+    }
+
+    /// Fails if the time is over for so long and there is not even a place in the line: nobody answers, and who is
+    /// in the way will not be known.
+    pub(crate) fn is_late(&self, by: Duration) -> Result<(), Error> {
+        match &self.work {
+            Work::Acquire(acquire) if acquire.ticket().is_none() && by >= ANSWER => {
+                Err(Error::Silence)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

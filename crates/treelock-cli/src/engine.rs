@@ -86,6 +86,11 @@ impl Engine {
         ))
     }
 
+    /// Whether only processes of this host see the table.
+    pub(crate) fn is_of_this_host(&self) -> bool {
+        matches!(self, Engine::Dir(_))
+    }
+
     /// Returns what the table is called.
     pub(crate) fn place(&self) -> String {
         match self {
@@ -116,7 +121,7 @@ impl Engine {
             Engine::Etcd(cluster) => {
                 if !cluster.settle(_events) {
                     say(&format!(
-                        "etcd does not answer; the place in the line is free in {} s at the latest",
+                        "etcd does not answer; the place in the line is free in about {} s",
                         cluster.ttl().as_secs()
                     ));
                 }
@@ -211,6 +216,15 @@ impl Acquire {
             Acquire::Etcd(asked) => asked.blocked(_events),
         }
     }
+
+    /// Fails if nobody will say who is in the way, when the time is over for so long.
+    pub(crate) fn is_late(&self, _by: Duration) -> Result<(), Error> {
+        match self {
+            Acquire::Done(_) | Acquire::Dir(_) => Ok(()),
+            #[cfg(feature = "etcd")]
+            Acquire::Etcd(asked) => asked.is_late(_by),
+        }
+    }
 }
 
 impl Future for Acquire {
@@ -247,6 +261,15 @@ impl Guard {
             Guard::Dir(guard) => guard.token(),
             #[cfg(feature = "etcd")]
             Guard::Etcd(held) => held.guard().token(),
+        }
+    }
+
+    /// Returns whether the lock is not lost, as far as is known here.
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            Guard::Dir(guard) => guard.is_valid(),
+            #[cfg(feature = "etcd")]
+            Guard::Etcd(held) => held.guard().is_valid(),
         }
     }
 
@@ -291,16 +314,16 @@ impl Guard {
         }
     }
 
-    /// Releases, for all who inherited it too.
-    pub(crate) fn release(self, _events: &Events) {
+    /// Releases, for all who inherited it too. Says so if it does not get through.
+    pub(crate) fn release(self, _events: &Events, _say: impl FnOnce(&str)) {
         match self {
             Guard::Dir(guard) => drop(guard),
             #[cfg(feature = "etcd")]
             Guard::Etcd(held) => {
                 let ttl = held.ttl();
                 if !held.release(_events) {
-                    say(&format!(
-                        "etcd does not answer; the lock is free in {} s at the latest",
+                    _say(&format!(
+                        "etcd does not answer; the lock is free in about {} s",
                         ttl.as_secs()
                     ));
                 }

@@ -3,6 +3,7 @@
 //! back into an exit code.
 
 mod arguments;
+mod aside;
 #[cfg(feature = "etcd")]
 mod bound;
 mod breaking;

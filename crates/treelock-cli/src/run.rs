@@ -16,6 +16,7 @@ use signal_hook::{consts::SIGTERM, low_level::signal_name};
 
 use crate::{
     arguments::Run,
+    aside::Aside,
     engine::{Engine, Guard},
     events::{Event, Events},
     exit::{self, Failure},
@@ -31,10 +32,13 @@ const LABEL_LENGTH: usize = 40;
 /// Runs a command under the lock; returns the exit code for it.
 pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     let naming = arguments.naming.naming();
-    let label = arguments.label.clone().unwrap_or_else(|| label_of(&arguments.command));
+    let label = arguments.label.clone().unwrap_or_else(|| label_of(engine, &arguments.command));
     let request = nodes::request(naming, &arguments.write, &arguments.read)?.label(label);
     let events = Events::start().map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
+    })?;
+    let aside = Aside::start().map_err(|error| {
+        Failure::new(exit::CANNOT_LOCK, format_args!("cannot start a thread: {error}"))
     })?;
     let waited = wait(engine, &request, arguments.limit(), &events);
     if !matches!(waited, Ok(Outcome::Granted(_))) {
@@ -54,18 +58,36 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     };
     // A signal that came with the grant need not start anything.
     if let Some(signal) = events.before_command() {
-        guard.release(&events);
+        guard.release(&events, say);
         return Ok(exit::end_by_signal(signal.number));
     }
-    let status = under(&guard, arguments, &events);
+    let ended = under(&guard, arguments, &events, &aside);
     // Releases it for all who inherited it: what the command left in the background, as build daemons are,
     // must not keep the lock for ever.
-    guard.release(&events);
-    Ok(end(status?))
+    guard.release(&events, |sentence| aside.say(sentence));
+    // If it cannot be said, nothing may be said after it either: that would wait for ever.
+    let is_said = aside.finish();
+    match ended {
+        Ok(status) => Ok(end(status)),
+        Err(failure) if is_said => Err(failure),
+        Err(failure) => Err(Failure { message: String::new(), ..failure }),
+    }
 }
 
-/// Runs the command to its end.
-fn under(guard: &Guard, arguments: &Run, events: &Events) -> Result<ExitStatus, Failure> {
+/// Runs the command to its end. What is done without the lock is no success.
+fn under(
+    guard: &Guard,
+    arguments: &Run,
+    events: &Events,
+    aside: &Aside,
+) -> Result<ExitStatus, Failure> {
+    // This process may have stood still since the grant.
+    if !guard.is_valid() {
+        return Err(Failure::new(
+            exit::CANNOT_LOCK,
+            format_args!("the lock was lost before the command was started: {}", guard.why_lost()),
+        ));
+    }
     let mut loss = Loss {
         lost: lost(guard),
         why: guard.why_lost(),
@@ -73,9 +95,21 @@ fn under(guard: &Guard, arguments: &Run, events: &Events) -> Result<ExitStatus, 
         kill_at: None,
     };
     let mut child = start(guard, &arguments.command)?;
-    look_after(&mut child, &mut loss, events).map_err(|error| {
+    let ended = look_after(&mut child, &mut loss, events, aside);
+    let status = ended.map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot wait for the command: {error}"))
-    })
+    })?;
+    if guard.is_valid() {
+        return Ok(status);
+    }
+    let lost = format!("the lock was lost before the command had ended: {}", loss.why);
+    if status.success() {
+        return Err(Failure::new(exit::CANNOT_LOCK, lost));
+    }
+    if loss.lost.is_some() {
+        aside.say(&lost); // else it was said
+    }
+    Ok(status)
 }
 
 /// The loss of the lock, and what follows from it.
@@ -133,8 +167,13 @@ fn is_there(program: &OsStr) -> bool {
 
 /// Waits until the command has ended, handing signals on. If the lock is lost on the way the command has to
 /// end, since it works on what others may have now.
-fn look_after(child: &mut Child, loss: &mut Loss, events: &Events) -> io::Result<ExitStatus> {
-    let mut command = Sender::new(child);
+fn look_after(
+    child: &mut Child,
+    loss: &mut Loss,
+    events: &Events,
+    aside: &Aside,
+) -> io::Result<ExitStatus> {
+    let mut command = Sender::new(child, aside);
     // Those of a terminal too: what comes to a child that is not yet the command does nothing there.
     events.until_now().iter().for_each(|signal| command.forward(signal.number));
     loop {
@@ -145,15 +184,15 @@ fn look_after(child: &mut Child, loss: &mut Loss, events: &Events) -> io::Result
             && events.poll(lost.as_mut()).is_ready()
         {
             loss.lost = None;
-            say(&format!("the lock is lost: {}; the command has to end", loss.why));
-            command.forward(SIGTERM);
             // A time too long to be counted is as good as none.
             loss.kill_at = Instant::now().checked_add(loss.grace);
+            aside.say(&format!("the lock is lost: {}; the command has to end", loss.why));
+            command.forward(SIGTERM);
         }
         if loss.kill_at.is_some_and(|at| at <= Instant::now()) {
             loss.kill_at = None;
             if command.send(Signal::KILL) {
-                say("the command did not end, and is killed");
+                aside.say("the command did not end, and is killed");
             }
         }
         if let Some(Event::Signal(signal)) = events.next(loss.kill_at)
@@ -165,14 +204,15 @@ fn look_after(child: &mut Child, loss: &mut Loss, events: &Events) -> io::Result
 }
 
 /// Sends signals to the command. It is not waited for yet, so nobody else can have its number.
-struct Sender {
+struct Sender<'a> {
     command: Pid,
     has_complained: bool,
+    aside: &'a Aside,
 }
 
-impl Sender {
-    fn new(child: &Child) -> Sender {
-        Sender { command: Pid::from_child(child), has_complained: false }
+impl Sender<'_> {
+    fn new<'a>(child: &Child, aside: &'a Aside) -> Sender<'a> {
+        Sender { command: Pid::from_child(child), has_complained: false, aside }
     }
 
     fn forward(&mut self, number: i32) {
@@ -190,7 +230,7 @@ impl Sender {
         {
             let (pid, name) = (self.command.as_raw_nonzero(), signal_name(signal.as_raw()));
             let name = name.unwrap_or("a signal");
-            say(&format!("cannot send {name} to the command (pid {pid}): {error}"));
+            self.aside.say(&format!("cannot send {name} to the command (pid {pid}): {error}"));
         }
         sent.is_ok()
     }
@@ -204,10 +244,12 @@ fn end(status: ExitStatus) -> u8 {
     }
 }
 
-/// The label of who gives none: the command line, not longer than others care to read.
-fn label_of(command_line: &[OsString]) -> String {
+/// The label of who gives none: the command line, not longer than others care to read; or only the program's
+/// name where it would be shown to those who cannot see this host's command lines anyway.
+fn label_of(engine: &Engine, command_line: &[OsString]) -> String {
     let (program, rest) = command_line.split_first().expect("clap demands a command");
     let name = Path::new(program).file_name().unwrap_or(program);
+    let rest = if engine.is_of_this_host() { rest } else { &[] };
     let words = [name].into_iter().chain(rest.iter().map(OsString::as_os_str));
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let line = words.join(" ");

@@ -74,10 +74,11 @@ pub(crate) fn wait(
             until = Some(now + SOON);
         }
         if let Some(deadline) = deadline {
-            if deadline <= now
-                && let Some(blocked) = acquire.blocked(events)?
-            {
-                return Ok(Outcome::Blocked(Box::new(blocked)));
+            if deadline <= now {
+                if let Some(blocked) = acquire.blocked(events)? {
+                    return Ok(Outcome::Blocked(Box::new(blocked)));
+                }
+                acquire.is_late(now - deadline)?;
             }
             let end = deadline.max(now + NEARLY_GRANTED);
             until = Some(until.map_or(end, |until| until.min(end)));

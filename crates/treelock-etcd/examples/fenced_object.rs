@@ -127,6 +127,9 @@ async fn run(mut args: Args) -> Result<()> {
 
     let is_valid = first.wake()?;
     println!("The first goes on. By its own clock it has the lock: {is_valid}.");
+    if is_valid {
+        return Err("it believes to have a lock that another has".into());
+    }
     println!("But what it had sent before arrives now:");
     if put_if_unchanged(&store, &at, seen, first.token, "late").await? {
         return Err("a stale put was let in".into());

@@ -117,6 +117,9 @@ async fn run(mut args: Args) -> Result<()> {
 
     let is_valid = first.wake()?;
     println!("The first goes on. By its own clock it has the lock: {is_valid}.");
+    if is_valid {
+        return Err("it believes to have a lock that another has".into());
+    }
     println!("But what it had sent before arrives now:");
     refused(write(&mut database, first.token, "late"))?;
     refused(read(&mut database, first.token))?;

@@ -44,8 +44,8 @@ struct Args {
 }
 
 const AFTER: &str = "\
-Exit code: 0 if no folder was torn under the lock in etcd, or if some were without it; 1 otherwise;
-2 if the example could not run.";
+Exit code: 0 if both renamed and looked, and no folder was torn under the lock in etcd, or if some were
+without it; 1 otherwise; 2 if the example could not run.";
 
 const FILES: usize = 12;
 
@@ -151,6 +151,10 @@ fn report(args: &Args, counts: &[Counts]) -> bool {
     println!("             renames    looks     torn");
     for (number, Counts { renames, looks, torn }) in (1..).zip(counts) {
         println!("process {number}  {renames:>10} {looks:>8} {torn:>8}");
+    }
+    if counts.iter().any(|counts| counts.renames == 0 || counts.looks == 0) {
+        println!("\nOne did not come to rename or to look; let it run for longer (--seconds).");
+        return false;
     }
     let torn: u64 = counts.iter().map(|counts| counts.torn).sum();
     match (args.without_lock, torn) {

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etcd_client::{AlarmAction, AlarmType, Client, GetOptions, StatusResponse, WatchOptions};
+use etcd_client::{
+    AlarmAction, AlarmType, Client, Compare, CompareOp, GetOptions, StatusResponse, Txn, TxnOp,
+    WatchOptions,
+};
 use treelock::Finding;
 
 use crate::{
@@ -78,7 +81,7 @@ async fn check(table: Table<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
     found.extend(leader(&answers));
     found.push(size(&answers));
     found.push(clocks(&answers));
-    if members.iter().all(|member| member.read.is_none()) {
+    if members.iter().all(|member| member.read.is_err()) {
         // Everything else would be answered by nobody.
         return Ok(found);
     }
@@ -87,6 +90,7 @@ async fn check(table: Table<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
         table.alarms().await,
         table.history().await,
         table.lease(ttl).await,
+        table.right_to_write().await,
         table.contents().await,
     ];
     for asked in asked {
@@ -208,6 +212,24 @@ impl Table<'_> {
         }])
     }
 
+    /// Whether this user may write. What he would write stands behind a condition that never holds: etcd looks at
+    /// his rights all the same, and writes nothing.
+    async fn right_to_write(&self) -> Result<Vec<Finding>, Error> {
+        let key = self.space.meta();
+        let never = Compare::create_revision(key.clone(), CompareOp::Less, 0);
+        let txn = Txn::new().when([never]).and_then([TxnOp::put(key, "", None)]);
+        let ask = |client: Arc<Client>| {
+            let txn = txn.clone();
+            async move { client.kv_client().txn(txn).await }
+        };
+        match self.servers.insist("write into the namespace", ASKING, ask).await {
+            Err(error @ Error::Denied { .. }) => Ok(vec![Finding::bad(error.to_string(), "")]),
+            // Of which the lease tells.
+            Ok(_) | Err(Error::NoSpace) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What stands in the namespace, and what should not.
     async fn contents(&self) -> Result<Vec<Finding>, Error> {
         let (mut first, end) = self.space.all();
@@ -239,7 +261,7 @@ struct Member {
     endpoint: String,
     status: Result<StatusResponse, Failure>,
     /// How long a read took that the whole cluster agrees on.
-    read: Option<Duration>,
+    read: Result<Duration, Failure>,
     page: Page,
 }
 
@@ -269,8 +291,11 @@ async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Member {
     let started = Instant::now();
     let get = |client: Arc<Client>| async move { client.kv_client().get(key, None).await };
     let read = match status.is_ok() {
-        true => servers.ask_of(number, doing, get).await.ok().map(|_| started.elapsed()),
-        false => None,
+        true => {
+            let answer = servers.ask_of(number, "look into the namespace", get).await;
+            answer.map(|_| started.elapsed())
+        }
+        false => Err(Failure::InDoubt("not asked".into())),
     };
     let (endpoint, secure) = servers.endpoint(number).expect("who is asked is there");
     let page = match status.is_ok() {
@@ -306,34 +331,44 @@ fn member(member: &Member) -> Finding {
         }
     };
     let version = status.version();
-    let Some(read) = member.read else {
-        return Finding::bad(
-            format!("{endpoint} (etcd {version}) answers no read: it is cut off from the others"),
-            "see that a majority of the members runs and that they reach each other",
+    if status.is_learner() {
+        return Finding::odd(
+            format!("{endpoint} (etcd {version}) is a learner, which takes no locks"),
+            "name another endpoint, or promote it",
         );
+    }
+    let read = match &member.read {
+        Ok(read) => *read,
+        Err(Failure::Final(error)) => {
+            return Finding::bad(format!("{endpoint} (etcd {version}) runs, but {error}"), "");
+        }
+        Err(Failure::InDoubt(why)) => {
+            return Finding::bad(
+                format!(
+                    "{endpoint} (etcd {version}) answers no read ({why}): it is cut off from the others"
+                ),
+                "see that a majority of the members runs and that they reach each other",
+            );
+        }
     };
     let what = format!("{endpoint} is etcd {version} and answers in {:.1} ms", milliseconds(read));
-    match (grade(version), status.is_learner(), read > SLOW) {
-        (Grade::Broken(why), ..) => {
+    match (grade(version), read > SLOW) {
+        (Grade::Broken(why), _) => {
             Finding::bad(format!("{what}; {why}"), "take a later version of etcd")
         }
-        (_, true, _) => Finding::odd(
-            format!("{what}; it is a learner, which takes no locks"),
-            "name another endpoint, or promote it",
-        ),
-        (Grade::Old(oldest), ..) => Finding::odd(
+        (Grade::Old(oldest), _) => Finding::odd(
             format!("{what}; {oldest} is the oldest that is supported"),
             "take a later version of etcd",
         ),
-        (Grade::Unknown, ..) => Finding::odd(
+        (Grade::Unknown, _) => Finding::odd(
             format!("{what}; this version was never tried"),
             "see that releases of 3.4, 3.5 or 3.6 are not to be had",
         ),
-        (Grade::Supported, _, true) => Finding::odd(
+        (Grade::Supported, true) => Finding::odd(
             format!("{what}; each lock takes as long at least"),
             "see that the network and the members' disks are as fast as they should be",
         ),
-        (Grade::Supported, ..) => Finding::good(what),
+        (Grade::Supported, false) => Finding::good(what),
     }
 }
 

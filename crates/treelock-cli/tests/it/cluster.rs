@@ -1,13 +1,20 @@
 //! The lock between machines, by the command: on real servers, which the tests start themselves.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::process::ExitStatusExt as _,
+    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal as Nix;
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::signal::Signal as Nix,
+};
 use rustix::process::Signal;
+use treelock::Request;
+use treelock_etcd::{EtcdLock, Options};
 
 use crate::{
     exclusion::{Fate, play},
@@ -150,9 +157,25 @@ fn a_signal_ends_a_wait_while_nobody_answers() {
     waiter.signal(Signal::TERM);
     assert_eq!(waiter.code(), 128 + 15);
     assert!(
-        waiter.stderr().contains("etcd does not answer; the place in the line is free in 3600 s")
+        waiter
+            .stderr()
+            .contains("etcd does not answer; the place in the line is free in about 3600 s")
     );
     cluster.members[0].signal(Nix::SIGCONT);
+}
+
+/// A time that is over is over, also if nobody answers to whom it could be said who is in the way.
+#[test]
+fn a_time_is_kept_while_nobody_answers() {
+    let Some((cluster, scene)) = scene() else { return };
+    scene.until_counts(0, 0);
+    cluster.members[0].signal(Nix::SIGSTOP);
+    let done = scene.done(&["run", "-w", "a", "--timeout", "200ms", "--", "touch", "ran"]);
+    assert_eq!(done.code(), 74);
+    let says = "the time is over, and etcd does not say who is in the way";
+    assert!(done.stderr().contains(says), "{}", done.stderr());
+    cluster.members[0].signal(Nix::SIGCONT);
+    assert!(!scene.path("ran").exists());
 }
 
 /// etcd is gone: the command is told, and killed if it does not end, before the lease can have ended.
@@ -185,6 +208,87 @@ fn a_command_may_be_given_more_time() {
     cluster.members[0].signal(Nix::SIGSTOP);
     assert_eq!(running.code(), 5, "it was not killed");
     cluster.members[0].signal(Nix::SIGCONT);
+}
+
+/// A pipe that holds less than what is about to be written into it.
+fn small_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    (reader, writer)
+}
+
+/// Nobody reads what treelock says, which is no reason for the command to go on without the lock.
+#[test]
+fn a_command_whose_lock_is_lost_is_stopped_though_nobody_listens() {
+    let Some((_cluster, scene)) = scene() else { return };
+    let (_reader, mut full) = small_pipe();
+    let size = fcntl(&full, FcntlArg::F_GETPIPE_SZ).unwrap();
+    full.write_all(&vec![b'x'; size as usize]).unwrap();
+    let script = "trap 'touch told' TERM; echo up; while :; do sleep 0.05; done";
+    let mut command = scene.treelock(["run", "-w", "a", "--ttl", "1h", "--grace", "100ms"]);
+    command.args(["--", "sh", "-c", script]);
+    let mut running = Running::start_with_stderr(&mut command, full.into());
+    assert_eq!(running.line(), "up");
+    let ticket = scene.live()[0]["ticket"].to_string();
+    assert_eq!(scene.done(&["break", &ticket, "--force"]).code(), 0);
+    until("it is told", || scene.path("told").exists());
+    assert_eq!(running.code(), 128 + 9);
+}
+
+/// What is done without the lock is no success, whatever the command thinks of it.
+#[test]
+fn a_command_that_ends_well_without_the_lock_has_failed() {
+    let Some((_cluster, scene)) = scene() else { return };
+    for (own, code) in [(0, 74), (3, 3)] {
+        let script = format!("trap 'exit {own}' TERM; echo up; while :; do sleep 0.05; done");
+        let mut running = scene.run(&["-w", "a", "--ttl", "1h", "--grace", "1h"], &script);
+        assert_eq!(running.line(), "up");
+        let ticket = scene.live()[0]["ticket"].to_string();
+        assert_eq!(scene.done(&["break", &ticket, "--force"]).code(), 0);
+        assert_eq!(running.code(), code);
+        let said = running.stderr();
+        assert!(said.contains("the lock is lost: its lease may have ended"), "{said}");
+        let failed = said.contains("the lock was lost before the command had ended");
+        assert_eq!(failed, own == 0, "{said}");
+    }
+}
+
+/// One that is granted and stands still, as it does when nobody reads what it says, may have lost the lock.
+#[test]
+fn a_lock_that_is_lost_before_the_command_is_started_starts_none() {
+    let Some((cluster, scene)) = scene() else { return };
+    let lock = EtcdLock::new(&Options::new(cluster.endpoints()));
+    // Of this process, which runs treelock: so it says whom it waits for.
+    let long = Request::new().write("a").unwrap().label("x".repeat(100_000));
+    let blocker = lock.blocking().acquire(&long).unwrap();
+    let (mut said, writer) = small_pipe();
+    let mut command = scene.treelock(["run", "-w", "a", "--ttl", "1h", "--", "touch", "ran"]);
+    command.env("TREELOCK_TOKEN", "1");
+    let mut running = Running::start_with_stderr(&mut command, writer.into());
+    // It speaks, and stands still until somebody reads the rest.
+    said.read_exact(&mut [0]).unwrap();
+    blocker.release_blocking();
+    scene.until_counts(1, 0);
+    let ticket = scene.live()[0]["ticket"].to_string();
+    assert_eq!(scene.done(&["break", &ticket, "--force"]).code(), 0);
+    let mut rest = String::new();
+    // What is started has it too, and the end of it all comes when nobody has.
+    drop(command);
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(running.code(), 74, "{}", rest.len());
+    assert!(rest.contains("the lock was lost before the command was started"));
+    assert!(!scene.path("ran").exists());
+}
+
+/// The command line may hold what others must not see.
+#[test]
+fn the_label_of_who_gives_none_is_the_program() {
+    let Some((_cluster, scene)) = scene() else { return };
+    let treelock = crate::scene::TREELOCK;
+    let done = scene.done(&["run", "-w", "a", "--", treelock, "ls", "--json", "--", "a"]);
+    assert_eq!(done.code(), 0, "{}", done.stderr());
+    let listing = schema::check("ls --json", &done.stdout());
+    assert_eq!(listing["requests"][0]["label"], "treelock");
 }
 
 /// A command does not go on without the lock that treelock cannot renew any more.
@@ -237,6 +341,34 @@ fn a_request_is_taken_away() {
     assert_eq!((&broken["free"], &broken["request"]["state"]), (&true.into(), &"waiting".into()));
     assert_eq!(waiter.code(), 74);
     assert!(waiter.stderr().contains("ask again"));
+}
+
+/// An entry whose session is not there: whatever becomes of it, what is said of it is true.
+#[test]
+fn what_is_not_taken_away_is_not_called_free() {
+    let Some((cluster, scene)) = scene() else { return };
+    let entry = r#"{"nonce":1,"host":"h","pid":1,"since":1}"#;
+    let mut etcdctl = std::process::Command::new("etcdctl");
+    etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &cluster.endpoints()[0]]);
+    etcdctl.args(["put", "/treelock/default/W/b/!1.0", entry]);
+    let mut put = etcdctl.output();
+    until("it runs", || {
+        put = etcdctl.output();
+        !put.as_ref().is_ok_and(|output| !output.status.success())
+    });
+    if put.is_err() {
+        return eprintln!("not tested, since there is no etcdctl");
+    }
+    let ticket = scene.live()[0]["ticket"].to_string();
+    let done = scene.done(&["break", &ticket, "--force"]);
+    let is_free = scene.live().is_empty();
+    assert_eq!(done.code(), i32::from(!is_free), "{}", done.stdout());
+    let says = if is_free { "is free now\n" } else { "is NOT free: " };
+    assert!(done.stdout().contains(&format!("#{ticket} {says}")), "{}", done.stdout());
+    if !is_free {
+        let done = scene.done(&["break", &ticket, "--force", "--json"]);
+        assert_eq!(schema::check("break --json", &done.stdout())["free"], false);
+    }
 }
 
 #[test]
@@ -391,6 +523,17 @@ fn passwords() {
     }
     let shown = with("root:right", None, &["doctor", "--json"]).stdout();
     assert!(!shown.contains("right"), "{shown}");
+    // Who works under the lock need not be able to break all locks.
+    let script = "echo ${ETCDCTL_USER-none} ${ETCDCTL_PASSWORD-none}";
+    let shows = ["run", "-w", "a", "--", "sh", "-c", script];
+    assert_eq!(with("root:right", None, &shows).stdout(), "none none\n");
+    assert_eq!(with("root", Some("right"), &shows).stdout(), "root none\n");
+    let no_text = OsStr::from_bytes(b"\xff-secret");
+    let mut command = scene.treelock(["ls"]);
+    command.env("ETCDCTL_USER", "root").env("ETCDCTL_PASSWORD", no_text);
+    let done = Done(command.output().unwrap());
+    let said = "treelock: what --password or ETCDCTL_PASSWORD says is no UTF-8\n";
+    assert_eq!((done.code(), &*done.stderr()), (64, said));
     // What the processes of this host are shown with.
     let mut command = scene.treelock(["run", "-w", "a", "--", "sh", "-c", "echo up; read line"]);
     let mut running = Running::start(command.env("ETCDCTL_USER", "root:right"));
@@ -436,6 +579,13 @@ fn certificates() {
     command.env("ETCDCTL_CERT", &cert).env("ETCDCTL_KEY", &key);
     let done = Done(command.output().unwrap());
     assert_eq!((done.code(), &*done.stderr()), (0, ""));
+    // What is set and empty is as good as not set.
+    let mut command = scene.treelock([&["who", "a"], &options[..]].concat());
+    command.env("ETCDCTL_USER", "").env("ETCDCTL_PASSWORD", "");
+    assert_eq!(Done(command.output().unwrap()).code(), 0);
+    let mut command = scene.treelock([&["who", "a"], &options[..2]].concat());
+    command.env("ETCDCTL_CERT", "").env("ETCDCTL_KEY", "");
+    assert_eq!(Done(command.output().unwrap()).code(), 74);
     let without = scene.done(&["ls", "--cacert", &ca]);
     assert_eq!(without.code(), 74);
     assert!(without.stderr().contains("certificate"), "{}", without.stderr());

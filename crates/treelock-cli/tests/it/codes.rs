@@ -1,6 +1,10 @@
 //! Exit codes, and what is said with them.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+};
 
 use crate::scene::{Done, Scene, TREELOCK};
 
@@ -175,6 +179,24 @@ fn a_directory_from_the_environment() {
     assert_eq!(scene.done(&["--dir", "other", "run", "-w", "a", "--", "true"]).code(), 0);
     assert_eq!(scene.done(&["run", "--dir", "other", "-w", "a", "--", "true"]).code(), 0);
     assert!(scene.path("other").is_dir() && !scene.table().exists());
+}
+
+/// Who means no cluster is not kept from work by what is set for etcdctl.
+#[test]
+fn variables_of_etcdctl_do_not_matter_on_one_host() {
+    let scene = Scene::new();
+    for value in [OsStr::new(""), OsStr::from_bytes(b"\xff")] {
+        for arguments in
+            [&["run", "-w", "a", "--", "true"][..], &["who", "a"], &["man"], &["--help"]]
+        {
+            let mut command = scene.treelock(arguments);
+            for name in ["CACERT", "CERT", "KEY", "USER", "PASSWORD", "ENDPOINTS"] {
+                command.env(format!("ETCDCTL_{name}"), value);
+            }
+            let done = Done(command.env("TREELOCK_NAMESPACE", value).output().unwrap());
+            assert_eq!((done.code(), &*done.stderr()), (0, ""), "{arguments:?} {value:?}");
+        }
+    }
 }
 
 #[test]

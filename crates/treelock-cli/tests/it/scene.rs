@@ -165,7 +165,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start_with_stderr(command, Stdio::piped())
+    }
+
+    /// With a standard error that the test looks after.
+    pub(crate) fn start_with_stderr(command: &mut Command, stderr: Stdio) -> Running {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());

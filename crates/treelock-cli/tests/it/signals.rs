@@ -135,6 +135,17 @@ fn a_lost_lock_kills_a_command_that_does_not_end() {
 }
 
 #[test]
+fn a_command_that_ends_well_without_the_lock_has_failed() {
+    let scene = Scene::new();
+    let mut running = scene.run(&["-w", "a"], "trap 'exit 0' TERM; echo up; read line");
+    assert_eq!(running.line(), "up");
+    fs::remove_dir_all(scene.table()).unwrap();
+    assert_eq!(running.code(), 74);
+    let said = running.stderr();
+    assert!(said.contains("the lock was lost before the command had ended: its table"), "{said}");
+}
+
+#[test]
 fn a_stopped_command_is_still_waited_for() {
     let scene = Scene::new();
     let mut holder = scene.hold(&["-w", "a"]);

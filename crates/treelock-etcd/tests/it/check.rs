@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions};
+use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, Permission};
 use nix::sys::signal::Signal;
 use treelock::{Finding, Severity};
 use treelock_etcd::{Error, EtcdLock, Options};
@@ -189,6 +189,39 @@ fn what_does_not_belong_into_the_namespace() {
             "1 key (/treelock/default/notes): in the namespace are no locks",
         );
         one(&found, Severity::Odd, "1 key (/treelock/default/W/b/!1.0): were written at a time");
+    });
+}
+
+/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no lock.
+#[test]
+fn rights_that_are_missing() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    runtime().block_on(async {
+        let client = client(&cluster).await;
+        let mut users = client.auth_client();
+        users.role_add("looks").await.expect("it works");
+        let reads = Permission::read("/treelock/").with_prefix();
+        users.role_grant_permission("looks", reads).await.expect("it works");
+        for (user, role) in [("root", Some("root")), ("looker", Some("looks")), ("nobody", None)] {
+            users.user_add(user, "secret", None).await.expect("it works");
+            if let Some(role) = role {
+                users.user_grant_role(user, role).await.expect("it works");
+            }
+        }
+        users.auth_enable().await.expect("it works");
+        let check = async |user: &str| {
+            let options = Options::new(cluster.endpoints()).user(user, "secret");
+            within("it is checked", EtcdLock::new(&options).check()).await.expect("it runs")
+        };
+        let says = "let this user look into the namespace (etcdserver: permission denied)";
+        one(&check("nobody").await, Severity::Bad, says);
+        let says = "let this user write into the namespace (etcdserver: permission denied)";
+        let found = check("looker").await;
+        one(&found, Severity::Bad, says);
+        one(&found, Severity::Good, "0 requests are live, and 0 sessions");
+        let found = check("root").await;
+        assert!(!found.iter().any(|finding| finding.what.contains("let this user")), "{found:#?}");
+        one(&found, Severity::Good, "never compacted");
     });
 }
 
