@@ -33,7 +33,8 @@ pub enum Error {
         /// What the last one said.
         last: String,
     },
-    /// The session ended while the request waited: its place in the line is lost.
+    /// The place in the line is lost: the session ended while the request waited, or somebody took the place away
+    /// ([`EtcdLock::revoke`](crate::EtcdLock::revoke)).
     Lost,
     /// etcd has no space left, so it takes nothing new.
     NoSpace,
@@ -151,7 +152,8 @@ impl fmt::Display for Error {
                 tried.as_secs_f64()
             ),
             Error::Lost => f.write_str(
-                "the session with etcd ended while the request waited, so its place is lost; ask again",
+                "the request's place in the line is lost, since the session with etcd ended or somebody took it away; \
+                 ask again",
             ),
             Error::NoSpace => f.write_str(
                 "etcd has no space left and takes nothing new; compact and defragment it, raise its quota, and \

@@ -288,7 +288,7 @@ impl EtcdLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], [`Error::Denied`] or [`Error::Refused`].
+    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`].
     ///
     /// # Examples
     ///
@@ -313,7 +313,7 @@ impl EtcdLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], [`Error::Denied`], [`Error::Refused`]; [`Error::Unsupported`] after the last epoch.
+    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`]; [`Error::Unsupported`] after the last epoch.
     ///
     /// # Examples
     ///
@@ -352,7 +352,7 @@ impl EtcdLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] or [`Error::Denied`].
+    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`].
     ///
     /// # Examples
     ///
@@ -376,7 +376,7 @@ impl EtcdLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] or [`Error::Denied`].
+    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`].
     ///
     /// # Examples
     ///
