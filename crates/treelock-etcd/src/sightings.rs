@@ -11,13 +11,14 @@ use std::{
 };
 
 use etcd_client::{Client, GetOptions, SortOrder, SortTarget};
+use futures_util::future::try_join_all;
 use treelock::{Access, Blocked, Node, Process, Request, Sighting};
 
 use crate::{
     error::Error,
     key::{Name, Range, Space, essential, read_root_text},
     servers::Servers,
-    table::Value,
+    table::{AT_ONCE, Value},
 };
 
 /// How long looking is tried.
@@ -121,38 +122,56 @@ impl Table<'_> {
         self.read(&[(key, end)], moment, entries).await
     }
 
-    /// Read all entries in these ranges.
+    /// Read all entries in these ranges. The first read says at which moment; the others are at once.
     async fn read(
         self,
         ranges: &[Range],
         moment: &mut i64,
         entries: &mut Entries,
     ) -> Result<(), Error> {
-        for (first, end) in ranges {
-            let mut next = Some(first.clone());
-            while let Some(first) = next.take() {
-                let get = |client: Arc<Client>| {
-                    let options = GetOptions::new()
-                        .with_range(end.clone())
-                        .with_revision(*moment)
-                        .with_sort(SortTarget::Key, SortOrder::Ascend)
-                        .with_limit(PAGE);
-                    let first = first.clone();
-                    let client = client.kv_client().max_decoding_message_size(LARGEST);
-                    async move { client.clone().get(first, Some(options)).await }
-                };
-                let answer = self.servers.insist("look at the locks", LOOKING, get).await?;
-                if *moment == 0 {
-                    *moment = answer.header().map_or(0, |header| header.revision());
-                }
-                if answer.more() {
-                    next = answer.kvs().last().map(|last| [last.key(), &[0]].concat());
-                }
-                let found = answer.kvs().iter();
-                entries.extend(found.filter_map(|kv| Some((kv.key().to_vec(), self.found(kv)?))));
-            }
+        let mut ranges = ranges;
+        if *moment == 0
+            && let Some((first, others)) = ranges.split_first()
+        {
+            entries.extend(self.read_one(first, moment).await?);
+            ranges = others;
+        }
+        let now = *moment;
+        for ranges in ranges.chunks(AT_ONCE) {
+            let reads = ranges.iter().map(|range| async move {
+                let mut moment = now;
+                self.read_one(range, &mut moment).await
+            });
+            entries.extend(try_join_all(reads).await?.into_iter().flatten());
         }
         Ok(())
+    }
+
+    async fn read_one(self, (first, end): &Range, moment: &mut i64) -> Result<Entries, Error> {
+        let mut entries = Entries::new();
+        let mut next = Some(first.clone());
+        while let Some(first) = next.take() {
+            let get = |client: Arc<Client>| {
+                let options = GetOptions::new()
+                    .with_range(end.clone())
+                    .with_revision(*moment)
+                    .with_sort(SortTarget::Key, SortOrder::Ascend)
+                    .with_limit(PAGE);
+                let first = first.clone();
+                let client = client.kv_client().max_decoding_message_size(LARGEST);
+                async move { client.clone().get(first, Some(options)).await }
+            };
+            let answer = self.servers.insist("look at the locks", LOOKING, get).await?;
+            if *moment == 0 {
+                *moment = answer.header().map_or(0, |header| header.revision());
+            }
+            if answer.more() {
+                next = answer.kvs().last().map(|last| [last.key(), &[0]].concat());
+            }
+            let found = answer.kvs().iter();
+            entries.extend(found.filter_map(|kv| Some((kv.key().to_vec(), self.found(kv)?))));
+        }
+        Ok(entries)
     }
 
     /// `None` of what others have put there.

@@ -41,7 +41,7 @@ use crate::{
 const WINDOW: usize = 2;
 
 /// So many ranges are looked at at once.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 
 /// How soon what cannot be given back for want of space is tried again.
 const FULL: Duration = Duration::from_secs(1);

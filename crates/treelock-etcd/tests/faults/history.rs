@@ -207,8 +207,8 @@ fn measure(record: &Record, others: &[&Record], deaths: &[Death], found: &mut Fi
             dead = dead.max(Some(death));
         } else if other.left() <= end {
             since = since.max(other.left());
-        } else if record.granted.is_none() {
-            // It gave up while somebody was in its way.
+        } else if record.granted.is_none() || other.ticket.is_none() {
+            // It gave up while somebody was in its way; or one whose ticket nobody knows may have been until just now.
             return;
         }
     }
