@@ -145,7 +145,6 @@ fn run(step: &Step) -> Outcome {
             let number =
                 |name: &str, value: &Option<u64>| value.map(|value| format!("--{name}={value}"));
             let arguments = [
-                Some("--strict".into()),
                 long.then(|| "--long".into()),
                 only.as_ref().map(|only| format!("--only={only}")),
                 number("count", count),

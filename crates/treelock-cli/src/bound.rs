@@ -2,8 +2,8 @@
 //! command that outlives it would go on without the lock.
 //!
 //! The kernel sends a signal to a process whose parent has died, if the process asked for it, and a program
-//! that takes its place inherits that, unless it gains rights by it. So this program is started once more, asks for it, and becomes the
-//! command.
+//! that takes its place inherits that, unless it gains rights by it. So this program is started once more, asks
+//! for it, and becomes the command.
 
 use std::{
     env,

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 
 use super::wire::{End, Root};
 
+/// Who gives up waits so long for etcd's word that he is gone.
+const AT_ITS_END: u64 = 2_000_000_000;
+
 /// What is dropped is given back in the background; who dies so soon after may not have given it back.
 const IN_THE_BACKGROUND: u64 = 1_000_000_000;
 
@@ -207,9 +210,12 @@ fn measure(record: &Record, others: &[&Record], deaths: &[Death], found: &mut Fi
             dead = dead.max(Some(death));
         } else if other.left() <= end {
             since = since.max(other.left());
-        } else if record.granted.is_none() || other.ticket.is_none() {
-            // It gave up while somebody was in its way; or one whose ticket nobody knows may have been until just now.
+        } else if record.granted.is_none() {
+            // It gave up while somebody was in its way.
             return;
+        } else if other.ticket.is_none() && other.left() <= end.saturating_add(AT_ITS_END) {
+            // One whose ticket nobody knows may have been in its way until just now.
+            since = end;
         }
     }
     match dead {

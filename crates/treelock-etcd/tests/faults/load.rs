@@ -3,10 +3,7 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -303,9 +300,6 @@ impl Load {
     }
 }
 
-/// By how much times may be longer than the table says.
-pub(crate) static TOLERANCE: AtomicU32 = AtomicU32::new(3);
-
 fn judge(found: &Findings, must: Must, rescued: u64, orphans: u64, wrong: &mut Vec<String>) {
     let some = |all: &[String]| all[..all.len().min(5)].join("\n  ");
     let mut forbid = |what: String, is_so: bool| {
@@ -324,10 +318,9 @@ fn judge(found: &Findings, must: Must, rescued: u64, orphans: u64, wrong: &mut V
         rescued > 0 && !must.may_be_rescued,
     );
     forbid(format!("{orphans} orphans"), orphans > 0);
-    let tolerance = TOLERANCE.load(Ordering::Relaxed);
-    let (gap, limit) = (Duration::from_nanos(found.gap), must.gap * tolerance);
-    forbid(format!("a gap of {gap:?}, which is longer than {limit:?}"), gap > limit);
+    let gap = Duration::from_nanos(found.gap);
+    forbid(format!("a gap of {gap:?}, which is longer than {:?}", must.gap), gap > must.gap);
     let dead = Duration::from_nanos(found.behind_the_dead);
-    let limit = must.behind_the_dead * tolerance;
+    let limit = must.behind_the_dead;
     forbid(format!("{dead:?} behind a dead one, which is longer than {limit:?}"), dead > limit);
 }

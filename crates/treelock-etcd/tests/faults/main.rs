@@ -60,10 +60,6 @@ struct Arguments {
     /// For the same requests and faults again; what processes make of them differs each time
     #[arg(long)]
     seed: Option<u64>,
-    /// Holds the times to what the table says; else, as a part of `cargo test` on a machine that may do other
-    /// things, to three times that
-    #[arg(long)]
-    strict: bool,
     /// Says which rows there are
     #[arg(long)]
     list: bool,
@@ -116,9 +112,6 @@ fn main() -> ExitCode {
     if !cluster::is_there() {
         println!("SKIPPED: there is no `etcd` in the PATH; on Debian: apt-get install etcd-server");
         return ExitCode::SUCCESS;
-    }
-    if arguments.strict {
-        load::TOLERANCE.store(1, std::sync::atomic::Ordering::Relaxed);
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -162,6 +162,15 @@ fn gaps() {
     let holder = asked(1, true, "a/", 0).held(5, 1, 100);
     let next = asked(2, true, "a/", 50).entered(6, 52);
     assert_eq!(gap(vec![holder.clone(), next.clone().held(6, 170, 180)]), 70);
+    // Nobody knows the ticket of one that gave up, and so whether it was in the way until just now. One that ended
+    // long after was not. (Its client dies later, so its own waiting does not count.)
+    let beside_one_that_ends = |at| {
+        let gave_up = asked(3, true, "a/", 60).ended(at, End::GaveUp);
+        let records = [holder.clone(), next.clone().held(6, 170, 180), gave_up];
+        judged(records, &[Death { client: 3, at: 5_000_000_000, until: None }]).gap
+    };
+    assert_eq!(beside_one_that_ends(200), 0);
+    assert_eq!(beside_one_that_ends(4_000_000_000), 70);
     // Whoever gives up after a while with nobody in the way has waited in vain, too.
     assert_eq!(gap(vec![holder.clone(), next.clone().ended(190, End::GaveUp)]), 90);
     assert_eq!(gap(vec![holder.clone(), next.ended(90, End::GaveUp)]), 1);
