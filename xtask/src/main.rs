@@ -152,7 +152,12 @@ fn run(step: &Step) -> Outcome {
             ];
             let mut test = Command::new("cargo");
             test.args(["test", "-p", "treelock-etcd", "--test", "faults", "--"]);
-            execute(test.args(arguments.into_iter().flatten()))
+            execute(test.args(arguments.into_iter().flatten()))?;
+            // The model check is a row of the table too.
+            match *long && only.is_none() {
+                true => cargo("test -p treelock-etcd --test model large -- --ignored --nocapture"),
+                false => Ok(()),
+            }
         }
     }
 }
