@@ -70,24 +70,41 @@ impl Turn {
         let _ = timeout(SOON, self.leave()).await;
     }
 
-    /// Gives it back; returns when that is known.
-    pub(crate) async fn leave(mut self) {
-        if let Some(mut entry) = self.entry.take() {
-            let (done, left) = oneshot::channel();
-            // In the background, so that it goes on if this future is dropped.
-            self.session.leaving.start(async move {
-                entry.leave().await;
+    /// Gives it back; returns when that is known. If this future is dropped it goes on in the background.
+    pub(crate) async fn leave(self) {
+        // Counted until after it has gone there.
+        let _counted = self.session.leaving.count();
+        let mut turn = self;
+        let Some(entry) = &mut turn.entry else { return };
+        if let Some(servers) = turn.session.servers.here() {
+            entry.ask_by(servers);
+            if runtime::inside(entry.leave()).await.is_ok() {
+                turn.entry = None;
+            }
+            return;
+        }
+        let (done, left) = oneshot::channel();
+        if let Some(leaving) = turn.leaving() {
+            turn.session.leaving.start(async move {
+                leaving.await;
                 let _ = done.send(());
             });
-            let _ = left.await;
         }
+        let _ = left.await;
+    }
+
+    /// What gives it back in the background, if that has to be done.
+    fn leaving(&mut self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        let mut entry = self.entry.take()?;
+        entry.ask_by(self.session.servers.clone());
+        Some(async move { entry.leave().await })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(mut entry) = self.entry.take() {
-            self.session.leaving.start(async move { entry.leave().await });
+        if let Some(leaving) = self.leaving() {
+            self.session.leaving.start(leaving);
         }
     }
 }

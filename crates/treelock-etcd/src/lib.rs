@@ -69,6 +69,7 @@
 mod administration;
 mod blocking;
 mod check;
+mod clients;
 mod clock;
 mod endpoint;
 mod engine;

@@ -7,14 +7,14 @@ use std::{
     panic::resume_unwind,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 use treelock::{Blocked, Request, Snapshot};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     guard::{Guard, Turn},
     key::{Space, are_its_own, essential, root_text},
     options::Options,
-    runtime::{Leaving, Work},
+    runtime::{Leaving, There, Work},
     servers::Servers,
     session::{OPENING, Session},
     sightings::{Table, milliseconds},
@@ -64,6 +64,8 @@ struct Inner {
     host: String,
     /// Those that are alive, or were when they were last needed. A new one is begun when all are full.
     sessions: Mutex<Vec<Arc<Session>>>,
+    /// Whoever begins one.
+    opening: tokio::sync::Mutex<()>,
     leaving: Leaving,
     rescued: AtomicU64,
 }
@@ -88,6 +90,7 @@ impl EtcdLock {
             label: options.label.clone(),
             host: host(),
             sessions: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
             leaving: Leaving::new(),
             rescued: AtomicU64::new(0),
         }))
@@ -116,19 +119,12 @@ impl EtcdLock {
     /// # }
     /// ```
     pub fn acquire(&self, request: &Request) -> Acquire {
-        let (lock, request) = (self.clone(), request.clone());
-        let ticket = Arc::new(AtomicU64::new(0));
-        let entered = ticket.clone();
-        let asked = (self.clone(), request.clone());
-        let work = async move {
-            let (turn, answer) = lock.enter(request, true).await?;
-            entered.store(turn.ticket(), Ordering::Release);
-            match answer {
-                Answer::Entered(blockers) => lock.granted(turn, blockers).await,
-                Answer::Refused => Err(Error::Lost),
-            }
-        };
-        Acquire { state: Asked::Not(Box::pin(work)), asked, ticket }
+        Acquire {
+            lock: self.clone(),
+            request: request.clone(),
+            state: Asked::Not,
+            ticket: Arc::default(),
+        }
     }
 
     /// Waits until everything that was dropped is given back: guards and futures of this handle and its clones. For
@@ -170,7 +166,7 @@ impl EtcdLock {
         self.settled().await;
         let lock = self.clone();
         // Without the thread nothing was ever asked.
-        if let Ok(work) = self.work(async move { lock.close_sessions().await }) {
+        if let Ok(work) = self.there(async move { lock.close_sessions().await }) {
             work.await;
         }
     }
@@ -198,7 +194,7 @@ impl EtcdLock {
     /// ```
     pub async fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
         let (lock, request) = (self.clone(), request.clone());
-        self.work(async move { lock.try_now(request).await })?.await
+        self.work(|servers| async move { lock.try_now(servers, request).await })?.await
     }
 
     /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
@@ -230,7 +226,7 @@ impl EtcdLock {
         limit: Duration,
     ) -> Result<Guard, Error> {
         let (lock, request) = (self.clone(), request.clone());
-        self.work(async move { lock.within(request, limit).await })?.await
+        self.work(|servers| async move { lock.within(servers, request, limit).await })?.await
     }
 
     /// As [`acquire_timeout`](EtcdLock::acquire_timeout), until a moment.
@@ -300,7 +296,7 @@ impl EtcdLock {
     /// ```
     pub async fn revoke(&self, ticket: u64) -> Result<bool, Error> {
         let lock = self.clone();
-        self.work(async move { lock.table().revoke(ticket).await })?.await
+        self.there(async move { lock.table().revoke(ticket).await })?.await
     }
 
     /// Begins a new epoch of the namespace, after etcd was restored from a backup: all sessions and requests end,
@@ -325,7 +321,7 @@ impl EtcdLock {
     /// ```
     pub async fn begin_epoch(&self) -> Result<u16, Error> {
         let lock = self.clone();
-        self.work(async move { lock.table().begin_epoch().await })?.await
+        self.there(async move { lock.table().begin_epoch().await })?.await
     }
 
     /// Returns how often a waiter of this handle found by its safety net, which looks every seven seconds, what no
@@ -365,7 +361,7 @@ impl EtcdLock {
     /// ```
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let lock = self.clone();
-        self.work(async move { lock.table().all().await.map(Snapshot::of) })?.await
+        self.there(async move { lock.table().all().await.map(Snapshot::of) })?.await
     }
 
     /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
@@ -390,41 +386,71 @@ impl EtcdLock {
     /// ```
     pub async fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
         let (lock, request) = (self.clone(), request.clone());
-        self.work(async move { lock.table().in_the_way(&request, u64::MAX).await })?.await
+        self.there(async move { lock.table().in_the_way(&request, u64::MAX).await })?.await
     }
 
-    pub(crate) fn work<T: Send + 'static>(
+    fn work<T, F>(&self, work: impl FnOnce(Servers) -> F) -> Result<Work<T>, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        Work::start(&self.0.leaving, &self.0.servers, work)
+    }
+
+    pub(crate) fn there<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<Work<T>, Error> {
-        Work::start(&self.0.leaving, work)
+    ) -> Result<There<T>, Error> {
+        There::start(&self.0.leaving, work)
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
-        Table { servers: &self.0.servers, space: &self.0.space }
+        self.table_by(&self.0.servers)
+    }
+
+    fn table_by<'a>(&'a self, servers: &'a Servers) -> Table<'a> {
+        Table { servers, space: &self.0.space }
     }
 
     pub(crate) fn ttl(&self) -> Duration {
         self.0.ttl
     }
 
-    async fn try_now(&self, request: Request) -> Result<Guard, Error> {
+    async fn acquire_now(
+        &self,
+        servers: Servers,
+        request: Request,
+        ticket: &AtomicU64,
+    ) -> Result<Guard, Error> {
+        let (turn, answer) = self.enter(servers, request, true).await?;
+        ticket.store(turn.ticket(), Ordering::Release);
+        let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
+        self.wait(&turn, blockers).await?;
+        Guard::new(turn)
+    }
+
+    async fn try_now(&self, servers: Servers, request: Request) -> Result<Guard, Error> {
         for _ in 0..TRIES {
-            let (turn, answer) = self.enter(request.clone(), false).await?;
+            let (turn, answer) = self.enter(servers.clone(), request.clone(), false).await?;
             if let Answer::Entered(_) = answer {
                 return Guard::new(turn);
             }
             turn.leave_soon().await;
             // All may have left just now.
-            if let Some(blocked) = self.table().in_the_way(&request, u64::MAX).await? {
+            if let Some(blocked) = self.table_by(&servers).in_the_way(&request, u64::MAX).await? {
                 return Err(blocked.into());
             }
         }
         Err(Error::unreadable("a key"))
     }
 
-    async fn within(&self, request: Request, limit: Duration) -> Result<Guard, Error> {
-        let (turn, answer) = self.enter(request, true).await?;
+    async fn within(
+        &self,
+        servers: Servers,
+        request: Request,
+        limit: Duration,
+    ) -> Result<Guard, Error> {
+        let (turn, answer) = self.enter(servers.clone(), request, true).await?;
         let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
         if blockers.are_none() {
             return Guard::new(turn);
@@ -432,7 +458,7 @@ impl EtcdLock {
         if let Ok(waited) = timeout(limit, self.wait(&turn, blockers)).await {
             return waited.and_then(|()| Guard::new(turn));
         }
-        match self.table().in_the_way(turn.request(), turn.ticket()).await? {
+        match self.table_by(&servers).in_the_way(turn.request(), turn.ticket()).await? {
             Some(blocked) => {
                 turn.leave_soon().await;
                 Err(blocked.into())
@@ -443,17 +469,17 @@ impl EtcdLock {
     }
 
     /// Waits until nobody is in the way.
-    async fn granted(&self, turn: Turn, blockers: Blockers) -> Result<Guard, Error> {
-        self.wait(&turn, blockers).await?;
-        Guard::new(turn)
-    }
-
     async fn wait(&self, turn: &Turn, blockers: Blockers) -> Result<(), Error> {
         self.0.rescued.fetch_add(turn.wait(blockers).await?, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn enter(&self, request: Request, may_wait: bool) -> Result<(Turn, Answer), Error> {
+    async fn enter(
+        &self,
+        servers: Servers,
+        request: Request,
+        may_wait: bool,
+    ) -> Result<(Turn, Answer), Error> {
         if !is_named(&request) {
             let what =
                 "the roots of a request to etcd lie where their names say; give no other ancestors";
@@ -481,13 +507,13 @@ impl EtcdLock {
             first: None,
             since: milliseconds(),
         };
-        let mut turn = Turn::new(Entry::new(session, &roots, value), request);
+        let mut turn = Turn::new(Entry::new(servers, session, &roots, value), request);
         let answer = turn.enter(may_wait).await?;
         Ok((turn, answer))
     }
 
     async fn close_sessions(&self) {
-        let sessions = mem::take(&mut *self.0.sessions.lock().await);
+        let sessions = mem::take(&mut *self.sessions());
         for session in &sessions {
             session.close().await;
         }
@@ -497,24 +523,42 @@ impl EtcdLock {
 
     /// A session that is alive and has room for so many more keys.
     async fn session(&self, keys: usize) -> Result<Arc<Session>, Error> {
+        if let Some(session) = self.session_with_room(keys) {
+            return Ok(session);
+        }
+        // In the thread, since others wait for it too, and who asks may stop to poll.
+        let lock = self.clone();
+        self.there(async move { lock.open_session(keys).await })?.await
+    }
+
+    async fn open_session(&self, keys: usize) -> Result<Arc<Session>, Error> {
         let inner = &self.0;
         let doing = "open a session";
-        let waiting = timeout(OPENING, inner.sessions.lock()).await;
-        let mut sessions = waiting.map_err(|_| {
+        let waiting = timeout(OPENING, inner.opening.lock()).await;
+        let _alone = waiting.map_err(|_| {
             let last = "others of this process wait for that, too".into();
             Error::Unavailable { doing, tried: OPENING, last }
         })?;
-        sessions.retain(|session| session.is_alive());
-        if let Some(session) = sessions.iter().find(|session| session.has_room(keys)) {
-            return Ok(session.clone());
+        if let Some(session) = self.session_with_room(keys) {
+            return Ok(session);
         }
         let (servers, space) = (inner.servers.clone(), inner.space.clone());
         // In a task of its own, so that what was begun is ended: a lease that nobody waits for is given back.
         let opening = Session::open(servers, space, inner.ttl, inner.leaving.clone());
         let opened = tokio::spawn(opening).await;
         let session = opened.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
-        sessions.push(session.clone());
+        self.sessions().push(session.clone());
         Ok(session)
+    }
+
+    fn session_with_room(&self, keys: usize) -> Option<Arc<Session>> {
+        let mut sessions = self.sessions();
+        sessions.retain(|session| session.is_alive());
+        sessions.iter().find(|session| session.has_room(keys)).cloned()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -543,15 +587,16 @@ fn host() -> String {
 /// See [`EtcdLock::acquire`].
 #[must_use = "a future asks for nothing until it is awaited"]
 pub struct Acquire {
+    lock: EtcdLock,
+    request: Request,
     state: Asked,
-    asked: (EtcdLock, Request),
     ticket: Arc<AtomicU64>,
 }
 
 enum Asked {
     /// Not polled yet.
-    Not(Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>),
-    Runs(Work<Result<Guard, Error>>),
+    Not,
+    Runs(Work<Guard>),
     Done,
 }
 
@@ -592,11 +637,11 @@ impl Acquire {
     /// # }
     /// ```
     pub fn blocked(&self) -> impl Future<Output = Result<Option<Blocked>, Error>> + Send + 'static {
-        let ((lock, request), ticket) = (self.asked.clone(), self.ticket());
+        let (lock, request, ticket) = (self.lock.clone(), self.request.clone(), self.ticket());
         async move {
             let Some(ticket) = ticket else { return Ok(None) };
             let table = lock.clone();
-            lock.work(async move { table.table().in_the_way(&request, ticket).await })?.await
+            lock.there(async move { table.table().in_the_way(&request, ticket).await })?.await
         }
     }
 }
@@ -605,10 +650,13 @@ impl Future for Acquire {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Asked::Not(_) = self.state
-            && let Asked::Not(work) = mem::replace(&mut self.state, Asked::Done)
-        {
-            self.state = Asked::Runs(self.asked.0.work(work)?);
+        if let Asked::Not = self.state {
+            self.state = Asked::Done;
+            let (lock, request) = (self.lock.clone(), self.request.clone());
+            let ticket = self.ticket.clone();
+            let acquire =
+                |servers| async move { lock.acquire_now(servers, request, &ticket).await };
+            self.state = Asked::Runs(self.lock.work(acquire)?);
         }
         let Asked::Runs(work) = &mut self.state else { panic!("polled after it was ready") };
         let done = ready!(Pin::new(work).poll(context));

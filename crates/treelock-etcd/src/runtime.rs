@@ -2,22 +2,23 @@
 //!
 //! It is this crate's own, so leases are renewed whatever an application does with its threads, and the futures
 //! of this crate can be polled by any executor. It is started at the first use and lives as long as the process.
+//! What a runtime can do by itself (`clients.rs`) is spared the way to it.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, OnceLock, mpsc},
     task::{Context, Poll, ready},
 };
 
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::watch,
     task::JoinHandle,
 };
 
-use crate::error::Error;
+use crate::{error::Error, servers::Servers};
 
 fn runtime() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
@@ -37,7 +38,23 @@ fn runtime() -> Result<&'static Runtime, Error> {
     })
 }
 
-/// Counts what is being given back in the background.
+/// Whether a runtime is that of the thread.
+pub(crate) fn is_ours(other: &Handle) -> bool {
+    runtime().is_ok_and(|ours| ours.handle().id() == other.id())
+}
+
+/// Does something wherever it is polled, with the timers of the thread, which also has the tasks that it spawns.
+pub(crate) async fn inside<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = runtime()?;
+    let mut work = pin!(work);
+    let polled = poll_fn(|context| {
+        let _entered = runtime.enter();
+        work.as_mut().poll(context)
+    });
+    Ok(polled.await)
+}
+
+/// Counts what is being given back.
 #[derive(Clone)]
 pub(crate) struct Leaving(Arc<watch::Sender<usize>>);
 
@@ -46,11 +63,16 @@ impl Leaving {
         Leaving(Arc::new(watch::Sender::new(0)))
     }
 
+    /// Counts one, as long as what is returned is there.
+    pub(crate) fn count(&self) -> Counted {
+        Counted::new(self.clone())
+    }
+
     /// Gives something back in the background.
     pub(crate) fn start(&self, leaving: impl Future<Output = ()> + Send + 'static) {
         // Without the thread nothing was ever asked, so there is nothing to give back.
         let Ok(runtime) = runtime() else { return };
-        let counted = Counted::new(self.clone());
+        let counted = self.count();
         runtime.spawn(async move {
             leaving.await;
             drop(counted);
@@ -65,7 +87,7 @@ impl Leaving {
 }
 
 /// One of those that are counted, also if it panics.
-struct Counted(Leaving);
+pub(crate) struct Counted(Leaving);
 
 impl Counted {
     fn new(leaving: Leaving) -> Counted {
@@ -80,22 +102,62 @@ impl Drop for Counted {
     }
 }
 
-/// Something that goes on in the thread. Dropping it ends that, and what it had is given back.
-pub(crate) struct Work<T: Send + 'static> {
-    running: Option<JoinHandle<T>>,
-    leaving: Leaving,
+/// Something that is asked of etcd. Dropping it ends that, and what it had is given back.
+pub(crate) enum Work<T: Send + 'static> {
+    /// It goes on where this is polled.
+    Here(Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>),
+    /// It goes on in the thread.
+    There(There<Result<T, Error>>),
 }
 
 impl<T: Send + 'static> Work<T> {
-    pub(crate) fn start(
+    /// Begins it where it is polled first, if that can be, and else in the thread.
+    pub(crate) fn start<F>(
         leaving: &Leaving,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<Work<T>, Error> {
-        Ok(Work { running: Some(runtime()?.spawn(work)), leaving: leaving.clone() })
+        servers: &Servers,
+        work: impl FnOnce(Servers) -> F,
+    ) -> Result<Work<T>, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let work = match servers.here() {
+            Some(servers) => {
+                let work = inside(work(servers));
+                return Ok(Work::Here(Box::pin(async move { work.await? })));
+            }
+            None => work(servers.clone()),
+        };
+        There::start(leaving, work).map(Work::There)
     }
 }
 
 impl<T: Send + 'static> Future for Work<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Work::Here(work) => work.as_mut().poll(context),
+            Work::There(work) => Pin::new(work).poll(context),
+        }
+    }
+}
+
+/// Something that goes on in the thread. Dropping it ends that, and what it had is given back.
+pub(crate) struct There<T: Send + 'static> {
+    running: Option<JoinHandle<T>>,
+    leaving: Leaving,
+}
+
+impl<T: Send + 'static> There<T> {
+    pub(crate) fn start(
+        leaving: &Leaving,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<There<T>, Error> {
+        Ok(There { running: Some(runtime()?.spawn(work)), leaving: leaving.clone() })
+    }
+}
+
+impl<T: Send + 'static> Future for There<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -107,7 +169,7 @@ impl<T: Send + 'static> Future for Work<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Work<T> {
+impl<T: Send + 'static> Drop for There<T> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             self.leaving.start(async move {

@@ -19,9 +19,17 @@ use std::{
 };
 
 use etcd_client::{Client, ConnectOptions};
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::time::timeout;
 
-use crate::{endpoint::Endpoint, error::Error, options::Setup, probe::find_wrong, tls::Secure};
+use crate::{
+    clients::{Clients, Guests, driven},
+    endpoint::Endpoint,
+    error::Error,
+    options::Setup,
+    probe::find_wrong,
+    runtime::is_ours,
+    tls::Secure,
+};
 
 /// How long one member may take for an answer before the next one is asked.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,8 +48,6 @@ pub(crate) enum Failure {
 struct Member {
     endpoint: Endpoint,
     options: ConnectOptions,
-    /// Connected at the first use, so that a member that is down does not keep us from the others.
-    client: OnceCell<Arc<Client>>,
     health: Mutex<Health>,
 }
 
@@ -86,10 +92,11 @@ impl Member {
         found
     }
 
-    /// Ask it, once.
+    /// Ask it, once, with one of these clients.
     async fn ask<T, F>(
         &self,
         secure: &Secure,
+        client: impl Future<Output = Result<Arc<Client>, etcd_client::Error>>,
         ask: impl FnOnce(Arc<Client>) -> F,
     ) -> Result<T, Trouble>
     where
@@ -99,7 +106,7 @@ impl Member {
             return Err(Trouble::Wrong(what));
         }
         let answer = async {
-            let client = self.client().await?;
+            let client = client.await?;
             let answer = ask(client.clone()).await;
             if answer.as_ref().is_err_and(is_about_an_old_token) {
                 client.refresh_token().await?;
@@ -112,14 +119,6 @@ impl Member {
             }
             Trouble::Error(error)
         })
-    }
-
-    async fn client(&self) -> Result<Arc<Client>, etcd_client::Error> {
-        let connect = || async {
-            let options = Some(self.options.clone());
-            Client::connect([&self.endpoint.url], options).await.map(Arc::new)
-        };
-        self.client.get_or_try_init(connect).await.cloned()
     }
 }
 
@@ -137,6 +136,11 @@ pub(crate) struct Servers {
     /// An error says which option is wrong; then there are no members.
     secure: Arc<Result<Secure, String>>,
     current: Arc<AtomicUsize>,
+    /// Of this crate's thread.
+    ours: Arc<Clients>,
+    guests: Arc<Guests>,
+    /// Those that are used as long as they are fit.
+    clients: Arc<Clients>,
 }
 
 impl Servers {
@@ -147,15 +151,29 @@ impl Servers {
             Some(Member {
                 options: setup.of(&endpoint),
                 endpoint,
-                client: OnceCell::new(),
                 health: Mutex::new(Health::Good),
             })
         };
+        let members: Arc<[Member]> = endpoints.iter().filter_map(member).collect();
+        let ours = Arc::new(Clients::ours(members.len()));
         Servers {
-            members: endpoints.iter().filter_map(member).collect(),
+            members,
             secure: Arc::new(setup.map(|setup| setup.secure)),
             current: Arc::new(AtomicUsize::new(0)),
+            clients: ours.clone(),
+            ours,
+            guests: Arc::default(),
         }
+    }
+
+    /// The same, asked over connections that the caller's runtime drives; `None` if it has none that can.
+    pub(crate) fn here(&self) -> Option<Servers> {
+        let runtime = driven()?;
+        let clients = match is_ours(&runtime) {
+            true => self.ours.clone(),
+            false => self.guests.clients(runtime, self.members.len()),
+        };
+        clients.are_fit().then(|| Servers { clients, ..self.clone() })
     }
 
     /// How many there are.
@@ -174,7 +192,16 @@ impl Servers {
 
     /// The client of a member, connected.
     pub(crate) async fn client(&self, member: usize) -> Result<Arc<Client>, etcd_client::Error> {
-        self.members[member % self.members.len()].client().await
+        self.connected(&self.clients, member % self.members.len()).await
+    }
+
+    async fn connected(
+        &self,
+        clients: &Clients,
+        member: usize,
+    ) -> Result<Arc<Client>, etcd_client::Error> {
+        let Member { endpoint, options, .. } = &self.members[member];
+        clients.get(member, &endpoint.url, options).await
     }
 
     /// The address of a member, and how it is spoken to.
@@ -216,13 +243,19 @@ impl Servers {
             Ok(secure) => secure,
             Err(what) => return Err(Failure::Final(Error::Options { what: what.clone() })),
         };
+        let clients = if self.clients.are_fit() { &self.clients } else { &self.ours };
+        let client = self.connected(clients, member);
         let member = &self.members[member];
-        match timeout(PATIENCE, member.ask(secure, ask)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Trouble::Wrong(what))) => Err(self.despair(member, what)),
-            Ok(Err(Trouble::Error(error))) => Err(judge(doing, &error)),
-            Err(_) => Err(Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs()))),
+        let failure = match timeout(PATIENCE, member.ask(secure, client, ask)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(Trouble::Wrong(what))) => self.despair(member, what),
+            Ok(Err(Trouble::Error(error))) => judge(doing, &error),
+            Err(_) => Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs())),
+        };
+        if let Failure::InDoubt(_) = failure {
+            clients.doubt();
         }
+        Err(failure)
     }
 
     /// This is wrong with a member. Asking another may help, unless there is something wrong with each.

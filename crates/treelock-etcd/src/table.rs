@@ -31,7 +31,7 @@ use treelock::{Access, Node};
 use crate::{
     error::Error,
     key::{Range, root_text},
-    servers::{Failure, PAUSE},
+    servers::{Failure, PAUSE, Servers},
     session::{Place, Session, found},
     watches::{Cut, Watched},
 };
@@ -78,6 +78,8 @@ pub(crate) struct Value {
 
 /// A live request, from before it is first sent until it is known to be gone.
 pub(crate) struct Entry {
+    /// By which etcd is asked now.
+    servers: Servers,
     pub(crate) session: Arc<Session>,
     pub(crate) place: Arc<Place>,
     keys: Vec<Vec<u8>>,
@@ -158,7 +160,12 @@ enum Wake {
 }
 
 impl Entry {
-    pub(crate) fn new(session: Arc<Session>, roots: &[(Access, Node)], value: Value) -> Entry {
+    pub(crate) fn new(
+        servers: Servers,
+        session: Arc<Session>,
+        roots: &[(Access, Node)],
+        value: Value,
+    ) -> Entry {
         let keys_count = roots.len().max(1);
         let place = session.take_place(keys_count);
         let keys = session.space.keys(roots, &session.id, place.slot);
@@ -170,7 +177,12 @@ impl Entry {
             let first = roots.first().map(|(access, node)| root_text((*access, node)));
             values.resize(keys_count, text(&Value { roots: Vec::new(), first, ..value }));
         }
-        Entry { session, place, keys, values, ranges, stage: Stage::Unsent }
+        Entry { servers, session, place, keys, values, ranges, stage: Stage::Unsent }
+    }
+
+    /// Asks etcd by these from now on.
+    pub(crate) fn ask_by(&mut self, servers: Servers) {
+        self.servers = servers;
     }
 
     pub(crate) fn ticket(&self) -> Option<i64> {
@@ -239,10 +251,8 @@ impl Entry {
             let epoch = self.session.epoch();
             let txn = self.entering(epoch, retried, may_wait);
             self.stage = Stage::InDoubt;
-            let asked = self
-                .session
-                .servers
-                .ask(doing, |client| async move { client.kv_client().txn(txn).await });
+            let asked =
+                self.servers.ask(doing, |client| async move { client.kv_client().txn(txn).await });
             match asked.await {
                 Ok(answer) => {
                     if let Some(answer) = self.entered(&answer, epoch, retried, may_wait).await? {
@@ -370,7 +380,7 @@ impl Entry {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
-        let answer = self.session.servers.insist("ask for a lock", ASKING, bump).await?;
+        let answer = self.servers.insist("ask for a lock", ASKING, bump).await?;
         if !answer.succeeded() {
             self.session.end();
             return Err(Error::Lost);
@@ -416,7 +426,7 @@ impl Entry {
         loop {
             // Who waits does so until the session is over.
             let limit = Duration::MAX;
-            let found = self.session.servers.insist("see who is in the way", limit, get).await?;
+            let found = self.servers.insist("see who is in the way", limit, get).await?;
             // Members have been seen to answer from the past (etcd#20418).
             if found.header().is_some_and(|header| header.revision() >= since) {
                 return Ok(found);
@@ -589,7 +599,7 @@ impl Entry {
         let deletes: Vec<TxnOp> = keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
         let txn = Txn::new().when(compares).and_then(deletes);
         let release = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
-        let answer = self.session.servers.ask("release a lock", release).await?;
+        let answer = self.servers.ask("release a lock", release).await?;
         Ok(answer.succeeded())
     }
 
@@ -599,7 +609,7 @@ impl Entry {
             self.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
         let txn = Txn::new().when([self.session.is_own()]).and_then(deletes);
         let delete = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
-        self.session.servers.ask("give up a lock", delete).await.map(|_| ())
+        self.servers.ask("give up a lock", delete).await.map(|_| ())
     }
 
     /// Delete whatever there is, and see that nothing comes later.
@@ -610,7 +620,6 @@ impl Entry {
         let epoch = self.session.epoch();
         let txn = Txn::new().when([self.is_epoch(epoch)]).and_then(operations).or_else([session]);
         let asked = self
-            .session
             .servers
             .ask("give up a lock", |client| async move { client.kv_client().txn(txn).await });
         let answer = asked.await?;

@@ -93,8 +93,12 @@ pub(crate) fn run(arguments: &Arguments) {
     harness.say(0, now(), What::Hello { client: arguments.client });
     let listening = harness.clone();
     std::thread::spawn(move || listening.listen(stream));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    // Half of them ask over connections of their own runtime.
+    let mut builder = match arguments.client / 2 % 2 {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(2).enable_all().build().expect("a runtime").block_on(async {
         let options = Options::new(arguments.endpoints.iter().cloned());
         let lock = EtcdLock::new(&options.ttl(Duration::from_secs(arguments.ttl)));
         let mut tasks = JoinSet::new();

@@ -22,14 +22,25 @@ use crate::server;
 struct Cluster {
     handles: [EtcdLock; 2],
     turn: AtomicUsize,
+    asks: Asks,
+}
+
+/// By whose connections etcd is asked.
+#[derive(Clone, Copy)]
+enum Asks {
+    /// Those of the crate's thread.
+    There,
+    /// Those of a runtime in which the verbs are used.
+    Here,
 }
 
 impl Cluster {
-    fn new(server: &server::Cluster) -> Cluster {
+    fn new(server: &server::Cluster, asks: Asks) -> Cluster {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let namespace = format!("t{}", COUNT.fetch_add(1, Ordering::SeqCst));
         let options = Options::new(server.endpoints()).namespace(&namespace);
-        Cluster { handles: [(); 2].map(|()| EtcdLock::new(&options)), turn: AtomicUsize::new(0) }
+        let handles = [(); 2].map(|()| EtcdLock::new(&options));
+        Cluster { handles, turn: AtomicUsize::new(0), asks }
     }
 
     fn lock(&self) -> EtcdLock {
@@ -38,18 +49,20 @@ impl Cluster {
 }
 
 /// A guard whose drop returns when etcd has answered.
-struct Held(Option<Guard>);
+struct Held(Option<Guard>, Asks);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(guard) = self.0.take() {
-            guard.release_blocking();
+        match (self.0.take(), self.1) {
+            (None, _) => {}
+            (Some(guard), Asks::There) => guard.release_blocking(),
+            (Some(guard), Asks::Here) => server::runtime().block_on(guard.release()),
         }
     }
 }
 
-fn held(result: Result<Guard, Error>) -> Result<Held, Blocked> {
-    result.map(|guard| Held(Some(guard))).map_err(|error| match error {
+fn held(result: Result<Guard, Error>, asks: Asks) -> Result<Held, Blocked> {
+    result.map(|guard| Held(Some(guard), asks)).map_err(|error| match error {
         Error::Blocked(mut blocked) => {
             assert_eq!(blocked.process.take().map(|process| process.pid), Some(std::process::id()));
             *blocked
@@ -72,6 +85,7 @@ struct Waits {
     lock: EtcdLock,
     acquire: Option<Acquire>,
     wakes: Arc<Count>,
+    asks: Asks,
 }
 
 impl Waits {
@@ -79,10 +93,14 @@ impl Waits {
         let acquire = self.acquire.as_mut().expect("not polled after it was ready");
         self.wakes.0.store(0, Ordering::SeqCst);
         let waker = Waker::from(self.wakes.clone());
+        let _entered = match self.asks {
+            Asks::There => None,
+            Asks::Here => Some(server::runtime().enter()),
+        };
         match Pin::new(acquire).poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(guard) => {
                 self.acquire = None;
-                Some(Held(Some(guard.expect("a cluster that works"))))
+                Some(Held(Some(guard.expect("a cluster that works")), self.asks))
             }
             Poll::Pending => None,
         }
@@ -100,14 +118,15 @@ impl Waits {
 impl Task for Waits {
     type Guard = Held;
 
-    /// Polls until it is ready or rightly waits: the answers of etcd are on their way for a while.
+    /// Polls until it is ready or rightly waits: the answers of etcd are on their way for a while, and wake who
+    /// asks for himself.
     fn poll(&mut self) -> Option<Held> {
         let start = Instant::now();
         loop {
             if let Some(held) = self.poll_once() {
                 return Some(held);
             }
-            if !self.is_granted() {
+            if !self.is_granted() && self.wakes() == 0 {
                 return None;
             }
             assert!(start.elapsed() < Duration::from_secs(20), "a grant that is not seen");
@@ -141,15 +160,25 @@ impl Engine for Cluster {
     fn acquire(&self, request: &Request) -> Waits {
         let lock = self.lock();
         let acquire = Some(lock.acquire(request));
-        Waits { lock, acquire, wakes: Arc::default() }
+        Waits { lock, acquire, wakes: Arc::default(), asks: self.asks }
     }
 
     fn try_acquire(&self, request: &Request) -> Result<Held, Blocked> {
-        held(self.lock().blocking().try_acquire(request))
+        let lock = self.lock();
+        let tried = match self.asks {
+            Asks::There => lock.blocking().try_acquire(request),
+            Asks::Here => server::runtime().block_on(lock.try_acquire(request)),
+        };
+        held(tried, self.asks)
     }
 
     fn acquire_timeout(&self, request: &Request, timeout: Duration) -> Result<Held, Blocked> {
-        held(self.lock().blocking().acquire_timeout(request, timeout))
+        let lock = self.lock();
+        let waited = match self.asks {
+            Asks::There => lock.blocking().acquire_timeout(request, timeout),
+            Asks::Here => server::runtime().block_on(lock.acquire_timeout(request, timeout)),
+        };
+        held(waited, self.asks)
     }
 
     /// Wake-ups come from watches, not from the safety net behind them.
@@ -164,26 +193,32 @@ impl Engine for Cluster {
     }
 }
 
+/// Does something with etcd asked in each way.
+fn in_each_way(test: impl Fn(&dyn Fn() -> Cluster)) {
+    let Some(server) = server::Cluster::start(1) else { return };
+    for asks in [Asks::There, Asks::Here] {
+        test(&|| Cluster::new(&server, asks));
+    }
+}
+
 #[test]
 fn scenarios_print_what_they_say() {
-    let Some(server) = server::Cluster::start(1) else { return };
-    scenarios::every_scenario_prints_what_it_says(|| Cluster::new(&server));
+    in_each_way(|cluster| scenarios::every_scenario_prints_what_it_says(cluster));
 }
 
 #[test]
 fn holders_are_exactly_the_models() {
-    let Some(server) = server::Cluster::start(1) else { return };
-    random::holders_are_exactly_the_models(10, 60, || Cluster::new(&server));
+    in_each_way(|cluster| random::holders_are_exactly_the_models(10, 60, cluster));
 }
 
 #[test]
 fn leaving_leaves_nothing() {
-    let Some(server) = server::Cluster::start(1) else { return };
-    leaving::every_way_to_leave_leaves_nothing(20, || Cluster::new(&server));
+    in_each_way(|cluster| leaving::every_way_to_leave_leaves_nothing(20, cluster));
 }
 
 #[test]
 fn threads_keep_the_rule() {
-    let Some(server) = server::Cluster::start(1) else { return };
-    threads::many_threads_keep_the_rule_at_every_moment(2, 50, Cluster::new(&server));
+    in_each_way(|cluster| {
+        threads::many_threads_keep_the_rule_at_every_moment(2, 50, cluster());
+    });
 }

@@ -6,6 +6,7 @@ mod history;
 mod leader;
 mod leases;
 mod members;
+mod runtimes;
 mod security;
 mod server;
 mod store;
