@@ -1,5 +1,7 @@
 //! The pair while others hold locks elsewhere: as many of treelock's, and of etcd's own.
 
+use std::time::Duration;
+
 use etcd_client::{Client as Etcd, PutOptions, Txn, TxnOp};
 use treelock_etcd::EtcdLock;
 
@@ -15,6 +17,9 @@ const SESSION: usize = 5_000;
 
 /// How many keys are put at once.
 const BATCH: usize = 100;
+
+/// Longer than etcd collects writes before it commits them.
+const COMMIT: Duration = Duration::from_millis(300);
 
 const PEER: &str = LockApi::NAME;
 const OURS: &str = EtcdLock::NAME;
@@ -54,7 +59,8 @@ pub(super) fn run(bench: &Bench, report: &mut Report, data: Data) -> Result<(), 
         table.row([count(size as f64)].into_iter().chain(cells));
     }
     table.note(
-        "Each row has an etcd of its own; how one of them happens to run shows in the growth of \
+        "etcd 3.4 copies for each transaction a buffer as large as its largest burst of writes was; here each has got \
+         rid of that of the filling. Each row has an etcd of its own; how one of them happens to run shows in the growth of \
          etcd's lock, too, which the last column divides by.",
     );
     report.tables.push(table);
@@ -89,5 +95,17 @@ async fn fill(cluster: &Cluster, size: usize) -> Result<(), etcd_client::Error> 
             }
         }
     }
+    forget_burst(&mut client).await
+}
+
+/// Makes etcd give up the buffer of the keys just put. It keeps one as large as the largest burst between two
+/// commits, until a commit in which no key was written, and copies it for each transaction: in a profile of 3.4 with
+/// 10,000 keys just put, that and the collection of what was copied are half of its time.
+async fn forget_burst(client: &mut Etcd) -> Result<(), etcd_client::Error> {
+    for _ in 0..2 {
+        tokio::time::sleep(COMMIT).await;
+        client.lease_grant(36_000, None).await?;
+    }
+    tokio::time::sleep(COMMIT).await;
     Ok(())
 }
