@@ -62,6 +62,10 @@
 //! One thread of this crate talks to etcd and renews the lease, so an application that blocks its own threads
 //! loses nothing. The futures can be polled by any executor, and [`EtcdLock::blocking`] has the same verbs for code without one.
 //!
+//! A tokio runtime of several threads gets connections of its own, for asking and releasing: that spares each call
+//! the way to the thread and back, which is most of what a call costs beside etcd's work. Should they fail, because
+//! the runtime is built without I/O or its threads are all busy, the thread goes on with the call.
+//!
 //! # Building
 //!
 //! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`, or the like.

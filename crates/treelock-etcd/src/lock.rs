@@ -41,7 +41,7 @@ const TRIES: usize = 10;
 /// etcd.
 ///
 /// Its futures can be polled by any executor: a thread of this crate talks to etcd, and renews the lease whatever
-/// the application does with its own threads. A program that never waits for futures uses
+/// the application does with its own threads ([more](crate#threads)). A program that never waits for futures uses
 /// [`blocking`](EtcdLock::blocking).
 ///
 /// # Deadlock

@@ -26,10 +26,12 @@ const OURS: &str = EtcdLock::NAME;
 
 pub(super) fn run(bench: &Bench, report: &mut Report, data: Data) -> Result<(), String> {
     let sizes = bench.pick([0, 10_000, 100_000], [0, 1_000, 10_000]);
+    let held = sizes.map(|size| (size, Since::Long));
+    let held = [&held[..], &[(sizes[1], Since::JustNow)]].concat();
     let mut clusters = Vec::new();
-    for size in sizes {
+    for &(size, since) in &held {
         let cluster = Cluster::start(1, data)?;
-        RUNTIME.block_on(fill(&cluster, size)).map_err(|error| error.to_string())?;
+        RUNTIME.block_on(fill(&cluster, size, since)).map_err(|error| error.to_string())?;
         clusters.push(cluster);
     }
     let places = places();
@@ -50,17 +52,20 @@ pub(super) fn run(bench: &Bench, report: &mut Report, data: Data) -> Result<(), 
         "growth, by etcd's",
     ];
     let mut table = Table::new(title, header);
-    for (number, size) in sizes.into_iter().enumerate() {
+    for (number, (size, since)) in held.into_iter().enumerate() {
         let [peer, ours] = [2 * number, 2 * number + 1];
         let cells =
             |index| [nanoseconds(compared.median(index)), ratio(compared.ratio(index, index % 2))];
         let growth = compared.derived(|round| round[ours] / round[1] / (round[peer] / round[0]));
         let cells = [&cells(peer)[..], &cells(ours), &[ratio(growth)]].concat();
-        table.row([count(size as f64)].into_iter().chain(cells));
+        let held = match since {
+            Since::Long => count(size as f64),
+            Since::JustNow => format!("{}, just put", count(size as f64)),
+        };
+        table.row([held].into_iter().chain(cells));
     }
     table.note(
-        "etcd 3.4 copies for each transaction a buffer as large as its largest burst of writes was; here each has got \
-         rid of that of the filling. Each row has an etcd of its own; how one of them happens to run shows in the growth of \
+        "Each row has an etcd of its own; how one of them happens to run shows in the growth of \
          etcd's lock, too, which the last column divides by.",
     );
     report.tables.push(table);
@@ -72,8 +77,16 @@ pub(super) fn run(bench: &Bench, report: &mut Report, data: Data) -> Result<(), 
     Ok(())
 }
 
+/// Since when others hold.
+#[derive(Clone, Copy)]
+enum Since {
+    Long,
+    /// etcd remembers the burst in which they were put.
+    JustNow,
+}
+
 /// Puts the keys of so many locks of either kind, as their owners would have.
-async fn fill(cluster: &Cluster, size: usize) -> Result<(), etcd_client::Error> {
+async fn fill(cluster: &Cluster, size: usize, since: Since) -> Result<(), etcd_client::Error> {
     let mut client = Etcd::connect(&cluster.endpoints, None).await?;
     let value = r#"{"nonce":1,"host":"build-17.example.org","pid":12345,"since":1767225600000}"#;
     for first in (0..size).step_by(SESSION) {
@@ -95,7 +108,10 @@ async fn fill(cluster: &Cluster, size: usize) -> Result<(), etcd_client::Error> 
             }
         }
     }
-    forget_burst(&mut client).await
+    match since {
+        Since::Long => forget_burst(&mut client).await,
+        Since::JustNow => Ok(()),
+    }
 }
 
 /// Makes etcd give up the buffer of the keys just put. It keeps one as large as the largest burst between two

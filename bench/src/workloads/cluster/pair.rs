@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::runtime::Builder;
 use treelock_bench::paths;
 use treelock_etcd::EtcdLock;
 
@@ -22,14 +23,16 @@ const SLICE: usize = 8;
 const FLOOR: usize = 0;
 const PEER: usize = 1;
 const OURS: usize = 2;
+const BY_ITS_THREAD: usize = 3;
 
 pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
-    let tallies = [(); 3].map(|()| Tally::default());
+    let tallies = [(); 4].map(|()| Tally::default());
     let places = places();
     let contenders = vec![
         pairs::<TwoWrites>(cluster, &places, &tallies[FLOOR]),
         pairs::<LockApi>(cluster, &places, &tallies[PEER]),
         pairs::<EtcdLock>(cluster, &places, &tallies[OURS]),
+        by_its_thread(cluster, &places, &tallies[BY_ITS_THREAD]),
     ];
     let compared = bench.compare(rounds(bench), contenders);
     let title = format!("14 Cluster: an uncontended pair at depth {DEPTH}, {}", cluster.name());
@@ -78,6 +81,21 @@ pub(super) fn pairs<'a, C: Client>(
     Contender::new(C::NAME, move || {
         let task = cycle(client.clone(), places.clone());
         tally.around(cluster, SLICE, || RUNTIME.block_on(RUNTIME.spawn(task)).expect("no panic"))
+    })
+}
+
+/// treelock in a runtime of one thread, which drives nothing by itself: treelock's own thread asks.
+fn by_its_thread<'a>(
+    cluster: &'a Cluster,
+    places: &Arc<[Place]>,
+    tally: &'a Tally,
+) -> Contender<'a> {
+    let client = clients::<EtcdLock>(cluster, 1).remove(0);
+    let places = places.clone();
+    let runtime = Builder::new_current_thread().enable_all().build().expect("one thread");
+    Contender::new("treelock, by its own thread", move || {
+        let task = cycle(client.clone(), places.clone());
+        tally.around(cluster, SLICE, || runtime.block_on(task))
     })
 }
 
