@@ -62,7 +62,7 @@ impl EtcdLock {
     /// ```
     pub async fn check(&self) -> Result<Vec<Finding>, Error> {
         let lock = self.clone();
-        self.there(async move { check(lock.table(), lock.ttl()).await })?.await
+        self.work(async move { check(lock.table(), lock.ttl()).await })?.await
     }
 }
 

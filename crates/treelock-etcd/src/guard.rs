@@ -1,15 +1,20 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
+use etcd_client::{Txn, TxnResponse};
+use futures_util::future::{Either, select};
 use tokio::{sync::oneshot, time::timeout};
 use treelock::{FencingToken, Request};
 
 use crate::{
     error::Error,
-    runtime,
+    flight::Flying,
+    guests::Here,
+    runtime::{self, Leaving},
+    servers::Failure,
     session::{Place, Session},
-    table::{Answer, Blockers, Entry},
+    table::{Answer, Begun, Blockers, Entry},
 };
 
 /// How long one who has nothing to do any more waits for etcd's word.
@@ -41,9 +46,39 @@ impl Turn {
         self.entry.as_ref().and_then(Entry::ticket).unwrap_or(0) as u64
     }
 
-    pub(crate) async fn enter(&mut self, may_wait: bool) -> Result<Answer, Error> {
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// Counts what is given back.
+    pub(crate) fn leaving(&self) -> &Leaving {
+        &self.session.leaving
+    }
+
+    /// As [`Entry::send`], if one call can enter it.
+    pub(crate) fn send(&mut self, may_wait: bool) -> Option<(i64, Txn)> {
+        self.entry
+            .as_mut()
+            .filter(|entry| entry.can_look())
+            .map(|entry| entry.send(false, may_wait))
+    }
+
+    /// As [`Entry::sent`].
+    pub(crate) fn sent(
+        &mut self,
+        epoch: i64,
+        answer: Result<TxnResponse, Failure>,
+        may_wait: bool,
+    ) -> Begun {
         match &mut self.entry {
-            Some(entry) => entry.enter(may_wait).await,
+            Some(entry) => entry.sent(epoch, answer, may_wait),
+            None => Begun::Not,
+        }
+    }
+
+    pub(crate) async fn enter(&mut self, begun: Begun, may_wait: bool) -> Result<Answer, Error> {
+        match &mut self.entry {
+            Some(entry) => entry.enter(begun, may_wait).await,
             None => Ok(Answer::Refused),
         }
     }
@@ -70,41 +105,68 @@ impl Turn {
         let _ = timeout(SOON, self.leave()).await;
     }
 
-    /// Gives it back; returns when that is known. If this future is dropped it goes on in the background.
+    /// Gives it back; returns when that is known. Once polled it goes on, also if this future is dropped.
     pub(crate) async fn leave(self) {
-        // Counted until after it has gone there.
-        let _counted = self.session.leaving.count();
-        let mut turn = self;
-        let Some(entry) = &mut turn.entry else { return };
-        if let Some(servers) = turn.session.servers.here() {
-            entry.ask_by(servers);
-            if runtime::inside(entry.leave()).await.is_ok() {
-                turn.entry = None;
-            }
-            return;
+        let here = self.session.servers.here();
+        let releasing = self.entry.as_ref().and_then(Entry::releasing);
+        match here.zip(releasing) {
+            Some((here, releasing)) => self.leave_here(here, releasing).await,
+            None => self.leave_there().await,
         }
+    }
+
+    /// By a call that the guest in which this is polled makes.
+    async fn leave_here(self, here: Here, releasing: Txn) {
+        let counted = Some(self.leaving().count());
         let (done, left) = oneshot::channel();
-        if let Some(leaving) = turn.leaving() {
-            turn.session.leaving.start(async move {
-                leaving.await;
-                let _ = done.send(());
-            });
+        let flying = Flying::begin(self, Box::new(|turn| turn.give_back(done)), counted);
+        let mut kv = here.client.kv_client();
+        let (answer, left) = match select(pin!(kv.txn(releasing)), left).await {
+            Either::Left(answered) => answered,
+            Either::Right(_) => return,
+        };
+        let Some((mut turn, _counted)) = flying.land() else {
+            let _ = left.await;
+            return;
+        };
+        match answer {
+            Ok(answer) if answer.succeeded() => turn.left(),
+            Ok(_) => turn.leave_there().await,
+            Err(_) => {
+                here.has_failed();
+                turn.leave_there().await;
+            }
         }
+    }
+
+    async fn leave_there(self) {
+        let (done, left) = oneshot::channel();
+        self.give_back(done);
         let _ = left.await;
     }
 
-    /// What gives it back in the background, if that has to be done.
-    fn leaving(&mut self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
-        let mut entry = self.entry.take()?;
-        entry.ask_by(self.session.servers.clone());
-        Some(async move { entry.leave().await })
+    /// In the background; says when that is done.
+    fn give_back(mut self, done: oneshot::Sender<()>) {
+        if let Some(mut entry) = self.entry.take() {
+            self.session.leaving.start(async move {
+                entry.leave().await;
+                let _ = done.send(());
+            });
+        }
+    }
+
+    /// It was given back.
+    fn left(&mut self) {
+        if let Some(mut entry) = self.entry.take() {
+            entry.left();
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(leaving) = self.leaving() {
-            self.session.leaving.start(leaving);
+        if let Some(mut entry) = self.entry.take() {
+            self.session.leaving.start(async move { entry.leave().await });
         }
     }
 }
@@ -205,7 +267,7 @@ impl Guard {
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, releasing goes on in the background.
+    /// If it is dropped, or not polled any more, releasing goes on in the background.
     ///
     /// # Examples
     ///

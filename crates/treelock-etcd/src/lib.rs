@@ -62,9 +62,10 @@
 //! One thread of this crate talks to etcd and renews the lease, so an application that blocks its own threads
 //! loses nothing. The futures can be polled by any executor, and [`EtcdLock::blocking`] has the same verbs for code without one.
 //!
-//! A tokio runtime of several threads gets connections of its own, for asking and releasing: that spares each call
-//! the way to the thread and back, which is most of what a call costs beside etcd's work. Should they fail, because
-//! the runtime is built without I/O or its threads are all busy, the thread goes on with the call.
+//! A tokio runtime of several threads gets a connection of its own, over which it makes the call that enters a request
+//! and the one that releases it. That spares both the way to the thread and back. What has no answer in two seconds,
+//! because the runtime's threads are busy or nobody polls the future, the thread goes on with. Such a runtime has to
+//! have I/O and timers (`enable_all`): one without them sees one of its tasks panic, and the thread does everything.
 //!
 //! # Building
 //!
@@ -73,12 +74,13 @@
 mod administration;
 mod blocking;
 mod check;
-mod clients;
 mod clock;
 mod endpoint;
 mod engine;
 mod error;
+mod flight;
 mod guard;
+mod guests;
 mod key;
 mod lock;
 mod options;

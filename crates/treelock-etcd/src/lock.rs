@@ -5,7 +5,7 @@ use std::{
     future::Future,
     mem,
     panic::resume_unwind,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,20 +14,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
-use treelock::{Blocked, Request, Snapshot};
+use futures_util::future::{Either, select};
+use tokio::{sync::oneshot, time::timeout};
+use treelock::{Access, Blocked, Node, Request, Snapshot};
 
 use crate::{
     blocking::Blocking,
     error::Error,
+    flight::Flying,
     guard::{Guard, Turn},
+    guests::Here,
     key::{Space, are_its_own, essential, root_text},
     options::Options,
-    runtime::{Leaving, There, Work},
-    servers::Servers,
-    session::{OPENING, Session},
+    runtime::{Leaving, Work},
+    servers::{Failure, Servers, judge},
+    session::{OPENING, Place, Session},
     sightings::{Table, milliseconds},
-    table::{Answer, Blockers, Entry, OPERATIONS, Value},
+    table::{ASK, Answer, Begun, Blockers, Entry, OPERATIONS, Value},
 };
 
 /// How often a try that was refused looks who is in the way, and finds that they have just left.
@@ -119,12 +122,10 @@ impl EtcdLock {
     /// # }
     /// ```
     pub fn acquire(&self, request: &Request) -> Acquire {
-        Acquire {
-            lock: self.clone(),
-            request: request.clone(),
-            state: Asked::Not,
-            ticket: Arc::default(),
-        }
+        let ticket = Arc::default();
+        let asking = self.clone().ask(request.clone(), Verb::Wait, Arc::clone(&ticket));
+        let asked = (self.clone(), request.clone());
+        Acquire { asking: Some(Box::pin(asking)), asked, ticket }
     }
 
     /// Waits until everything that was dropped is given back: guards and futures of this handle and its clones. For
@@ -166,7 +167,7 @@ impl EtcdLock {
         self.settled().await;
         let lock = self.clone();
         // Without the thread nothing was ever asked.
-        if let Ok(work) = self.there(async move { lock.close_sessions().await }) {
+        if let Ok(work) = self.work(async move { lock.close_sessions().await }) {
             work.await;
         }
     }
@@ -193,8 +194,7 @@ impl EtcdLock {
     /// # }
     /// ```
     pub async fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
-        let (lock, request) = (self.clone(), request.clone());
-        self.work(|servers| async move { lock.try_now(servers, request).await })?.await
+        self.clone().ask(request.clone(), Verb::Try, Arc::default()).await
     }
 
     /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
@@ -225,8 +225,7 @@ impl EtcdLock {
         request: &Request,
         limit: Duration,
     ) -> Result<Guard, Error> {
-        let (lock, request) = (self.clone(), request.clone());
-        self.work(|servers| async move { lock.within(servers, request, limit).await })?.await
+        self.clone().ask(request.clone(), Verb::Within(limit), Arc::default()).await
     }
 
     /// As [`acquire_timeout`](EtcdLock::acquire_timeout), until a moment.
@@ -296,7 +295,7 @@ impl EtcdLock {
     /// ```
     pub async fn revoke(&self, ticket: u64) -> Result<bool, Error> {
         let lock = self.clone();
-        self.there(async move { lock.table().revoke(ticket).await })?.await
+        self.work(async move { lock.table().revoke(ticket).await })?.await
     }
 
     /// Begins a new epoch of the namespace, after etcd was restored from a backup: all sessions and requests end,
@@ -321,7 +320,7 @@ impl EtcdLock {
     /// ```
     pub async fn begin_epoch(&self) -> Result<u16, Error> {
         let lock = self.clone();
-        self.there(async move { lock.table().begin_epoch().await })?.await
+        self.work(async move { lock.table().begin_epoch().await })?.await
     }
 
     /// Returns how often a waiter of this handle found by its safety net, which looks every seven seconds, what no
@@ -361,7 +360,7 @@ impl EtcdLock {
     /// ```
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let lock = self.clone();
-        self.there(async move { lock.table().all().await.map(Snapshot::of) })?.await
+        self.work(async move { lock.table().all().await.map(Snapshot::of) })?.await
     }
 
     /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
@@ -386,79 +385,143 @@ impl EtcdLock {
     /// ```
     pub async fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
         let (lock, request) = (self.clone(), request.clone());
-        self.there(async move { lock.table().in_the_way(&request, u64::MAX).await })?.await
+        self.work(async move { lock.table().in_the_way(&request, u64::MAX).await })?.await
     }
 
-    fn work<T, F>(&self, work: impl FnOnce(Servers) -> F) -> Result<Work<T>, Error>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        Work::start(&self.0.leaving, &self.0.servers, work)
-    }
-
-    pub(crate) fn there<T: Send + 'static>(
+    pub(crate) fn work<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<There<T>, Error> {
-        There::start(&self.0.leaving, work)
+    ) -> Result<Work<T>, Error> {
+        Work::start(&self.0.leaving, work)
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
-        self.table_by(&self.0.servers)
-    }
-
-    fn table_by<'a>(&'a self, servers: &'a Servers) -> Table<'a> {
-        Table { servers, space: &self.0.space }
+        Table { servers: &self.0.servers, space: &self.0.space }
     }
 
     pub(crate) fn ttl(&self) -> Duration {
         self.0.ttl
     }
 
-    async fn acquire_now(
-        &self,
-        servers: Servers,
+    /// Asks for it: the guest in which this is polled first by itself if it can, and else our thread.
+    async fn ask(
+        self,
         request: Request,
-        ticket: &AtomicU64,
+        verb: Verb,
+        ticket: Arc<AtomicU64>,
     ) -> Result<Guard, Error> {
-        let (turn, answer) = self.enter(servers, request, true).await?;
-        ticket.store(turn.ticket(), Ordering::Release);
-        let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
-        self.wait(&turn, blockers).await?;
-        Guard::new(turn)
+        if let Some(here) = self.0.servers.here()
+            && let Some(turn) = self.turn_at_hand(&request)
+        {
+            return self.ask_here(here, turn, verb, ticket).await;
+        }
+        let lock = self.clone();
+        let asking = async move {
+            let turn = lock.turn(request).await?;
+            lock.granted(turn, Begun::Not, verb, &ticket).await
+        };
+        self.work(asking)?.await
     }
 
-    async fn try_now(&self, servers: Servers, request: Request) -> Result<Guard, Error> {
+    /// Makes the one call that enters it, in the guest. If it is granted by that, that is all.
+    async fn ask_here(
+        self,
+        here: Here,
+        mut turn: Turn,
+        verb: Verb,
+        ticket: Arc<AtomicU64>,
+    ) -> Result<Guard, Error> {
+        let Some((epoch, txn)) = turn.send(verb.may_wait()) else {
+            return self.go_on(turn, Begun::Not, verb, ticket)?.await;
+        };
+        let (taken_over, taken) = oneshot::channel();
+        let (lock, known) = (self.clone(), ticket.clone());
+        let take_over = move |turn| {
+            let begun = Begun::Sent(epoch, Err(Failure::late()));
+            let _ = taken_over.send(lock.go_on(turn, begun, verb, known));
+        };
+        let flying = Flying::begin(turn, Box::new(take_over), None);
+        let mut kv = here.client.kv_client();
+        let (answer, taken) = match select(pin!(kv.txn(txn)), taken).await {
+            Either::Left(answered) => answered,
+            Either::Right((there, _)) => return there.unwrap_or(Err(Error::Lost))?.await,
+        };
+        let Some((mut turn, _)) = flying.land() else {
+            return taken.await.unwrap_or(Err(Error::Lost))?.await;
+        };
+        let answer = answer.map_err(|error| judge(ASK, &error));
+        if let Err(Failure::InDoubt(_)) = answer {
+            here.has_failed();
+        }
+        let begun = turn.sent(epoch, answer, verb.may_wait());
+        ticket.store(turn.ticket(), Ordering::Release);
+        match begun {
+            Begun::Entered(blockers) if blockers.are_none() => Guard::new(turn),
+            begun => self.go_on(turn, begun, verb, ticket)?.await,
+        }
+    }
+
+    /// Goes on with it in our thread.
+    fn go_on(
+        &self,
+        turn: Turn,
+        begun: Begun,
+        verb: Verb,
+        ticket: Arc<AtomicU64>,
+    ) -> Result<Work<Result<Guard, Error>>, Error> {
+        let lock = self.clone();
+        self.work(async move { lock.granted(turn, begun, verb, &ticket).await })
+    }
+
+    /// Returns the guard when it is granted, for as long as the verb says.
+    async fn granted(
+        &self,
+        mut turn: Turn,
+        begun: Begun,
+        verb: Verb,
+        ticket: &AtomicU64,
+    ) -> Result<Guard, Error> {
+        if let Verb::Try = verb {
+            return self.try_now(turn, begun).await;
+        }
+        let answer = turn.enter(begun, true).await?;
+        ticket.store(turn.ticket(), Ordering::Release);
+        let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
+        match verb {
+            Verb::Within(limit) if !blockers.are_none() => self.within(turn, blockers, limit).await,
+            _ => {
+                self.wait(&turn, blockers).await?;
+                Guard::new(turn)
+            }
+        }
+    }
+
+    async fn try_now(&self, mut turn: Turn, mut begun: Begun) -> Result<Guard, Error> {
         for _ in 0..TRIES {
-            let (turn, answer) = self.enter(servers.clone(), request.clone(), false).await?;
-            if let Answer::Entered(_) = answer {
+            if let Answer::Entered(_) = turn.enter(begun, false).await? {
                 return Guard::new(turn);
             }
+            let request = turn.request().clone();
             turn.leave_soon().await;
             // All may have left just now.
-            if let Some(blocked) = self.table_by(&servers).in_the_way(&request, u64::MAX).await? {
+            if let Some(blocked) = self.table().in_the_way(&request, u64::MAX).await? {
                 return Err(blocked.into());
             }
+            (turn, begun) = (self.turn(request).await?, Begun::Not);
         }
         Err(Error::unreadable("a key"))
     }
 
     async fn within(
         &self,
-        servers: Servers,
-        request: Request,
+        turn: Turn,
+        blockers: Blockers,
         limit: Duration,
     ) -> Result<Guard, Error> {
-        let (turn, answer) = self.enter(servers.clone(), request, true).await?;
-        let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
-        if blockers.are_none() {
-            return Guard::new(turn);
-        }
         if let Ok(waited) = timeout(limit, self.wait(&turn, blockers)).await {
             return waited.and_then(|()| Guard::new(turn));
         }
-        match self.table_by(&servers).in_the_way(turn.request(), turn.ticket()).await? {
+        match self.table().in_the_way(turn.request(), turn.ticket()).await? {
             Some(blocked) => {
                 turn.leave_soon().await;
                 Err(blocked.into())
@@ -474,26 +537,27 @@ impl EtcdLock {
         Ok(())
     }
 
-    async fn enter(
+    /// A request at a place of its own, about to be sent.
+    async fn turn(&self, request: Request) -> Result<Turn, Error> {
+        let roots = roots(&request)?;
+        let place = self.place(roots.len().max(1)).await?;
+        Ok(self.turn_at(place, &roots, request))
+    }
+
+    /// The same, if a session with room for it is open.
+    fn turn_at_hand(&self, request: &Request) -> Option<Turn> {
+        // What is wrong with it is said elsewhere.
+        let roots = roots(request).ok()?;
+        let place = self.place_at_hand(roots.len().max(1))?;
+        Some(self.turn_at(place, &roots, request.clone()))
+    }
+
+    fn turn_at(
         &self,
-        servers: Servers,
+        (session, place): (Arc<Session>, Arc<Place>),
+        roots: &[(Access, Node)],
         request: Request,
-        may_wait: bool,
-    ) -> Result<(Turn, Answer), Error> {
-        if !is_named(&request) {
-            let what =
-                "the roots of a request to etcd lie where their names say; give no other ancestors";
-            return Err(Error::Unsupported { what: what.into() });
-        }
-        let roots = essential(&request);
-        if roots.len() > OPERATIONS {
-            let what = format!(
-                "the request has {} roots, and etcd takes {OPERATIONS} at once; ask for fewer or wider roots",
-                roots.len()
-            );
-            return Err(Error::Unsupported { what });
-        }
-        let session = self.session(roots.len().max(1)).await?;
+    ) -> Turn {
         let is_told_by_keys = roots.len() == request.roots().count() && roots.len() <= 1;
         let value = Value {
             nonce: 0,
@@ -507,9 +571,7 @@ impl EtcdLock {
             first: None,
             since: milliseconds(),
         };
-        let mut turn = Turn::new(Entry::new(servers, session, &roots, value), request);
-        let answer = turn.enter(may_wait).await?;
-        Ok((turn, answer))
+        Turn::new(Entry::new(session, place, roots, value), request)
     }
 
     async fn close_sessions(&self) {
@@ -521,17 +583,11 @@ impl EtcdLock {
         self.settled().await;
     }
 
-    /// A session that is alive and has room for so many more keys.
-    async fn session(&self, keys: usize) -> Result<Arc<Session>, Error> {
-        if let Some(session) = self.session_with_room(keys) {
-            return Ok(session);
+    /// A place in a session that is alive.
+    async fn place(&self, keys: usize) -> Result<(Arc<Session>, Arc<Place>), Error> {
+        if let Some(place) = self.place_at_hand(keys) {
+            return Ok(place);
         }
-        // In the thread, since others wait for it too, and who asks may stop to poll.
-        let lock = self.clone();
-        self.there(async move { lock.open_session(keys).await })?.await
-    }
-
-    async fn open_session(&self, keys: usize) -> Result<Arc<Session>, Error> {
         let inner = &self.0;
         let doing = "open a session";
         let waiting = timeout(OPENING, inner.opening.lock()).await;
@@ -539,27 +595,66 @@ impl EtcdLock {
             let last = "others of this process wait for that, too".into();
             Error::Unavailable { doing, tried: OPENING, last }
         })?;
-        if let Some(session) = self.session_with_room(keys) {
-            return Ok(session);
+        if let Some(place) = self.place_at_hand(keys) {
+            return Ok(place);
         }
         let (servers, space) = (inner.servers.clone(), inner.space.clone());
         // In a task of its own, so that what was begun is ended: a lease that nobody waits for is given back.
         let opening = Session::open(servers, space, inner.ttl, inner.leaving.clone());
         let opened = tokio::spawn(opening).await;
         let session = opened.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+        let place = session.take_place(keys).expect("a request has room in a session of its own");
         self.sessions().push(session.clone());
-        Ok(session)
+        Ok((session, place))
     }
 
-    fn session_with_room(&self, keys: usize) -> Option<Arc<Session>> {
+    /// A place in a session that is open, if one has room for so many more keys.
+    fn place_at_hand(&self, keys: usize) -> Option<(Arc<Session>, Arc<Place>)> {
         let mut sessions = self.sessions();
-        sessions.retain(|session| session.is_alive());
-        sessions.iter().find(|session| session.has_room(keys)).cloned()
+        // Dropped when nothing is locked any more.
+        let over: Vec<_> = sessions.extract_if(.., |session| !session.is_alive()).collect();
+        let place = |session: &Arc<Session>| Some((session.clone(), session.take_place(keys)?));
+        let found = sessions.iter().find_map(place);
+        drop(sessions);
+        drop(over);
+        found
     }
 
     fn sessions(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For how long a request waits.
+#[derive(Clone, Copy)]
+enum Verb {
+    Wait,
+    Try,
+    Within(Duration),
+}
+
+impl Verb {
+    fn may_wait(self) -> bool {
+        !matches!(self, Verb::Try)
+    }
+}
+
+/// What the request needs of its roots; an error says why etcd cannot have it.
+fn roots(request: &Request) -> Result<Vec<(Access, Node)>, Error> {
+    if !is_named(request) {
+        let what =
+            "the roots of a request to etcd lie where their names say; give no other ancestors";
+        return Err(Error::Unsupported { what: what.into() });
+    }
+    let roots = essential(request);
+    if roots.len() > OPERATIONS {
+        let what = format!(
+            "the request has {} roots, and etcd takes {OPERATIONS} at once; ask for fewer or wider roots",
+            roots.len()
+        );
+        return Err(Error::Unsupported { what });
+    }
+    Ok(roots)
 }
 
 /// Whether every root lies where its name says.
@@ -587,18 +682,13 @@ fn host() -> String {
 /// See [`EtcdLock::acquire`].
 #[must_use = "a future asks for nothing until it is awaited"]
 pub struct Acquire {
-    lock: EtcdLock,
-    request: Request,
-    state: Asked,
+    /// Until it is ready.
+    asking: Option<Asking>,
+    asked: (EtcdLock, Request),
     ticket: Arc<AtomicU64>,
 }
 
-enum Asked {
-    /// Not polled yet.
-    Not,
-    Runs(Work<Guard>),
-    Done,
-}
+type Asking = Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>;
 
 impl Acquire {
     /// Returns the ticket, by which a [`Snapshot`] names the request; `None` until etcd has said what it is.
@@ -637,11 +727,11 @@ impl Acquire {
     /// # }
     /// ```
     pub fn blocked(&self) -> impl Future<Output = Result<Option<Blocked>, Error>> + Send + 'static {
-        let (lock, request, ticket) = (self.lock.clone(), self.request.clone(), self.ticket());
+        let ((lock, request), ticket) = (self.asked.clone(), self.ticket());
         async move {
             let Some(ticket) = ticket else { return Ok(None) };
             let table = lock.clone();
-            lock.there(async move { table.table().in_the_way(&request, ticket).await })?.await
+            lock.work(async move { table.table().in_the_way(&request, ticket).await })?.await
         }
     }
 }
@@ -650,17 +740,9 @@ impl Future for Acquire {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Asked::Not = self.state {
-            self.state = Asked::Done;
-            let (lock, request) = (self.lock.clone(), self.request.clone());
-            let ticket = self.ticket.clone();
-            let acquire =
-                |servers| async move { lock.acquire_now(servers, request, &ticket).await };
-            self.state = Asked::Runs(self.lock.work(acquire)?);
-        }
-        let Asked::Runs(work) = &mut self.state else { panic!("polled after it was ready") };
-        let done = ready!(Pin::new(work).poll(context));
-        self.state = Asked::Done;
+        let asking = self.asking.as_mut().expect("polled after it was ready");
+        let done = ready!(asking.as_mut().poll(context));
+        self.asking = None;
         Poll::Ready(done)
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! It is this crate's own, so leases are renewed whatever an application does with its threads, and the futures
 //! of this crate can be polled by any executor. It is started at the first use and lives as long as the process.
-//! What a runtime can do by itself (`clients.rs`) is spared the way to it.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, OnceLock, mpsc},
     task::{Context, Poll, ready},
 };
@@ -18,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{error::Error, servers::Servers};
+use crate::error::Error;
 
 fn runtime() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
@@ -38,20 +37,10 @@ fn runtime() -> Result<&'static Runtime, Error> {
     })
 }
 
-/// Whether a runtime is that of the thread.
-pub(crate) fn is_ours(other: &Handle) -> bool {
-    runtime().is_ok_and(|ours| ours.handle().id() == other.id())
-}
-
-/// Does something wherever it is polled, with the timers of the thread, which also has the tasks that it spawns.
-pub(crate) async fn inside<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    let runtime = runtime()?;
-    let mut work = pin!(work);
-    let polled = poll_fn(|context| {
-        let _entered = runtime.enter();
-        work.as_mut().poll(context)
-    });
-    Ok(polled.await)
+/// The runtime in which this is called, if it is not that of the thread.
+pub(crate) fn foreign() -> Option<Handle> {
+    let ours = runtime().ok()?;
+    Handle::try_current().ok().filter(|handle| handle.id() != ours.handle().id())
 }
 
 /// Counts what is being given back.
@@ -63,7 +52,7 @@ impl Leaving {
         Leaving(Arc::new(watch::Sender::new(0)))
     }
 
-    /// Counts one, as long as what is returned is there.
+    /// Counts one, for as long as what is returned is there.
     pub(crate) fn count(&self) -> Counted {
         Counted::new(self.clone())
     }
@@ -102,62 +91,22 @@ impl Drop for Counted {
     }
 }
 
-/// Something that is asked of etcd. Dropping it ends that, and what it had is given back.
-pub(crate) enum Work<T: Send + 'static> {
-    /// It goes on where this is polled.
-    Here(Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>),
-    /// It goes on in the thread.
-    There(There<Result<T, Error>>),
-}
-
-impl<T: Send + 'static> Work<T> {
-    /// Begins it where it is polled first, if that can be, and else in the thread.
-    pub(crate) fn start<F>(
-        leaving: &Leaving,
-        servers: &Servers,
-        work: impl FnOnce(Servers) -> F,
-    ) -> Result<Work<T>, Error>
-    where
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let work = match servers.here() {
-            Some(servers) => {
-                let work = inside(work(servers));
-                return Ok(Work::Here(Box::pin(async move { work.await? })));
-            }
-            None => work(servers.clone()),
-        };
-        There::start(leaving, work).map(Work::There)
-    }
-}
-
-impl<T: Send + 'static> Future for Work<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Work::Here(work) => work.as_mut().poll(context),
-            Work::There(work) => Pin::new(work).poll(context),
-        }
-    }
-}
-
 /// Something that goes on in the thread. Dropping it ends that, and what it had is given back.
-pub(crate) struct There<T: Send + 'static> {
+pub(crate) struct Work<T: Send + 'static> {
     running: Option<JoinHandle<T>>,
     leaving: Leaving,
 }
 
-impl<T: Send + 'static> There<T> {
+impl<T: Send + 'static> Work<T> {
     pub(crate) fn start(
         leaving: &Leaving,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<There<T>, Error> {
-        Ok(There { running: Some(runtime()?.spawn(work)), leaving: leaving.clone() })
+    ) -> Result<Work<T>, Error> {
+        Ok(Work { running: Some(runtime()?.spawn(work)), leaving: leaving.clone() })
     }
 }
 
-impl<T: Send + 'static> Future for There<T> {
+impl<T: Send + 'static> Future for Work<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -169,7 +118,7 @@ impl<T: Send + 'static> Future for There<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for There<T> {
+impl<T: Send + 'static> Drop for Work<T> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             self.leaving.start(async move {

@@ -19,15 +19,14 @@ use std::{
 };
 
 use etcd_client::{Client, ConnectOptions};
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::{
-    clients::{Clients, Guests, driven},
     endpoint::Endpoint,
     error::Error,
+    guests::{Guests, Here},
     options::Setup,
     probe::find_wrong,
-    runtime::is_ours,
     tls::Secure,
 };
 
@@ -45,9 +44,18 @@ pub(crate) enum Failure {
     Final(Error),
 }
 
+impl Failure {
+    /// There is no answer after [`PATIENCE`].
+    pub(crate) fn late() -> Failure {
+        Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs()))
+    }
+}
+
 struct Member {
     endpoint: Endpoint,
     options: ConnectOptions,
+    /// Connected at the first use, so that a member that is down does not keep us from the others.
+    client: OnceCell<Arc<Client>>,
     health: Mutex<Health>,
 }
 
@@ -92,11 +100,10 @@ impl Member {
         found
     }
 
-    /// Ask it, once, with one of these clients.
+    /// Ask it, once.
     async fn ask<T, F>(
         &self,
         secure: &Secure,
-        client: impl Future<Output = Result<Arc<Client>, etcd_client::Error>>,
         ask: impl FnOnce(Arc<Client>) -> F,
     ) -> Result<T, Trouble>
     where
@@ -106,7 +113,7 @@ impl Member {
             return Err(Trouble::Wrong(what));
         }
         let answer = async {
-            let client = client.await?;
+            let client = self.client().await?;
             let answer = ask(client.clone()).await;
             if answer.as_ref().is_err_and(is_about_an_old_token) {
                 client.refresh_token().await?;
@@ -119,6 +126,14 @@ impl Member {
             }
             Trouble::Error(error)
         })
+    }
+
+    async fn client(&self) -> Result<Arc<Client>, etcd_client::Error> {
+        let connect = || async {
+            let options = Some(self.options.clone());
+            Client::connect([&self.endpoint.url], options).await.map(Arc::new)
+        };
+        self.client.get_or_try_init(connect).await.cloned()
     }
 }
 
@@ -136,11 +151,7 @@ pub(crate) struct Servers {
     /// An error says which option is wrong; then there are no members.
     secure: Arc<Result<Secure, String>>,
     current: Arc<AtomicUsize>,
-    /// Of this crate's thread.
-    ours: Arc<Clients>,
-    guests: Arc<Guests>,
-    /// Those that are used as long as they are fit.
-    clients: Arc<Clients>,
+    guests: Guests,
 }
 
 impl Servers {
@@ -151,29 +162,28 @@ impl Servers {
             Some(Member {
                 options: setup.of(&endpoint),
                 endpoint,
+                client: OnceCell::new(),
                 health: Mutex::new(Health::Good),
             })
         };
-        let members: Arc<[Member]> = endpoints.iter().filter_map(member).collect();
-        let ours = Arc::new(Clients::ours(members.len()));
         Servers {
-            members,
+            members: endpoints.iter().filter_map(member).collect(),
             secure: Arc::new(setup.map(|setup| setup.secure)),
             current: Arc::new(AtomicUsize::new(0)),
-            clients: ours.clone(),
-            ours,
-            guests: Arc::default(),
+            guests: Guests::default(),
         }
     }
 
-    /// The same, asked over connections that the caller's runtime drives; `None` if it has none that can.
-    pub(crate) fn here(&self) -> Option<Servers> {
-        let runtime = driven()?;
-        let clients = match is_ours(&runtime) {
-            true => self.ours.clone(),
-            false => self.guests.clients(runtime, self.members.len()),
+    /// A connection of the caller's runtime, if it is a guest, to the member that answered last.
+    pub(crate) fn here(&self) -> Option<Here> {
+        let current = self.current();
+        let member = self.members.get(current)?;
+        let is_good = matches!(*member.health(), Health::Good);
+        let connect = || {
+            let (urls, options) = ([member.endpoint.url.clone()], member.options.clone());
+            async move { Client::connect(urls, Some(options)).await }
         };
-        clients.are_fit().then(|| Servers { clients, ..self.clone() })
+        is_good.then(|| self.guests.here(current, connect))?
     }
 
     /// How many there are.
@@ -192,16 +202,7 @@ impl Servers {
 
     /// The client of a member, connected.
     pub(crate) async fn client(&self, member: usize) -> Result<Arc<Client>, etcd_client::Error> {
-        self.connected(&self.clients, member % self.members.len()).await
-    }
-
-    async fn connected(
-        &self,
-        clients: &Clients,
-        member: usize,
-    ) -> Result<Arc<Client>, etcd_client::Error> {
-        let Member { endpoint, options, .. } = &self.members[member];
-        clients.get(member, &endpoint.url, options).await
+        self.members[member % self.members.len()].client().await
     }
 
     /// The address of a member, and how it is spoken to.
@@ -243,19 +244,13 @@ impl Servers {
             Ok(secure) => secure,
             Err(what) => return Err(Failure::Final(Error::Options { what: what.clone() })),
         };
-        let clients = if self.clients.are_fit() { &self.clients } else { &self.ours };
-        let client = self.connected(clients, member);
         let member = &self.members[member];
-        let failure = match timeout(PATIENCE, member.ask(secure, client, ask)).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(Trouble::Wrong(what))) => self.despair(member, what),
-            Ok(Err(Trouble::Error(error))) => judge(doing, &error),
-            Err(_) => Failure::InDoubt(format!("no answer in {} s", PATIENCE.as_secs())),
-        };
-        if let Failure::InDoubt(_) = failure {
-            clients.doubt();
+        match timeout(PATIENCE, member.ask(secure, ask)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Trouble::Wrong(what))) => Err(self.despair(member, what)),
+            Ok(Err(Trouble::Error(error))) => Err(judge(doing, &error)),
+            Err(_) => Err(Failure::late()),
         }
-        Err(failure)
     }
 
     /// This is wrong with a member. Asking another may help, unless there is something wrong with each.
@@ -328,7 +323,7 @@ fn in_full(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// What an error of the client says of what was asked.
-fn judge(doing: &'static str, error: &etcd_client::Error) -> Failure {
+pub(crate) fn judge(doing: &'static str, error: &etcd_client::Error) -> Failure {
     let status = match error {
         etcd_client::Error::GRpcStatus(status) => status,
         etcd_client::Error::TransportError(error) => return Failure::InDoubt(in_full(error)),

@@ -24,6 +24,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use crate::{
     clock,
     error::Error,
+    flight::Flight,
     key::Space,
     runtime::Leaving,
     servers::{PATIENCE, Servers},
@@ -178,6 +179,8 @@ pub(crate) struct Place {
     standing: watch::Sender<Standing>,
     /// The largest ticket of which it was heard that somebody deleted its entry here.
     heard: AtomicI64,
+    /// The call that a guest has made for it, if it is on its way.
+    flight: Mutex<Weak<Flight>>,
 }
 
 /// What is known of who stands at a place.
@@ -205,6 +208,15 @@ impl Standing {
 }
 
 impl Place {
+    /// A guest has made a call for it.
+    pub(crate) fn flies(&self, flight: Weak<Flight>) {
+        *self.flight.lock().unwrap_or_else(PoisonError::into_inner) = flight;
+    }
+
+    fn flight(&self) -> Option<Arc<Flight>> {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
     /// A request has entered with this ticket.
     pub(crate) fn enter(&self, ticket: i64) {
         self.standing.send_replace(Standing::At(ticket));
@@ -301,6 +313,7 @@ impl Session {
         });
         tokio::spawn(keep_alive(Arc::downgrade(&session)));
         tokio::spawn(tell(Arc::downgrade(&session), wanted));
+        tokio::spawn(take_over(Arc::downgrade(&session)));
         Ok(session)
     }
 
@@ -374,14 +387,12 @@ impl Session {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether so many more keys may hang on the lease.
-    pub(crate) fn has_room(&self, keys: usize) -> bool {
-        self.places().keys + keys <= ROOM
-    }
-
-    /// A place that no other request of this session has.
-    pub(crate) fn take_place(&self, keys: usize) -> Arc<Place> {
+    /// A place that no other request of this session has, if so many more keys may hang on the lease.
+    pub(crate) fn take_place(&self, keys: usize) -> Option<Arc<Place>> {
         let mut places = self.places();
+        if places.keys + keys > ROOM {
+            return None;
+        }
         places.last_nonce += 1;
         places.keys += keys;
         let slot = places.free.pop_first().unwrap_or_else(|| {
@@ -390,9 +401,17 @@ impl Session {
         });
         let standing = watch::Sender::new(Standing::Unknown);
         let heard = AtomicI64::new(0);
-        let place = Arc::new(Place { slot, nonce: places.last_nonce, keys, standing, heard });
+        let (nonce, flight) = (places.last_nonce, Mutex::default());
+        let place = Arc::new(Place { slot, nonce, keys, standing, heard, flight });
         places.taken.insert(slot, place.clone());
-        place
+        Some(place)
+    }
+
+    /// The calls of guests that our thread has to go on with.
+    fn overdue(&self) -> Vec<Arc<Flight>> {
+        let flights: Vec<_> =
+            self.places().taken.values().filter_map(|place| place.flight()).collect();
+        flights.into_iter().filter(|flight| flight.is_overdue()).collect()
     }
 
     /// Nobody is there any more, and nobody will be.
@@ -485,6 +504,15 @@ async fn keep_alive(session: Weak<Session>) {
                 Err(()) => AGAIN,
             };
         }
+    }
+}
+
+/// Go on with what guests do not, until nobody has the session any more.
+async fn take_over(session: Weak<Session>) {
+    loop {
+        sleep(AWAKE).await;
+        let Some(alive) = session.upgrade() else { return };
+        alive.overdue().iter().for_each(|flight| flight.take_over());
     }
 }
 

@@ -31,7 +31,7 @@ use treelock::{Access, Node};
 use crate::{
     error::Error,
     key::{Range, root_text},
-    servers::{Failure, PAUSE, Servers},
+    servers::{Failure, PAUSE},
     session::{Place, Session, found},
     watches::{Cut, Watched},
 };
@@ -39,6 +39,9 @@ use crate::{
 /// How many of the latest blockers a waiter watches. With one, it would have to read once more when that is gone;
 /// with more, etcd has more to tell than it gains.
 const WINDOW: usize = 2;
+
+/// What is done to enter a request, as errors say it.
+pub(crate) const ASK: &str = "ask for a lock";
 
 /// So many ranges are looked at at once.
 pub(crate) const AT_ONCE: usize = 32;
@@ -78,8 +81,6 @@ pub(crate) struct Value {
 
 /// A live request, from before it is first sent until it is known to be gone.
 pub(crate) struct Entry {
-    /// By which etcd is asked now.
-    servers: Servers,
     pub(crate) session: Arc<Session>,
     pub(crate) place: Arc<Place>,
     keys: Vec<Vec<u8>>,
@@ -101,6 +102,16 @@ enum Stage {
     Entered(i64),
     /// Certainly not there.
     Gone,
+}
+
+/// How far a request has come when our thread goes on with it.
+pub(crate) enum Begun {
+    /// Nothing was sent.
+    Not,
+    /// It was sent once, when the session's key had this revision.
+    Sent(i64, Result<TxnResponse, Failure>),
+    /// It is there.
+    Entered(Blockers),
 }
 
 /// The answer to who asks.
@@ -160,14 +171,14 @@ enum Wake {
 }
 
 impl Entry {
+    /// At a place that was taken for as many keys as there are roots, or one.
     pub(crate) fn new(
-        servers: Servers,
         session: Arc<Session>,
+        place: Arc<Place>,
         roots: &[(Access, Node)],
         value: Value,
     ) -> Entry {
         let keys_count = roots.len().max(1);
-        let place = session.take_place(keys_count);
         let keys = session.space.keys(roots, &session.id, place.slot);
         let ranges = session.space.conflicts(roots);
         let value = Value { nonce: place.nonce, ..value };
@@ -177,12 +188,7 @@ impl Entry {
             let first = roots.first().map(|(access, node)| root_text((*access, node)));
             values.resize(keys_count, text(&Value { roots: Vec::new(), first, ..value }));
         }
-        Entry { servers, session, place, keys, values, ranges, stage: Stage::Unsent }
-    }
-
-    /// Asks etcd by these from now on.
-    pub(crate) fn ask_by(&mut self, servers: Servers) {
-        self.servers = servers;
+        Entry { session, place, keys, values, ranges, stage: Stage::Unsent }
     }
 
     pub(crate) fn ticket(&self) -> Option<i64> {
@@ -203,7 +209,7 @@ impl Entry {
     }
 
     /// Whether one transaction can look at all ranges too.
-    fn can_look(&self) -> bool {
+    pub(crate) fn can_look(&self) -> bool {
         self.ranges.len() + self.keys.len() <= OPERATIONS
     }
 
@@ -242,18 +248,49 @@ impl Entry {
         Txn::new().when(compares).and_then(then).or_else(otherwise)
     }
 
+    /// The transaction that enters the request, about to be sent, and the epoch that it compares.
+    pub(crate) fn send(&mut self, retried: bool, may_wait: bool) -> (i64, Txn) {
+        let epoch = self.session.epoch();
+        self.stage = Stage::InDoubt;
+        (epoch, self.entering(epoch, retried, may_wait))
+    }
+
+    /// What a guest's call to enter the request has come to.
+    pub(crate) fn sent(
+        &mut self,
+        epoch: i64,
+        answer: Result<TxnResponse, Failure>,
+        may_wait: bool,
+    ) -> Begun {
+        match answer {
+            Ok(answer) if answer.succeeded() => {
+                let ticket = answer.header().map_or(0, |header| header.revision());
+                Begun::Entered(self.enter_at_once(ticket, &answer.op_responses(), may_wait))
+            }
+            answer => Begun::Sent(epoch, answer),
+        }
+    }
+
     /// Enter the request. `may_wait` if it does where somebody is in the way.
-    pub(crate) async fn enter(&mut self, may_wait: bool) -> Result<Answer, Error> {
-        let doing = "ask for a lock";
+    pub(crate) async fn enter(&mut self, begun: Begun, may_wait: bool) -> Result<Answer, Error> {
         let start = Instant::now();
         let mut retried = false;
+        let mut sent = match begun {
+            Begun::Entered(blockers) => return Ok(Answer::Entered(blockers)),
+            Begun::Sent(epoch, answer) => Some((epoch, answer)),
+            Begun::Not => None,
+        };
         loop {
-            let epoch = self.session.epoch();
-            let txn = self.entering(epoch, retried, may_wait);
-            self.stage = Stage::InDoubt;
-            let asked =
-                self.servers.ask(doing, |client| async move { client.kv_client().txn(txn).await });
-            match asked.await {
+            let (epoch, answer) = match sent.take() {
+                Some(sent) => sent,
+                None => {
+                    let (epoch, txn) = self.send(retried, may_wait);
+                    let ask =
+                        |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
+                    (epoch, self.session.servers.ask(ASK, ask).await)
+                }
+            };
+            match answer {
                 Ok(answer) => {
                     if let Some(answer) = self.entered(&answer, epoch, retried, may_wait).await? {
                         return Ok(answer);
@@ -271,7 +308,7 @@ impl Entry {
                 }
                 Err(Failure::InDoubt(_)) if !self.session.is_alive() => return Err(Error::Lost),
                 Err(Failure::InDoubt(last)) if start.elapsed() >= ASKING => {
-                    return Err(Error::Unavailable { doing, tried: start.elapsed(), last });
+                    return Err(Error::Unavailable { doing: ASK, tried: start.elapsed(), last });
                 }
                 Err(Failure::InDoubt(_)) => {
                     tokio::time::sleep(PAUSE).await;
@@ -325,18 +362,8 @@ impl Entry {
         responses: &[TxnOpResponse],
         may_wait: bool,
     ) -> Result<Answer, Error> {
-        self.stage = Stage::Entered(ticket);
-        self.place.enter(ticket);
-        if !may_wait && self.can_look() {
-            // It was carried out on condition that nobody is in the way.
-            return Ok(Answer::Entered(Blockers::none()));
-        }
-        let blockers = if self.can_look() && !responses.is_empty() {
-            self.blockers_at_once(responses)
-        } else {
-            Blockers { ranges: self.ranges.clone(), ..Blockers::default() }
-        };
-        if may_wait {
+        let blockers = self.enter_at_once(ticket, responses, may_wait);
+        if may_wait || self.can_look() {
             return Ok(Answer::Entered(blockers));
         }
         // One transaction could not ask whether somebody is in the way, so it is in line for a moment.
@@ -345,6 +372,23 @@ impl Entry {
             () = self.session.ended() => return Err(Error::Lost),
         };
         Ok(if blockers.are_none() { Answer::Entered(blockers) } else { Answer::Refused })
+    }
+
+    /// It has this ticket; returns who is in the way, as far as that is known.
+    fn enter_at_once(
+        &mut self,
+        ticket: i64,
+        responses: &[TxnOpResponse],
+        may_wait: bool,
+    ) -> Blockers {
+        self.stage = Stage::Entered(ticket);
+        self.place.enter(ticket);
+        match self.can_look() {
+            // It was carried out on condition that nobody is in the way.
+            true if !may_wait => Blockers::none(),
+            true if !responses.is_empty() => self.blockers_at_once(responses),
+            _ => Blockers { ranges: self.ranges.clone(), ..Blockers::default() },
+        }
     }
 
     /// Those whom the transaction that entered the request has found.
@@ -380,7 +424,7 @@ impl Entry {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
-        let answer = self.servers.insist("ask for a lock", ASKING, bump).await?;
+        let answer = self.session.servers.insist(ASK, ASKING, bump).await?;
         if !answer.succeeded() {
             self.session.end();
             return Err(Error::Lost);
@@ -426,7 +470,7 @@ impl Entry {
         loop {
             // Who waits does so until the session is over.
             let limit = Duration::MAX;
-            let found = self.servers.insist("see who is in the way", limit, get).await?;
+            let found = self.session.servers.insist("see who is in the way", limit, get).await?;
             // Members have been seen to answer from the past (etcd#20418).
             if found.header().is_some_and(|header| header.revision() >= since) {
                 return Ok(found);
@@ -593,23 +637,35 @@ impl Entry {
         Ok(true)
     }
 
+    /// The transaction that releases the request, if it is there.
+    pub(crate) fn releasing(&self) -> Option<Txn> {
+        Some(release(&self.keys, self.ticket()?))
+    }
+
+    /// A guest's call to release the request was carried out.
+    pub(crate) fn left(&mut self) {
+        self.stage = Stage::Gone;
+        self.session.give_back(&self.place);
+    }
+
     async fn release_these(&self, keys: &[Vec<u8>], ticket: i64) -> Result<bool, Failure> {
-        let own = |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket);
-        let compares: Vec<Compare> = keys.iter().map(own).collect();
-        let deletes: Vec<TxnOp> = keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
-        let txn = Txn::new().when(compares).and_then(deletes);
+        let txn = release(keys, ticket);
         let release = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
-        let answer = self.servers.ask("release a lock", release).await?;
+        let answer = self.session.servers.ask("release a lock", release).await?;
         Ok(answer.succeeded())
     }
 
-    /// Delete whatever there is. What is still on its way may come later.
+    /// Delete whatever there is of this very request. What is still on its way may come later.
     async fn delete(&self) -> Result<(), Failure> {
-        let deletes: Vec<TxnOp> =
-            self.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
-        let txn = Txn::new().when([self.session.is_own()]).and_then(deletes);
-        let delete = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
-        self.servers.ask("give up a lock", delete).await.map(|_| ())
+        for (key, value) in self.keys.iter().zip(&self.values) {
+            // A late copy of this must not meet the next one at this place.
+            let own = Compare::value(key.clone(), CompareOp::Equal, value.clone());
+            let delete = TxnOp::delete(key.clone(), None);
+            let txn = Txn::new().when([self.session.is_own(), own]).and_then([delete]);
+            let delete = |client: Arc<Client>| async move { client.kv_client().txn(txn).await };
+            self.session.servers.ask("give up a lock", delete).await?;
+        }
+        Ok(())
     }
 
     /// Delete whatever there is, and see that nothing comes later.
@@ -620,6 +676,7 @@ impl Entry {
         let epoch = self.session.epoch();
         let txn = Txn::new().when([self.is_epoch(epoch)]).and_then(operations).or_else([session]);
         let asked = self
+            .session
             .servers
             .ask("give up a lock", |client| async move { client.kv_client().txn(txn).await });
         let answer = asked.await?;
@@ -630,6 +687,14 @@ impl Entry {
         }
         Ok(answer.succeeded())
     }
+}
+
+/// The transaction that deletes these keys if they have this ticket.
+fn release(keys: &[Vec<u8>], ticket: i64) -> Txn {
+    let own = |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket);
+    let compares: Vec<Compare> = keys.iter().map(own).collect();
+    let deletes: Vec<TxnOp> = keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
+    Txn::new().when(compares).and_then(deletes)
 }
 
 /// Sleep until one of those in the way is gone, or there is a reason to look.

@@ -59,8 +59,14 @@ pub(crate) struct Watches(mpsc::UnboundedSender<Wanted>);
 
 /// One who watches a key. Dropping it ends that.
 pub(crate) struct Watched {
-    key: Vec<u8>,
     told: watch::Receiver<Told>,
+    /// After what it is told by, since it is dropped after that.
+    _forgotten: Forgotten,
+}
+
+/// Dropping it says that the key has one listener less.
+struct Forgotten {
+    key: Vec<u8>,
     wanted: mpsc::UnboundedSender<Wanted>,
 }
 
@@ -78,7 +84,7 @@ impl Watches {
         let (told, listener) = watch::channel(Told::default());
         // If nobody serves it any more the session is over, which who waits is told elsewhere.
         let _ = self.0.send(Wanted::Watch { key: key.clone(), told });
-        Watched { key, told: listener, wanted: self.0.clone() }
+        Watched { told: listener, _forgotten: Forgotten { key, wanted: self.0.clone() } }
     }
 }
 
@@ -98,7 +104,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for Forgotten {
     fn drop(&mut self) {
         let _ = self.wanted.send(Wanted::Forget { key: std::mem::take(&mut self.key) });
     }

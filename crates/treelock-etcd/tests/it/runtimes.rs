@@ -1,16 +1,27 @@
-//! The lock in whatever runtime it is used in: by whose connections etcd is asked, and what happens when they fail.
+//! The lock in whatever runtime it is used in: which make calls by themselves, and what our thread does for those
+//! that do not bring them to an end.
 
 use std::{
     fs,
-    future::Future,
-    pin::pin,
+    future::{Future, poll_fn},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
 
 use futures_executor::block_on;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 use treelock_etcd::{EtcdLock, Options};
 
 use crate::{
@@ -31,6 +42,127 @@ async fn pair(lock: &EtcdLock) {
     within("it is released", guard.release()).await;
 }
 
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// One connection through a [`Proxy`].
+#[derive(Default)]
+struct Wire {
+    /// Bytes to the member.
+    sent: AtomicUsize,
+    /// Nothing arrives any more.
+    is_cut: AtomicBool,
+}
+
+/// A way to a member that knows its connections.
+struct Proxy {
+    endpoint: String,
+    wires: Arc<Mutex<Vec<Arc<Wire>>>>,
+}
+
+impl Proxy {
+    fn to(cluster: &Cluster) -> Proxy {
+        let member = cluster.members[0].endpoint.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let wires = Arc::new(Mutex::new(Vec::new()));
+        let known = wires.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&member) else { continue };
+                let wire = Arc::new(Wire::default());
+                known.lock().expect("nobody panics").push(wire.clone());
+                let streams = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
+                for (is_answer, (from, to)) in [false, true].into_iter().zip(streams) {
+                    let (from, to) = (from.expect("a stream"), to.expect("a stream"));
+                    let wire = wire.clone();
+                    thread::spawn(move || carry(from, to, &wire, is_answer));
+                }
+            }
+        });
+        Proxy { endpoint, wires }
+    }
+
+    fn lock(&self) -> EtcdLock {
+        EtcdLock::new(&Options::new([self.endpoint.clone()]))
+    }
+
+    fn wires(&self) -> Vec<Arc<Wire>> {
+        self.wires.lock().expect("nobody panics").clone()
+    }
+
+    /// The connection that a guest has made, when it uses it.
+    async fn of_a_guest(&self, lock: &EtcdLock) -> Arc<Wire> {
+        let used = async {
+            // By ours.
+            lock.snapshot().await.expect("it works");
+            let before = self.wires().len();
+            while self.wires().len() == before {
+                pair(lock).await;
+            }
+            let wire = self.wires().pop().expect("one more");
+            let idle = wire.sent.load(Ordering::SeqCst);
+            while wire.sent.load(Ordering::SeqCst) < idle + 1_000 {
+                pair(lock).await;
+            }
+            wire
+        };
+        within("a guest's connection", used).await
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, wire: &Wire, is_answer: bool) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if wire.is_cut.load(Ordering::SeqCst) {
+            continue;
+        }
+        if !is_answer {
+            wire.sent.fetch_add(count, Ordering::SeqCst);
+        }
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn a_guest_makes_its_calls_by_itself() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    let proxy = Proxy::to(&cluster);
+    let lock = proxy.lock();
+    block_on(lock.acquire(&write("a"))).expect("it works").release_blocking();
+    let ours = proxy.wires();
+    let sent = |wires: &[Arc<Wire>]| -> usize {
+        wires.iter().map(|wire| wire.sent.load(Ordering::SeqCst)).sum()
+    };
+    let guest = threads(2);
+    guest.block_on(async {
+        let own = proxy.of_a_guest(&lock).await;
+        let before = (sent(&ours), sent(std::slice::from_ref(&own)));
+        for _ in 0..100 {
+            pair(&lock).await;
+        }
+        let (by_us, by_itself) = (sent(&ours) - before.0, sent(&[own]) - before.1);
+        // Each of the two hundred calls is hundreds of bytes; renewals are ours.
+        assert!(by_itself > 40_000 && by_us < 4_000, "{by_itself} and {by_us} bytes");
+        // A runtime of one thread, and none, ask by our thread.
+        let before = sent(&ours);
+        let one_thread = || Builder::new_current_thread().enable_all().build().expect("a runtime");
+        thread::scope(|scope| {
+            scope.spawn(|| (0..20).for_each(|_| one_thread().block_on(pair(&lock))));
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    drop(lock.blocking().acquire(&write("b")).expect("it works"));
+                }
+            });
+        });
+        assert!(sent(&ours) - before > 8_000);
+    });
+}
+
 /// How many connections there are to the first member.
 fn connections(cluster: &Cluster) -> usize {
     let endpoint = &cluster.members[0].endpoint;
@@ -44,75 +176,63 @@ fn connections(cluster: &Cluster) -> usize {
     all.lines().filter(is_to_it).count()
 }
 
-/// Each of several threads has connections of its own, until it ends; all others share ours.
 #[test]
-fn a_runtime_of_several_threads_asks_for_itself() {
+fn the_connections_of_guests_end_with_them() {
     let Some(cluster) = Cluster::start(1) else { return };
     let lock = lock(&cluster);
-    let one_thread = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    one_thread.block_on(pair(&lock));
+    block_on(lock.acquire(&write("a"))).expect("it works").release_blocking();
     let ours = connections(&cluster);
-    drop(lock.blocking().acquire(&write("a")).expect("it works"));
-    one_thread.block_on(pair(&lock));
-    assert_eq!(connections(&cluster), ours);
-
+    let until = async |count: usize| {
+        let there = async {
+            while connections(&cluster) != count {
+                pair(&lock).await;
+            }
+        };
+        within("there are as many connections", there).await;
+    };
     let [first, second] = [threads(1), threads(2)];
-    for runtime in [&first, &second, &first, &second] {
-        runtime.block_on(pair(&lock));
-        runtime
-            .block_on(runtime.spawn({
-                let lock = lock.clone();
-                async move { pair(&lock).await }
-            }))
-            .expect("no panic");
+    first.block_on(until(ours + 1));
+    second.block_on(until(ours + 2));
+    for runtime in [&first, &second] {
+        (0..20).for_each(|_| runtime.block_on(pair(&lock)));
     }
     assert_eq!(connections(&cluster), ours + 2);
     drop((first, second));
     let third = threads(1);
-    third.block_on(async {
-        let one_more = async {
-            while connections(&cluster) != ours + 1 {
-                pair(&lock).await;
-            }
-        };
-        within("the others' are closed", one_more).await;
-    });
+    third.block_on(until(ours + 1));
     drop(lock);
-    third.block_on(async {
-        let none = async {
-            while connections(&cluster) >= ours {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        within("all are closed", none).await;
-    });
+    third.block_on(within("all are closed", async {
+        while connections(&cluster) >= ours {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }));
 }
 
 /// Guards and waiters are nobody's: they go on where they are used.
 #[test]
-fn what_a_runtime_leaves_behind_goes_on() {
+fn what_a_guest_leaves_behind_goes_on() {
     let Some(cluster) = Cluster::start(1) else { return };
-    let lock = lock(&cluster);
-    let first = threads(1);
-    let guard = first.block_on(lock.acquire(&write("a"))).expect("it works");
+    let proxy = Proxy::to(&cluster);
+    let lock = proxy.lock();
+    let guest = threads(1);
+    guest.block_on(proxy.of_a_guest(&lock));
+    let guard = guest.block_on(lock.acquire(&write("a"))).expect("it works");
     let mut waiter = pin!(lock.acquire(&write("a/b")));
     let mut begun = pin!(lock.acquire(&write("b")));
-    first.block_on(async {
-        let entered = std::future::poll_fn(|context| {
+    guest.block_on(async {
+        let entered = poll_fn(|context| {
             assert!(waiter.as_mut().poll(context).is_pending());
             if waiter.ticket().is_some() { Poll::Ready(()) } else { Poll::Pending }
         });
         within("it is in line", entered).await;
     });
     {
-        let _entered = first.enter();
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(begun.as_mut().poll(&mut context).is_pending());
+        let _entered = guest.enter();
+        assert!(poll_once(begun.as_mut()).is_pending());
     }
-    drop(first);
+    drop(guest);
     assert!(guard.is_valid());
-    let begun = block_on(begun).expect("it works");
-    block_on(begun.release());
+    block_on(block_on(begun).expect("it works").release());
     threads(1).block_on(guard.release());
     drop(block_on(waiter).expect("it is free"));
     lock.blocking().settled();
@@ -125,28 +245,84 @@ fn a_runtime_that_has_no_sockets() {
     let Some(cluster) = Cluster::start(1) else { return };
     let lock = lock(&cluster);
     let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("threads");
-    for _ in 0..3 {
+    for _ in 0..20 {
         let guard = runtime.block_on(lock.acquire(&write("a"))).expect("it works");
         runtime.block_on(guard.release());
-        drop(runtime.block_on(lock.try_acquire(&write("b"))).expect("it works"));
-        let limit = LONG;
-        drop(runtime.block_on(lock.acquire_timeout(&write("b"), limit)).expect("it works"));
+        let guard = runtime.block_on(lock.try_acquire(&write("b"))).expect("it works");
+        runtime.block_on(guard.release());
+        let guard = runtime.block_on(lock.acquire_timeout(&write("b"), LONG)).expect("it works");
+        runtime.block_on(guard.release());
     }
 }
 
-/// A thread that waits as if it were no runtime's drives nothing meanwhile. Nobody should do that; it works.
+/// The calls of a guest are lost: our thread goes on with them, also with those that nobody polls.
 #[test]
-fn who_blocks_the_only_thread_of_a_runtime() {
+fn calls_that_are_not_answered_are_gone_on_with() {
     let Some(cluster) = Cluster::start(1) else { return };
-    let lock = lock(&cluster);
-    let runtime = threads(1);
-    let blocks = runtime.spawn(async move {
-        for _ in 0..3 {
-            let guard = block_on(lock.acquire(&write("a"))).expect("it works");
-            block_on(guard.release());
+    let proxy = Proxy::to(&cluster);
+    let (lock, other) = (proxy.lock(), lock(&cluster));
+    let guest = threads(2);
+    guest.block_on(async {
+        let wire = proxy.of_a_guest(&lock).await;
+        wire.is_cut.store(true, Ordering::SeqCst);
+        let asked = within("it is asked for again", lock.acquire(&write("a"))).await;
+        asked.expect("it works").release().await;
+        // The guest is left alone now, so this takes no more than a moment.
+        for _ in 0..20 {
+            pair(&lock).await;
         }
     });
-    runtime.block_on(within("it is served", blocks)).expect("no panic");
+    // Another guest, which stops to poll.
+    let second = threads(1);
+    let guard = {
+        let wire = second.block_on(proxy.of_a_guest(&lock));
+        let guard = second.block_on(lock.acquire(&write("a"))).expect("it works");
+        wire.is_cut.store(true, Ordering::SeqCst);
+        guard
+    };
+    let mut releases = pin!(guard.release());
+    let mut asks = pin!(lock.acquire(&write("b")));
+    {
+        let _entered = second.enter();
+        assert!(poll_once(releases.as_mut()).is_pending());
+        assert!(poll_once(asks.as_mut()).is_pending());
+    }
+    guest.block_on(async {
+        drop(within("it is released", other.acquire(&write("a"))).await.expect("it works"));
+        within("nothing is being given back", lock.settled()).await;
+        // Nobody polls the one that asks; it has the lock all the same.
+        let held = async {
+            while other.blocked(&write("b")).await.expect("it works").is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("it is asked for", held).await;
+    });
+    block_on(releases);
+    block_on(block_on(asks).expect("it works").release());
+    assert!(block_on(lock.snapshot()).expect("it works").entries.is_empty());
+}
+
+/// A thread that waits as if it were no runtime's drives nothing meanwhile. Nobody should do that; it works, also if
+/// what it waits for is being released by the same runtime.
+#[test]
+fn who_blocks_the_only_thread_of_a_guest() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    let proxy = Proxy::to(&cluster);
+    let lock = proxy.lock();
+    let guest = threads(1);
+    guest.block_on(proxy.of_a_guest(&lock));
+    let (done, wait) = mpsc::channel();
+    guest.spawn(async move {
+        let guard = lock.acquire(&write("a")).await.expect("it works");
+        let mut releases = pin!(guard.release());
+        assert!(poll_once(releases.as_mut()).is_pending());
+        let guard = block_on(lock.acquire(&write("a"))).expect("it works");
+        block_on(guard.release());
+        releases.await;
+        let _ = done.send(());
+    });
+    wait.recv_timeout(LONG).expect("it is served");
 }
 
 /// A future that nobody polls keeps its place in the line, and nothing that others need.
@@ -159,8 +335,7 @@ fn who_stops_to_poll_keeps_nobody() {
         let mut granted = None;
         for _ in 0..polls {
             let _entered = runtime().enter();
-            let mut context = Context::from_waker(Waker::noop());
-            if let Poll::Ready(guard) = stops.as_mut().poll(&mut context) {
+            if let Poll::Ready(guard) = poll_once(stops.as_mut()) {
                 granted = Some(guard.expect("it works"));
                 break;
             }
@@ -178,4 +353,29 @@ fn who_stops_to_poll_keeps_nobody() {
         assert!(granted.is_valid());
         block_on(granted.release());
     }
+}
+
+/// A session is not closed under whoever has just chosen it.
+#[test]
+fn closing_while_others_ask() {
+    let Some(cluster) = Cluster::start(1) else { return };
+    let lock = lock(&cluster);
+    runtime().block_on(async {
+        let asking = (0..4).map(|number| {
+            let lock = lock.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    let guard = lock.acquire(&write(&format!("a/{number}"))).await;
+                    guard.expect("nobody ends it").release().await;
+                }
+            })
+        });
+        let asking: Vec<_> = asking.collect();
+        while !asking.iter().all(tokio::task::JoinHandle::is_finished) {
+            lock.close().await;
+        }
+        for asked in asking {
+            asked.await.expect("no panic");
+        }
+    });
 }
