@@ -5,12 +5,18 @@
 //! the answer; or our thread, if there is none in the time that a member may take.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
+use etcd_client::{Error, Txn, TxnResponse};
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+
 use crate::{
     guard::Turn,
+    guests::Here,
     runtime::{Counted, Leaving},
     servers::PATIENCE,
 };
@@ -56,6 +62,16 @@ impl Flight {
 /// The future's side. Dropping it gives up the request.
 pub(crate) struct Flying(Arc<Flight>);
 
+/// A flight that came to its end: the future goes on with the request.
+pub(crate) struct Landed {
+    pub(crate) answer: Result<TxnResponse, Error>,
+    pub(crate) turn: Turn,
+    pub(crate) counted: Option<Counted>,
+}
+
+/// Our thread has taken over, and says this; `None` if it could not.
+pub(crate) struct TakenOver<T>(pub(crate) Option<T>);
+
 impl Flying {
     pub(crate) fn begin(turn: Turn, go_on: GoOn, counted: Option<Counted>) -> Flying {
         let (place, leaving) = (turn.place().clone(), turn.leaving().clone());
@@ -65,9 +81,34 @@ impl Flying {
         Flying(flight)
     }
 
-    /// Takes it for good; `None` if our thread has.
-    pub(crate) fn land(&self) -> Option<(Turn, Option<Counted>)> {
-        self.0.take().map(|lies| (lies.turn, lies.counted))
+    /// Makes the call. `taken_over` is what our thread says if it goes on with the request, which the function does
+    /// that the flight was begun with.
+    pub(crate) async fn fly<T>(
+        self,
+        here: &Here,
+        txn: Txn,
+        taken_over: oneshot::Receiver<T>,
+    ) -> Result<Landed, TakenOver<T>> {
+        let mut kv = here.client.kv_client();
+        let (answer, taken_over) = match select(pin!(kv.txn(txn)), taken_over).await {
+            Either::Left(answered) => answered,
+            Either::Right((said, _)) => {
+                here.has_failed();
+                return Err(TakenOver(said.ok()));
+            }
+        };
+        if answer.is_err() {
+            here.has_failed();
+        }
+        match self.0.take() {
+            None => Err(TakenOver(taken_over.await.ok())),
+            Some(Lies { turn, go_on, counted }) => {
+                // Before the other end, which would wake us with its own end.
+                drop(taken_over);
+                drop(go_on);
+                Ok(Landed { answer, turn, counted })
+            }
+        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use etcd_client::{Txn, TxnResponse};
-use futures_util::future::{Either, select};
 use tokio::{sync::oneshot, time::timeout};
 use treelock::{FencingToken, Request};
 
 use crate::{
     error::Error,
-    flight::Flying,
+    flight::{Flying, Landed},
     guests::Here,
-    runtime::{self, Leaving},
+    runtime::{self, Counted, Leaving},
     servers::Failure,
     session::{Place, Session},
     table::{Answer, Begun, Blockers, Entry},
@@ -107,11 +106,12 @@ impl Turn {
 
     /// Gives it back; returns when that is known. Once polled it goes on, also if this future is dropped.
     pub(crate) async fn leave(self) {
-        let here = self.session.servers.here();
         let releasing = self.entry.as_ref().and_then(Entry::releasing);
-        match here.zip(releasing) {
+        // What hangs on a lease that has ended is not asked for.
+        let releasing = releasing.filter(|_| self.session.is_alive());
+        match releasing.and_then(|releasing| Some((self.session.servers.here()?, releasing))) {
             Some((here, releasing)) => self.leave_here(here, releasing).await,
-            None => self.leave_there().await,
+            None => self.leave_there(None).await,
         }
     }
 
@@ -120,28 +120,20 @@ impl Turn {
         let counted = Some(self.leaving().count());
         let (done, left) = oneshot::channel();
         let flying = Flying::begin(self, Box::new(|turn| turn.give_back(done)), counted);
-        let mut kv = here.client.kv_client();
-        let (answer, left) = match select(pin!(kv.txn(releasing)), left).await {
-            Either::Left(answered) => answered,
-            Either::Right(_) => return,
-        };
-        let Some((mut turn, _counted)) = flying.land() else {
-            let _ = left.await;
-            return;
-        };
-        match answer {
-            Ok(answer) if answer.succeeded() => turn.left(),
-            Ok(_) => turn.leave_there().await,
-            Err(_) => {
-                here.has_failed();
-                turn.leave_there().await;
-            }
+        // Who has taken over has said that it is done.
+        let Ok(landed) = flying.fly(&here, releasing, left).await else { return };
+        let Landed { answer, mut turn, counted } = landed;
+        match answer.is_ok_and(|answer| answer.succeeded()) {
+            true => turn.left(),
+            false => turn.leave_there(counted).await,
         }
     }
 
-    async fn leave_there(self) {
+    /// In the background, where it is counted from then on.
+    async fn leave_there(self, counted: Option<Counted>) {
         let (done, left) = oneshot::channel();
         self.give_back(done);
+        drop(counted);
         let _ = left.await;
     }
 
@@ -267,7 +259,8 @@ impl Guard {
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, or not polled any more, releasing goes on in the background.
+    /// If it is dropped, or not polled any more, releasing goes on in the background. Tasks of the same session may be
+    /// told two to three seconds late of what is not polled.
     ///
     /// # Examples
     ///

@@ -5,7 +5,7 @@
 //! calls of a lock that nobody is in the way of: they go over a connection of the guest's own, which its threads
 //! drive. All else is done by our thread, and so is what a guest does not bring to an end (`flight.rs`).
 //!
-//! A runtime of one thread is no guest: it drives nothing while that thread does something else.
+//! A `current_thread` runtime is no guest: it has no thread of its own that would drive anything.
 
 use std::{
     collections::HashMap,
@@ -19,11 +19,25 @@ use std::{
 
 use etcd_client::{Client, Error};
 use tokio::{
+    net::UnixStream,
     runtime::{Handle, Id, RuntimeFlavor},
     task::JoinHandle,
 };
 
 use crate::runtime::foreign;
+
+/// The runtime in which this is called, if it is not ours and has threads of its own.
+pub(crate) fn driven() -> Option<Handle> {
+    foreign().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Panics in a runtime that has no timers or no I/O: there is no other way to ask. Else a task of the client library
+/// would panic, at each call.
+async fn try_out() {
+    tokio::time::sleep(Duration::ZERO).await;
+    // Whether there are sockets to be had is not the question.
+    let _ = UnixStream::pair();
+}
 
 /// How long a guest is left alone after a call of his has failed.
 const REST: Duration = Duration::from_secs(60);
@@ -76,16 +90,16 @@ impl Guests {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection of the runtime that this is called in to a member; `None` if there is none, or none yet: one
-    /// is begun then.
-    pub(crate) fn here<F>(&self, member: usize, connect: impl FnOnce() -> F) -> Option<Here>
+    /// The connection of a runtime to a member; `None` if there is none, or none yet: one is begun then.
+    pub(crate) fn here<F>(
+        &self,
+        runtime: Handle,
+        member: usize,
+        connect: impl FnOnce() -> F,
+    ) -> Option<Here>
     where
         F: Future<Output = Result<Client, Error>> + Send + 'static,
     {
-        let runtime = foreign()?;
-        if runtime.runtime_flavor() != RuntimeFlavor::MultiThread {
-            return None;
-        }
         let id = runtime.id();
         // Dropped when nothing is locked any more.
         let (mut ended, mut links) = (Vec::new(), Links::new());
@@ -124,8 +138,13 @@ impl Guest {
             return None;
         }
         let Some(link) = self.links.get_mut(&member) else {
+            let connecting = connect();
             // What drives a connection is the runtime in which it is made.
-            self.links.insert(member, Link::Begun(self.runtime.spawn(connect())));
+            let link = self.runtime.spawn(async move {
+                try_out().await;
+                connecting.await
+            });
+            self.links.insert(member, Link::Begun(link));
             return None;
         };
         let begun = match link {
@@ -157,5 +176,68 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.resident.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// Asks for a connection until it is known what comes of it; returns that and whether the runtime is able.
+    fn connected(guests: &Guests, runtime: &Handle) -> (bool, bool) {
+        loop {
+            let connect = || Client::connect(["http://127.0.0.1:1"], None);
+            let here = guests.here(runtime.clone(), 0, connect);
+            let known = guests.lock();
+            let guest = known.iter().find(|guest| guest.runtime.id() == runtime.id());
+            let guest = guest.expect("it has asked");
+            if here.is_some() || guest.failed.is_some() {
+                return (here.is_some(), !guest.is_unable);
+            }
+            drop(known);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn who_has_no_sockets_or_timers_is_asked_once() {
+        let guests = Guests::default();
+        let builder = || {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(1);
+            builder
+        };
+        let able = builder().enable_all().build().expect("threads");
+        assert_eq!(connected(&guests, able.handle()), (true, true));
+        let unable =
+            [builder().build(), builder().enable_io().build(), builder().enable_time().build()];
+        for runtime in unable {
+            let runtime = runtime.expect("threads");
+            assert_eq!(connected(&guests, runtime.handle()), (false, false));
+        }
+    }
+
+    /// It is left alone for a while, with what it had.
+    #[test]
+    fn a_guest_that_has_failed() {
+        let guests = Guests::default();
+        let runtime = Builder::new_multi_thread().enable_all().build().expect("threads");
+        assert_eq!(connected(&guests, runtime.handle()), (true, true));
+        let connect = || Client::connect(["http://127.0.0.1:1"], None);
+        let here = guests.here(runtime.handle().clone(), 0, connect).expect("it is connected");
+        here.has_failed();
+        assert!(guests.here(runtime.handle().clone(), 0, connect).is_none());
+        assert!(guests.lock()[0].links.is_empty());
+        // A minute later.
+        guests.lock()[0].failed = Instant::now().checked_sub(REST);
+        assert!(guests.here(runtime.handle().clone(), 0, connect).is_none());
+        assert_eq!(guests.lock()[0].links.len(), 1);
+        // Those that have ended are forgotten when another comes.
+        drop(runtime);
+        let other = Builder::new_multi_thread().enable_all().build().expect("threads");
+        assert_eq!(connected(&guests, other.handle()), (true, true));
+        assert_eq!(guests.lock().len(), 1);
     }
 }

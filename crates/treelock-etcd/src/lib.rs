@@ -59,13 +59,14 @@
 //!
 //! # Threads
 //!
-//! One thread of this crate talks to etcd and renews the lease, so an application that blocks its own threads
-//! loses nothing. The futures can be polled by any executor, and [`EtcdLock::blocking`] has the same verbs for code without one.
+//! A thread of this crate talks to etcd and renews the lease, so an application that blocks its own threads
+//! loses no lock. The futures can be polled by any executor, and [`EtcdLock::blocking`] has the same verbs for code without one.
 //!
-//! A tokio runtime of several threads gets a connection of its own, over which it makes the call that enters a request
-//! and the one that releases it. That spares both the way to the thread and back. What has no answer in two seconds,
-//! because the runtime's threads are busy or nobody polls the future, the thread goes on with. Such a runtime has to
-//! have I/O and timers (`enable_all`): one without them sees one of its tasks panic, and the thread does everything.
+//! A `multi_thread` runtime of tokio gets connections of its own, over which it makes the call that enters a request
+//! and the one that releases it. That spares both the way to the thread and back. What has no answer in two to three
+//! seconds, because the runtime's threads are busy or nobody polls the future, the thread goes on with, and such a
+//! runtime is left alone for a minute. It should have I/O and timers (`enable_all`): in one without them a task panics
+//! once for each [`EtcdLock`], and the thread does everything.
 //!
 //! # Building
 //!

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     mem,
     panic::resume_unwind,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,14 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::{Either, select};
 use tokio::{sync::oneshot, time::timeout};
 use treelock::{Access, Blocked, Node, Request, Snapshot};
 
 use crate::{
     blocking::Blocking,
     error::Error,
-    flight::Flying,
+    flight::{Flying, Landed, TakenOver},
     guard::{Guard, Turn},
     guests::Here,
     key::{Space, are_its_own, essential, root_text},
@@ -441,18 +440,15 @@ impl EtcdLock {
             let _ = taken_over.send(lock.go_on(turn, begun, verb, known));
         };
         let flying = Flying::begin(turn, Box::new(take_over), None);
-        let mut kv = here.client.kv_client();
-        let (answer, taken) = match select(pin!(kv.txn(txn)), taken).await {
-            Either::Left(answered) => answered,
-            Either::Right((there, _)) => return there.unwrap_or(Err(Error::Lost))?.await,
+        let Landed { answer, mut turn, .. } = match flying.fly(&here, txn, taken).await {
+            Ok(landed) => landed,
+            Err(TakenOver(there)) => {
+                drop(here);
+                return there.unwrap_or(Err(Error::Lost))?.await;
+            }
         };
-        let Some((mut turn, _)) = flying.land() else {
-            return taken.await.unwrap_or(Err(Error::Lost))?.await;
-        };
+        drop(here);
         let answer = answer.map_err(|error| judge(ASK, &error));
-        if let Err(Failure::InDoubt(_)) = answer {
-            here.has_failed();
-        }
         let begun = turn.sent(epoch, answer, verb.may_wait());
         ticket.store(turn.ticket(), Ordering::Release);
         match begun {
@@ -611,12 +607,12 @@ impl EtcdLock {
     /// A place in a session that is open, if one has room for so many more keys.
     fn place_at_hand(&self, keys: usize) -> Option<(Arc<Session>, Arc<Place>)> {
         let mut sessions = self.sessions();
-        // Dropped when nothing is locked any more.
-        let over: Vec<_> = sessions.extract_if(.., |session| !session.is_alive()).collect();
+        // Ended, and dropped, when nothing is locked any more.
+        let over: Vec<_> = sessions.extract_if(.., |session| session.is_past()).collect();
         let place = |session: &Arc<Session>| Some((session.clone(), session.take_place(keys)?));
         let found = sessions.iter().find_map(place);
         drop(sessions);
-        drop(over);
+        over.iter().for_each(|session| session.end());
         found
     }
 

@@ -24,7 +24,7 @@ use tokio::{sync::OnceCell, time::timeout};
 use crate::{
     endpoint::Endpoint,
     error::Error,
-    guests::{Guests, Here},
+    guests::{Guests, Here, driven},
     options::Setup,
     probe::find_wrong,
     tls::Secure,
@@ -176,6 +176,7 @@ impl Servers {
 
     /// A connection of the caller's runtime, if it is a guest, to the member that answered last.
     pub(crate) fn here(&self) -> Option<Here> {
+        let runtime = driven()?;
         let current = self.current();
         let member = self.members.get(current)?;
         let is_good = matches!(*member.health(), Health::Good);
@@ -183,7 +184,7 @@ impl Servers {
             let (urls, options) = ([member.endpoint.url.clone()], member.options.clone());
             async move { Client::connect(urls, Some(options)).await }
         };
-        is_good.then(|| self.guests.here(current, connect))?
+        is_good.then(|| self.guests.here(runtime, current, connect))?
     }
 
     /// How many there are.

@@ -359,10 +359,17 @@ impl Session {
     /// Whether its lease certainly has not ended. Once that is not certain it is over for good, even if etcd should
     /// still take a renewal: what was to be given back is not, so nothing may keep it.
     pub(crate) fn is_alive(&self) -> bool {
-        if clock::now().as_nanos() as u64 >= self.deadline.load(Ordering::Acquire) {
+        let is_past = self.is_past();
+        if is_past {
             self.end();
         }
-        !*self.is_over.borrow()
+        !is_past
+    }
+
+    /// Whether it is not alive. Wakes nobody, so it may be asked where something is locked.
+    pub(crate) fn is_past(&self) -> bool {
+        *self.is_over.borrow()
+            || clock::now().as_nanos() as u64 >= self.deadline.load(Ordering::Acquire)
     }
 
     /// How long it certainly lives.
@@ -512,7 +519,10 @@ async fn take_over(session: Weak<Session>) {
     loop {
         sleep(AWAKE).await;
         let Some(alive) = session.upgrade() else { return };
-        alive.overdue().iter().for_each(|flight| flight.take_over());
+        for flight in alive.overdue() {
+            // Each by itself, since it wakes others, and what they do is not ours.
+            tokio::spawn(async move { flight.take_over() });
+        }
     }
 }
 

@@ -539,10 +539,11 @@ impl Entry {
                     blockers = self.verify(ticket, blockers, 0).await?;
                 }
                 Wake::Safety => {
-                    let known = blockers.live.clone();
+                    let mut told = blockers.live.clone();
+                    told.retain(|one| matches!(observed.get(one), Some(Observed::Watched(_))));
                     blockers = self.verify(ticket, blockers, 0).await?;
                     // What happened just now is still on its way.
-                    let is_new = blockers.live != known;
+                    let is_new = told.iter().any(|one| !blockers.live.contains(one));
                     if is_new && timeout(LATE, sleep(&observed)).await.is_err() {
                         rescued += 1;
                     }

@@ -241,6 +241,39 @@ fn many_keys() {
     });
 }
 
+/// One that is being added: it takes no locks, and is no reason not to give them.
+#[test]
+fn a_member_that_learns() {
+    let Some(mut cluster) = Cluster::start(1) else { return };
+    let data = tempfile::tempdir().expect("a place for temporary files");
+    runtime().block_on(async {
+        cluster.add_learner(data.path()).await;
+        let endpoints = cluster.endpoints();
+        let says = format!("{} (etcd ", endpoints[1]);
+        let seen = async {
+            loop {
+                let found = check(endpoints.clone()).await;
+                // Until it has caught up it does not answer.
+                if found.iter().any(|finding| finding.what.contains("is a learner")) {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let found = within("it learns", seen).await;
+        let finding = one(&found, Severity::Odd, "is a learner, which takes no locks");
+        assert!(finding.what.starts_with(&says), "{finding}");
+        one(&found, Severity::Good, "the cluster has one member");
+        // Whichever is named first.
+        for endpoints in [endpoints.clone(), endpoints.into_iter().rev().collect()] {
+            let lock = EtcdLock::new(&Options::new(endpoints));
+            let guard = within("another votes", lock.acquire(&write("a"))).await;
+            guard.expect("it works").release().await;
+            lock.close().await;
+        }
+    });
+}
+
 /// One that takes what is sent and does not answer, as a network that is cut.
 #[test]
 fn a_member_that_hangs() {

@@ -1,14 +1,17 @@
-//! Who leads a cluster. Beside `server.rs`, which the command's tests use too, without the client library.
+//! Who leads a cluster, and who does not vote in it. Beside `server.rs`, which the command's tests use too, without the client library.
 
-use crate::server::Cluster;
+use std::path::Path;
+
+use etcd_client::{Client, MemberAddOptions};
+
+use crate::server::{Cluster, Member, free_url};
 
 impl Cluster {
     /// The number of the member that leads.
     pub(crate) async fn leader(&self) -> usize {
         loop {
             for (number, member) in self.members.iter().enumerate() {
-                let Ok(mut client) = etcd_client::Client::connect([&member.endpoint], None).await
-                else {
+                let Ok(mut client) = Client::connect([&member.endpoint], None).await else {
                     continue;
                 };
                 let asked =
@@ -21,5 +24,32 @@ impl Cluster {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+    }
+
+    /// Adds a member that does not vote, with its data there, to a cluster of one.
+    pub(crate) async fn add_learner(&mut self, data: &Path) {
+        self.leader().await;
+        let mut client = Client::connect(self.endpoints(), None).await.expect("it runs");
+        let [url, peer] = [free_url("http"), free_url("http")];
+        let learner = Some(MemberAddOptions::new().with_is_learner());
+        let added = client.member_add([&peer], learner).await.expect("it works");
+        let members = added.member_list().iter().map(|member| match member.name() {
+            "" => format!("learner={peer}"),
+            name => format!("{name}={}", member.peer_urls()[0]),
+        });
+        let all = members.collect::<Vec<_>>().join(",");
+        let arguments = [
+            "--name=learner".into(),
+            format!("--data-dir={}", data.display()),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster={all}"),
+            "--initial-cluster-state=existing".into(),
+            "--log-level=error".into(),
+        ];
+        let started = Member::start(url, arguments.into());
+        self.members.push(started.expect("the first one was started"));
     }
 }

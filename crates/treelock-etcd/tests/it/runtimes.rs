@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    future::{Future, poll_fn},
+    future::Future,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     pin::{Pin, pin},
@@ -49,7 +49,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 /// One connection through a [`Proxy`].
 #[derive(Default)]
 struct Wire {
-    /// Bytes to the member.
+    /// Bytes to the member, also those that do not arrive.
     sent: AtomicUsize,
     /// Nothing arrives any more.
     is_cut: AtomicBool,
@@ -108,18 +108,19 @@ impl Proxy {
             }
             wire
         };
-        within("a guest's connection", used).await
+        // A stall of the machine lets a guest rest for a minute.
+        tokio::time::timeout(4 * LONG, used).await.expect("a guest's connection")
     }
 }
 
 fn carry(mut from: TcpStream, mut to: TcpStream, wire: &Wire, is_answer: bool) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if wire.is_cut.load(Ordering::SeqCst) {
-            continue;
-        }
         if !is_answer {
             wire.sent.fetch_add(count, Ordering::SeqCst);
+        }
+        if wire.is_cut.load(Ordering::SeqCst) {
+            continue;
         }
         if to.write_all(&bytes[..count]).is_err() {
             break;
@@ -196,7 +197,7 @@ fn the_connections_of_guests_end_with_them() {
     for runtime in [&first, &second] {
         (0..20).for_each(|_| runtime.block_on(pair(&lock)));
     }
-    assert_eq!(connections(&cluster), ours + 2);
+    second.block_on(until(ours + 2));
     drop((first, second));
     let third = threads(1);
     third.block_on(until(ours + 1));
@@ -220,19 +221,25 @@ fn what_a_guest_leaves_behind_goes_on() {
     let mut waiter = pin!(lock.acquire(&write("a/b")));
     let mut begun = pin!(lock.acquire(&write("b")));
     guest.block_on(async {
-        let entered = poll_fn(|context| {
-            assert!(waiter.as_mut().poll(context).is_pending());
-            if waiter.ticket().is_some() { Poll::Ready(()) } else { Poll::Pending }
-        });
+        let entered = async {
+            while waiter.ticket().is_none() {
+                assert!(poll_once(waiter.as_mut()).is_pending());
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
         within("it is in line", entered).await;
     });
-    {
+    let granted = {
         let _entered = guest.enter();
-        assert!(poll_once(begun.as_mut()).is_pending());
-    }
+        poll_once(begun.as_mut())
+    };
     drop(guest);
     assert!(guard.is_valid());
-    block_on(block_on(begun).expect("it works").release());
+    let granted = match granted {
+        Poll::Ready(granted) => granted,
+        Poll::Pending => block_on(begun),
+    };
+    block_on(granted.expect("it works").release());
     threads(1).block_on(guard.release());
     drop(block_on(waiter).expect("it is free"));
     lock.blocking().settled();
@@ -267,10 +274,13 @@ fn calls_that_are_not_answered_are_gone_on_with() {
         wire.is_cut.store(true, Ordering::SeqCst);
         let asked = within("it is asked for again", lock.acquire(&write("a"))).await;
         asked.expect("it works").release().await;
-        // The guest is left alone now, so this takes no more than a moment.
+        // The guest is left alone now.
+        let (wires, sent) = (proxy.wires().len(), wire.sent.load(Ordering::SeqCst));
         for _ in 0..20 {
             pair(&lock).await;
         }
+        assert_eq!(proxy.wires().len(), wires);
+        assert!(wire.sent.load(Ordering::SeqCst) - sent < 1_000, "it was asked");
     });
     // Another guest, which stops to poll.
     let second = threads(1);
@@ -329,8 +339,12 @@ fn who_blocks_the_only_thread_of_a_guest() {
 #[test]
 fn who_stops_to_poll_keeps_nobody() {
     let Some(cluster) = Cluster::start(1) else { return };
+    let proxy = Proxy::to(&cluster);
     for polls in 1..12 {
-        let lock = lock(&cluster);
+        let lock = proxy.lock();
+        if polls % 2 == 0 {
+            runtime().block_on(proxy.of_a_guest(&lock));
+        }
         let mut stops = pin!(lock.acquire(&write(&format!("stops/{polls}"))));
         let mut granted = None;
         for _ in 0..polls {

@@ -22,7 +22,7 @@ pub(crate) struct Member {
 
 impl Member {
     /// `None` if there is no etcd on this machine.
-    fn start(endpoint: String, arguments: Vec<String>) -> Option<Member> {
+    pub(crate) fn start(endpoint: String, arguments: Vec<String>) -> Option<Member> {
         Some(Member { child: run(&arguments)?, arguments, endpoint })
     }
 
@@ -60,7 +60,7 @@ pub(crate) struct Cluster {
 
 /// A port of 127.0.0.1 that is free now. Another process may take it before the member does; the member then
 /// does not start, and its test says so.
-fn free_url(scheme: &str) -> String {
+pub(crate) fn free_url(scheme: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("{scheme}://{}", listener.local_addr().expect("it is bound"))
 }
