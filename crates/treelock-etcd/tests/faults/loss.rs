@@ -158,7 +158,9 @@ async fn call(
     let which = which(head.uri.path(), &first);
     let mut send = send.ready().await.ok()?;
     if losses.take(which, true).is_some() {
-        return late(send, Request::from_parts(head, ()), first, &losses).await;
+        // By itself, since its client may close the connection, and it comes all the same.
+        tokio::spawn(late(send, Request::from_parts(head, ()), first, losses));
+        return std::future::pending().await;
     }
     let (answer, mut up) = send.send_request(Request::from_parts(head, ()), false).ok()?;
     up.send_data(first, asks.is_end_stream()).ok()?;
@@ -188,7 +190,7 @@ async fn late(
     mut send: SendRequest<Bytes>,
     request: Request<()>,
     message: Bytes,
-    losses: &Losses,
+    losses: Losses,
 ) -> Option<()> {
     losses.are_let_go.subscribe().wait_for(|go| *go).await.ok()?;
     let (answer, mut up) = send.send_request(request, false).ok()?;
@@ -198,7 +200,7 @@ async fn late(
         answers.flow_control().release_capacity(data.ok()?.len()).ok()?;
     }
     losses.late.send_modify(|late| *late += 1);
-    std::future::pending().await
+    Some(())
 }
 
 /// Pass one direction of a call on until its end. Of what is lost, and what comes after it, nothing is.
