@@ -27,6 +27,8 @@ struct Case {
     way: Way,
     /// Somebody holds what it asks for.
     blocked: bool,
+    /// The client has a session, and a runtime that makes calls by itself.
+    is_guest: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +54,9 @@ const HOLDING: [Call; 2] = [Call::KeepAlive, Call::Release];
 const LATE: [(Call, Way); 3] =
     [(Call::Enter, Way::Late), (Call::Enter, Way::LateCancel), (Call::Release, Way::Late)];
 
-/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones.
-pub(crate) const SINGLE: u64 = 10 * 3 + LATE.len() as u64;
+/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of guests those that they
+/// make, with the cancel that follows.
+pub(crate) const SINGLE: u64 = (10 + 4) * 3 + 2 * LATE.len() as u64;
 
 /// These, and the answers of all two that can happen to one client, also twice the same.
 pub(crate) const ALL: u64 = SINGLE + (8 * 8 + 4) * 3;
@@ -62,7 +65,18 @@ fn cases() -> Vec<Case> {
     let waits = |lost: &[Call]| {
         lost.iter().any(|call| matches!(call, Call::Said | Call::Verify | Call::Watch))
     };
-    let late = LATE.map(|(call, way)| Case { lost: vec![call], way, blocked: false });
+    let late =
+        |is_guest| LATE.map(|(call, way)| Case { lost: vec![call], way, blocked: false, is_guest });
+    let three = |(lost, blocked): (Vec<Call>, bool), is_guest| {
+        WAYS.map(|way| Case { lost: lost.clone(), way, blocked, is_guest })
+    };
+    let of_guests = [
+        (vec![Call::Enter], false),
+        (vec![Call::Enter], true),
+        (vec![Call::Enter, Call::Cancel], false),
+        (vec![Call::Release], false),
+    ];
+    let of_guests = of_guests.into_iter().flat_map(|lost| three(lost, true));
     let mut lost: Vec<(Vec<Call>, bool)> = Vec::new();
     let singles = ENTERING.iter().chain(&HOLDING);
     lost.extend(singles.map(|call| (vec![*call], waits(&[*call]))));
@@ -75,10 +89,9 @@ fn cases() -> Vec<Case> {
     for one in [Call::Grant, Call::Session, Call::Enter, Call::Cancel] {
         lost.push((vec![one, Call::Enter, Call::Cancel], true));
     }
-    let three = |(lost, blocked): (Vec<Call>, bool)| {
-        WAYS.map(|way| Case { lost: lost.clone(), way, blocked })
-    };
-    late.into_iter().chain(lost.into_iter().flat_map(three)).collect()
+    let late = late(false).into_iter().chain(late(true));
+    let lost = lost.into_iter().flat_map(|lost| three(lost, false));
+    late.chain(of_guests).chain(lost).collect()
 }
 
 pub(crate) async fn lost(plan: Plan) -> Line {
@@ -138,7 +151,7 @@ async fn one(cluster: &Cluster, case: &Case, namespace: &str) -> Outcome<()> {
     let cancels = case.lost.contains(&Call::Cancel);
     // What is in doubt stays in doubt only while no answer comes.
     let of = |call: &Call| if cancels && *call == Call::Enter { Loss::Silence } else { loss };
-    let losses = Losses::new(case.lost.iter().map(|call| (*call, of(call))).collect());
+    let losses = Losses::default();
     let at = cluster.members[0].address;
     // Two ways to the member, so that there is another to turn to.
     let doors = [losses.door(at).await, losses.door(at).await].map(|door| format!("http://{door}"));
@@ -148,6 +161,10 @@ async fn one(cluster: &Cluster, case: &Case, namespace: &str) -> Outcome<()> {
     let (lock, direct) = (options(doors.into()), options(vec![format!("http://{at}")]));
     let request = Request::new().write("a/b").and_then(|request| request.read("a/c"));
     let request = request.map_err(|error| error.to_string())?;
+    if case.is_guest {
+        within("it makes calls by itself", become_guest(&lock, &losses)).await??;
+    }
+    losses.want(case.lost.iter().map(|call| (*call, of(call))).collect());
     let in_the_way = match case.blocked {
         true => Some(direct.acquire(&request).await.map_err(|error| error.to_string())?),
         false => None,
@@ -176,6 +193,16 @@ async fn one(cluster: &Cluster, case: &Case, namespace: &str) -> Outcome<()> {
     for lock in [&lock, &direct] {
         let guard = within("it works", lock.acquire(&request)).await?;
         within("it releases", guard.map_err(|error| error.to_string())?.release()).await?;
+    }
+    Ok(())
+}
+
+/// Uses the lock until there is a connection of this runtime beside that of the lock's own thread.
+async fn become_guest(lock: &EtcdLock, losses: &Losses) -> Outcome<()> {
+    let elsewhere = Request::new().write("c").map_err(|error| error.to_string())?;
+    while losses.connections() < 2 {
+        let guard = lock.acquire(&elsewhere).await.map_err(|error| error.to_string())?;
+        guard.release().await;
     }
     Ok(())
 }

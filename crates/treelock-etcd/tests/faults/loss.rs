@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -59,7 +62,7 @@ fn which(path: &str, message: &[u8]) -> Option<Call> {
 }
 
 /// What is to be lost, and what was.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Losses {
     wanted: Arc<Mutex<Vec<(Call, Loss)>>>,
     lost: watch::Sender<Vec<Call>>,
@@ -67,18 +70,19 @@ pub(crate) struct Losses {
     /// Whether late calls may go, and how many have been carried out.
     are_let_go: watch::Sender<bool>,
     late: watch::Sender<usize>,
+    /// How many connections there were.
+    connections: Arc<AtomicUsize>,
 }
 
 impl Losses {
-    pub(crate) fn new(wanted: Vec<(Call, Loss)>) -> Losses {
-        let wanted = Arc::new(Mutex::new(wanted));
-        Losses {
-            wanted,
-            lost: watch::Sender::new(Vec::new()),
-            cuts: watch::Sender::new(0),
-            are_let_go: watch::Sender::new(false),
-            late: watch::Sender::new(0),
-        }
+    /// Lose these from now on.
+    pub(crate) fn want(&self, wanted: Vec<(Call, Loss)>) {
+        *self.wanted.lock().expect("nobody panics") = wanted;
+    }
+
+    /// How many connections there were to all doors.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Waits until the answers of these calls were lost, each as often as it is named.
@@ -116,6 +120,7 @@ impl Losses {
         let losses = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                losses.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, to, losses.clone()));
             }
         });
