@@ -1,21 +1,22 @@
-//! Generic nodes: Python objects that say by `__hash__` and `__eq__` which node they are, and of which
-//! nothing else is known. While one is in use, a node is lent to it, by which the core knows it.
+//! Generic nodes: Python objects that say by `__hash__` and `__eq__` which node they are, and of
+//! which nothing else is known. While one is in use, a node of the core is lent to it.
 //!
-//! The code of a node runs outside of the mutex. So a lookup takes the objects of the same hash, lets the
-//! mutex go, compares, and looks again whether they are still all. Each use has a number, and nodes are
-//! given back by number, so that a release runs no code of theirs and cannot fail.
+//! The code of an object runs outside the mutex. So a lookup takes the objects of the same hash,
+//! frees the mutex, compares, and looks again whether there are more by now. Each entry has a
+//! number, and is given back by number, so that a release runs none of their code and cannot fail.
 //!
 //! # Paths among them
 //!
-//! A path is known by its text alone, and is not in here. But an object of another type may be equal to
-//! one, and then both are one node. So from the first object on that could be, the lock is *mixed*: paths
-//! are looked up too, at the price of their `__hash__` and `parents`.
+//! A path is known by its text alone and has no entry here. But an object of another type may be
+//! equal to a path, and then both are one node. So from the first object on that might be, the lock
+//! is *mixed*: paths are looked up too, at the price of their `__hash__` and `parents`.
 //!
-//! 1. Before such an object is looked up, the paths of all live requests are entered ([`Interner::mix`]).
-//! 2. A request that was made while the lock became mixed is made again. From its last look at the answer
-//!    until it is in the queue no code of Python's runs, so no other thread either.
-//! 3. The lock is unmixed only at a moment when nobody holds or waits, nobody makes a request with objects
-//!    in it, and no object is in use ([`Interner::settle`]).
+//! 1. Before such an object is looked up, the paths of all live requests are entered
+//!    ([`Interner::mix`]).
+//! 2. A request that was made while the lock became mixed is made again. Between its last look at
+//!    the answer and its place in the queue no Python code runs, so no other thread runs either.
+//! 3. The lock is unmixed only at a moment when nothing is held or waited for, no request with
+//!    objects in it is being made, and no object is in use ([`Interner::unmix_if_idle`]).
 
 use std::{
     collections::HashMap,
@@ -33,26 +34,28 @@ use treelock::Node;
 
 use crate::paths::path;
 
-/// The generic nodes that requests of one lock use.
+/// The generic nodes that the requests of one lock use.
 pub(crate) struct Interner {
     core: treelock::TreeLock,
     table: Mutex<Table>,
     mixed: AtomicBool,
-    /// How many requests with objects in them are being made.
+    /// The number of requests with objects in them that are being made.
     making: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Table {
     entries: HashTable<Entry>,
-    last: u64,
-    /// Nodes to be used again, so that the core finds them among those that it kept.
+    /// The number of the newest entry.
+    last_number: u64,
+    /// Nodes to lend again, so that the core finds them among those that it has kept.
     spare: Vec<Node>,
-    named: u64,
-    /// Of the nodes that are lent, whose they are.
-    borrowers: HashMap<Node, Name>,
-    /// The paths of requests that were live when they were entered; `None` if they have to be entered.
-    live_paths: Option<Names>,
+    /// The number of nodes made so far.
+    nodes_made: u64,
+    /// To which entry each of the nodes on loan is lent.
+    borrowers: HashMap<Node, EntryId>,
+    /// The paths of the requests that were live when the lock became mixed; `None` before.
+    live_paths: Option<NodesInUse>,
 }
 
 struct Entry {
@@ -60,23 +63,23 @@ struct Entry {
     /// Never used twice.
     number: u64,
     node: Node,
-    /// Whether the node is the object's for as long as it is in use, and not that of a path.
+    /// Whether the node is lent to the object while in use, and not that of a path.
     is_lent: bool,
     object: Py<PyAny>,
     uses: usize,
 }
 
 /// How many nodes are kept for the next objects.
-const SPARE_NODES: usize = 256;
+const SPARE_NODES_MAX: usize = 256;
 
-/// What an object is known by while it is in use.
+/// By what an entry is found.
 #[derive(Clone, Copy)]
-struct Name {
+struct EntryId {
     hash: u64,
     number: u64,
 }
 
-/// Is there while a request with objects in it is being made.
+/// Counts a request with objects in it as being made, until it is dropped.
 pub(crate) struct Making<'a>(&'a AtomicUsize);
 
 impl Drop for Making<'_> {
@@ -85,7 +88,8 @@ impl Drop for Making<'_> {
     }
 }
 
-/// Spread a hash over all bits: that of an `int` is the number itself, and the table looks at a few bits.
+/// Spreads a hash over all bits: that of an `int` is the number itself, and the table looks at few
+/// of them.
 fn scramble(hash: isize) -> u64 {
     let product = u128::from(hash as u64) * 0x9e37_79b9_7f4a_7c15; // 2^64 by the golden ratio
     (product >> 64) as u64 ^ product as u64
@@ -103,18 +107,19 @@ impl Interner {
         work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether paths have to be looked up too. A request that was made under the other answer is not good.
+    /// Returns whether paths have to be looked up too. A request made under the other answer is
+    /// void.
     pub(crate) fn is_mixed(&self) -> bool {
         self.mixed.load(Ordering::Relaxed)
     }
 
-    /// Look paths up too, from now on, beginning with those that are live.
+    /// Looks paths up too, from now on, beginning with those of live requests.
     pub(crate) fn mix(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         if self.table(|table| table.live_paths.is_some()) {
             return Ok(());
         }
         self.mixed.store(true, Ordering::Relaxed);
-        let mut live_paths = Names::default();
+        let mut live_paths = NodesInUse::default();
         for entry in self.core.snapshot().entries {
             for node in
                 entry.roots.iter().flat_map(|root| root.node.ancestors().chain([root.node.clone()]))
@@ -128,21 +133,21 @@ impl Interner {
         Ok(())
     }
 
-    /// A request with objects in it is being made, until this is dropped.
+    /// Notes that a request with objects in it is being made, until the answer is dropped.
     pub(crate) fn making(&self) -> Making<'_> {
         self.making.fetch_add(1, Ordering::Relaxed);
         Making(&self.making)
     }
 
-    /// Take paths by their text again, if nothing speaks against it.
-    pub(crate) fn settle(&self) {
+    /// Takes paths by their text again, if nothing is in use.
+    pub(crate) fn unmix_if_idle(&self) {
         let is_idle = || {
             let live = self.core.held() + self.core.waiting();
             live == 0 && self.making.load(Ordering::Relaxed) == 0
         };
         if self.is_mixed() && is_idle() {
             drop(self.table(|table| table.live_paths.take()));
-            // That may have run code of a user's.
+            // That may have run a user's code.
             let is_unused =
                 self.table(|table| table.entries.is_empty() && table.live_paths.is_none());
             if is_unused && is_idle() {
@@ -151,9 +156,9 @@ impl Interner {
         }
     }
 
-    /// The entry that an object is equal to, or else a new one; used once more. A new one is known to the
-    /// core by `node`, if that is given, or else by a node of no meaning.
-    fn take(&self, object: &Bound<'_, PyAny>, node: Option<Node>) -> PyResult<(Name, Node)> {
+    /// Uses once more the entry that an object is equal to, or else a new one. The core knows a new
+    /// one by `node`, if that is given, or else by a node without a meaning.
+    fn take(&self, object: &Bound<'_, PyAny>, node: Option<Node>) -> PyResult<(EntryId, Node)> {
         let py = object.py();
         let hash = scramble(object.hash()?);
         let mut known = Candidates::new();
@@ -177,9 +182,9 @@ impl Interner {
             for (number, candidate) in &candidates {
                 if candidate.bind(py).eq(object)? {
                     let reuse = |entry: &mut Entry| entry.reuse();
-                    let name = Name { hash, number: *number };
+                    let id = EntryId { hash, number: *number };
                     // It may be gone by now; then the next round finds out.
-                    if let Some(taken) = self.table(|table| table.find(name).map(reuse)) {
+                    if let Some(taken) = self.table(|table| table.find(id).map(reuse)) {
                         return Ok(taken);
                     }
                 }
@@ -188,11 +193,11 @@ impl Interner {
         }
     }
 
-    /// The object to which a node is lent.
+    /// Returns the object to which a node is lent.
     pub(crate) fn borrower<'py>(&self, py: Python<'py>, node: &Node) -> Option<Bound<'py, PyAny>> {
         self.table(|table| {
-            let name = *table.borrowers.get(node)?;
-            table.find(name).map(|entry| entry.object.clone_ref(py).into_bound(py))
+            let id = *table.borrowers.get(node)?;
+            table.find(id).map(|entry| entry.object.clone_ref(py).into_bound(py))
         })
     }
 
@@ -210,30 +215,31 @@ impl Table {
         same_hash.map(|entry| (entry.number, entry.object.clone_ref(py))).collect()
     }
 
-    fn find(&mut self, name: Name) -> Option<&mut Entry> {
-        self.entries.find_mut(name.hash, |entry| entry.number == name.number)
+    fn find(&mut self, id: EntryId) -> Option<&mut Entry> {
+        self.entries.find_mut(id.hash, |entry| entry.number == id.number)
     }
 
-    fn insert(&mut self, hash: u64, object: Py<PyAny>, node: Option<Node>) -> (Name, Node) {
-        self.last += 1;
-        let number = self.last;
+    fn insert(&mut self, hash: u64, object: Py<PyAny>, node: Option<Node>) -> (EntryId, Node) {
+        self.last_number += 1;
+        let number = self.last_number;
         let is_lent = node.is_none();
         let node = node.or_else(|| self.spare.pop()).unwrap_or_else(|| {
-            self.named += 1;
-            Node::from_components([format!("#{}", self.named)]).expect("a good component")
+            self.nodes_made += 1;
+            let name = format!("#{}", self.nodes_made);
+            Node::from_components([name]).expect("a good component")
         });
-        let name = Name { hash, number };
+        let id = EntryId { hash, number };
         if is_lent {
-            self.borrowers.insert(node.clone(), name);
+            self.borrowers.insert(node.clone(), id);
         }
         let entry = Entry { hash, number, node: node.clone(), is_lent, object, uses: 1 };
         self.entries.insert_unique(hash, entry, |entry| entry.hash);
-        (name, node)
+        (id, node)
     }
 
-    /// Returns the object to drop if this was the last use.
-    fn give_back(&mut self, name: Name) -> Option<Py<PyAny>> {
-        let found = self.entries.find_entry(name.hash, |entry| entry.number == name.number);
+    /// Ends one use. Returns the object to drop if this was the last use.
+    fn give_back(&mut self, id: EntryId) -> Option<Py<PyAny>> {
+        let found = self.entries.find_entry(id.hash, |entry| entry.number == id.number);
         let mut found = found.ok().expect("a node in use is in the table");
         found.get_mut().uses -= 1;
         if found.get().uses > 0 {
@@ -242,7 +248,7 @@ impl Table {
         let (entry, _) = found.remove();
         if entry.is_lent {
             self.borrowers.remove(&entry.node);
-            if self.spare.len() < SPARE_NODES {
+            if self.spare.len() < SPARE_NODES_MAX {
                 self.spare.push(entry.node);
             }
         }
@@ -255,42 +261,43 @@ impl Table {
 }
 
 impl Entry {
-    fn reuse(&mut self) -> (Name, Node) {
+    fn reuse(&mut self) -> (EntryId, Node) {
         self.uses += 1;
-        (Name { hash: self.hash, number: self.number }, self.node.clone())
+        (EntryId { hash: self.hash, number: self.number }, self.node.clone())
     }
 }
 
 /// The generic nodes of one request, in use until this is dropped. Most requests have none.
 #[derive(Default)]
-pub(crate) struct Names(Option<Box<InUse>>);
+pub(crate) struct NodesInUse(Option<Box<Uses>>);
 
-struct InUse {
+struct Uses {
     interner: Arc<Interner>,
-    names: Vec<Name>,
+    ids: Vec<EntryId>,
 }
 
-impl Names {
-    /// The node of an object, in use from now on; a new one is known to the core by `node`, if given.
+impl NodesInUse {
+    /// Returns the node of an object, in use from now on. The core knows a new one by `node`, if
+    /// that is given.
     pub(crate) fn node(
         &mut self,
         interner: &Arc<Interner>,
         object: &Bound<'_, PyAny>,
         node: Option<Node>,
     ) -> PyResult<Node> {
-        let (name, node) = interner.take(object, node)?;
-        let new = || Box::new(InUse { interner: interner.clone(), names: Vec::new() });
-        self.0.get_or_insert_with(new).names.push(name);
+        let (id, node) = interner.take(object, node)?;
+        let new = || Box::new(Uses { interner: interner.clone(), ids: Vec::new() });
+        self.0.get_or_insert_with(new).ids.push(id);
         Ok(node)
     }
 }
 
-impl Drop for InUse {
+impl Drop for Uses {
     fn drop(&mut self) {
-        let names = mem::take(&mut self.names);
+        let ids = mem::take(&mut self.ids);
         let unused = self.interner.table(|table| {
-            names.iter().filter_map(|name| table.give_back(*name)).collect::<SmallVec<[_; 8]>>()
+            ids.iter().filter_map(|id| table.give_back(*id)).collect::<SmallVec<[_; 8]>>()
         });
-        drop(unused); // with the mutex free: a destructor may be code of a user's
+        drop(unused); // with the mutex free: a destructor may run a user's code
     }
 }

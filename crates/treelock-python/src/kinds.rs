@@ -1,4 +1,4 @@
-//! What the type of an object says of it, kept per type.
+//! What the type of an object says of it, remembered per type.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use pyo3::{
 
 use crate::python::{Imports, imports};
 
-/// Whose text tells: the two kinds of paths that pathlib has.
+/// The two kinds of paths that pathlib has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
     Posix,
@@ -24,14 +24,15 @@ pub(crate) enum Flavour {
 /// What a type says of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A `PurePosixPath` or `PureWindowsPath` in all that matters.
+    /// A `PurePosixPath` or `PureWindowsPath` in all that matters: its text says where it is.
     Path(Flavour),
-    /// One but for its `parents`.
+    /// The same, but with `parents` of its own.
     OwnParents(Flavour),
-    /// Something else, which may or may not be equal to a path.
+    /// Something else.
     Generic { may_equal_path: bool },
 }
 
+/// Returns what the type of an object says of it.
 pub(crate) fn kind(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
     let class = object.get_type_ptr();
     let imports = imports(object.py())?;
@@ -45,12 +46,13 @@ pub(crate) fn kind(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
     kind_of_type(&object.get_type(), imports)
 }
 
-/// Kinds of types seen, by the address of the type. The weak reference tells whether the type at the
-/// address is still the same one.
+/// The kinds of known types, by the address of the type. The weak reference tells whether the type
+/// at the address is still the same one.
 type Kinds = HashMap<usize, (Py<PyWeakrefReference>, Kind)>;
 
-/// More than a program has types of nodes; then those of dead types are forgotten.
-const MOST_KINDS: usize = 256;
+/// How many types are remembered, dead ones included: more than a program has types of nodes. Then
+/// all are forgotten.
+const KINDS_MAX: usize = 256;
 
 fn kind_of_type(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
     static KINDS: Mutex<Option<Kinds>> = Mutex::new(None);
@@ -71,7 +73,7 @@ fn kind_of_type(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> 
     let old = {
         let mut kinds = kinds();
         let kinds = kinds.get_or_insert_default();
-        let all = if kinds.len() < MOST_KINDS { Kinds::default() } else { mem::take(kinds) };
+        let all = if kinds.len() < KINDS_MAX { Kinds::default() } else { mem::take(kinds) };
         (kinds.insert(address, entry), all)
     };
     drop(old); // with the mutex free
@@ -86,8 +88,8 @@ fn classify(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
     for (flavour, path) in flavours {
         let path = path.bind(py);
         compares_as_path |= same(class, path, "__eq__")? && !class.is_subclass(path)?;
-        // Up to Python 3.12 the flavour, and from 3.13 on the parser, take part in the comparison; from 3.12
-        // on what the path prints as.
+        // The comparison asks the flavour up to Python 3.12, the parser from 3.13 on, and from 3.12
+        // on also the text of the path.
         let printed = (!imports.compares_parts).then_some(&"__str__");
         let mut identity = ["__eq__", "__hash__", "_flavour", "parser"].iter().chain(printed);
         if identity.try_fold(true, |all, name| same(class, path, name).map(|same| all && same))? {
@@ -95,12 +97,12 @@ fn classify(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
             return Ok(if parents { Kind::Path(flavour) } else { Kind::OwnParents(flavour) });
         }
     }
-    // As paths of pathlib compare, one of another flavour is equal to none of these two.
+    // A path of another flavour that compares as pathlib's do is equal to neither of these two.
     let may_equal_path = !(compares_as_path || has_builtin_equality(class)?);
     Ok(Kind::Generic { may_equal_path })
 }
 
-/// Whether a type has an attribute from the other type, or both have it not.
+/// Returns whether a type has its attribute from the other type, or neither has the attribute.
 fn same(class: &Bound<'_, PyType>, other: &Bound<'_, PyType>, name: &str) -> PyResult<bool> {
     let name = PyString::intern(class.py(), name);
     match (class.getattr_opt(&name)?, other.getattr_opt(&name)?) {
@@ -109,7 +111,7 @@ fn same(class: &Bound<'_, PyType>, other: &Bound<'_, PyType>, name: &str) -> PyR
     }
 }
 
-/// Whether a type compares as one of Python's own types does; none of those is equal to a path.
+/// Returns whether a type compares as one of Python's own types does, none of which equals a path.
 fn has_builtin_equality(class: &Bound<'_, PyType>) -> PyResult<bool> {
     let py = class.py();
     let equality = class.getattr(intern!(py, "__eq__"))?;

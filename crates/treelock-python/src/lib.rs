@@ -1,35 +1,53 @@
-//! The native module of the Python package `treelock-rs`. What it promises is in
-//! `python/treelock/_treelock.pyi`; how it works:
+//! The native module of the Python package `treelock-rs`. `python/treelock/_treelock.pyi` says what
+//! it promises; how it works:
 //!
 //! ```text
-//! lock(read, write) ──▶ ContextManager ──enter──▶ nodes (Python objects → Request) ──▶ treelock::Acquire
-//!                                                                                          │
-//!                       hold in the ContextManager ◀── granted ── wait (future or thread) ◀┘
+//! lock(read, write) ──▶ ContextManager ──enter──▶ Plan ──▶ Request ──▶ treelock::Acquire
+//!                                                                             │
+//!     hold of the ContextManager ◀──granted── Wait (future or thread) ◀───────┘
 //! ```
 //!
-//! The core knows nothing of Python. It calls wakers when its mutex is free, and those are the only way
-//! back: they set the result of an asyncio future, or wake the thread that sleeps. No
-//! Python code runs, and no Python object is allocated or dropped, while a mutex of ours is held, since
-//! any of these may run code of a user's that comes back to us.
+//! The core knows nothing of Python. It calls wakers while its mutex is free, and they are the only
+//! way back: they set the result of an asyncio future, or wake the thread that sleeps. No Python
+//! code runs, and no Python object is allocated or dropped, while one of our mutexes is held, since
+//! each of these may run a user's code that calls us again.
+//!
+//! The files, each of which uses only files above it:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `python` | what is used of Python, looked up once |
+//! | `words` | error messages, and objects as text |
+//! | `limit` | the argument `timeout` |
+//! | `kinds`, `paths`, `intern` | what a type says of its objects; paths; all other nodes |
+//! | `tree` | the lock: the core's, its nodes and their kind |
+//! | `nodes`, `roots` | from Python objects to a request |
+//! | `show` | from the core's answers to Python values |
+//! | `sleeper`, `wait`, `block` | whom to wake; a request in the queue; a thread that waits |
+//! | `context` | the context manager, and the awaitables of `async with` |
+//! | `lock` | the lock as Python sees it |
 
+mod block;
 mod context;
-mod enter;
-mod holds;
 mod intern;
 mod kinds;
+mod limit;
 mod lock;
 mod nodes;
 mod paths;
 mod python;
 mod roots;
 mod show;
+mod sleeper;
+mod tree;
 mod wait;
+mod words;
 
-/// The native heart of the package `treelock`.
+/// The native part of the package `treelock`.
 #[pyo3::pymodule(gil_used = true)] // the interpreter's lock orders what happens between our mutexes
 mod _treelock {
     #[pymodule_export]
-    use crate::{context::ContextManager, lock::TreeLock};
+    use crate::{context::manager::ContextManager, tree::TreeLock};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]

@@ -1,6 +1,6 @@
-//! How Python objects become nodes of the core: paths by their text (`paths.rs`), everything else by a
-//! node lent to it (`intern.rs`), with ancestors from `parents` in any order. In a lock of strings, a string is the
-//! core's own name.
+//! From Python objects to a request: paths become nodes by their text (`paths.rs`), everything else
+//! by a node lent to it (`intern.rs`), with ancestors from `parents` in any order. In a lock of
+//! strings, the core's own parser reads them.
 
 use pyo3::{
     exceptions::{PyAttributeError, PyTypeError, PyValueError},
@@ -12,35 +12,35 @@ use smallvec::SmallVec;
 use treelock::{Access, Node, Request, ToNode};
 
 use crate::{
-    intern::Names,
+    intern::NodesInUse,
     kinds::{Flavour, Kind, kind},
-    lock::{TreeLock, described, repr, wrong_type},
     paths::{encode, path_node},
-    python::imports,
+    tree::TreeLock,
+    words::{described, node_type_error, repr},
 };
 
-/// Roots read from Python objects, on their way to being a request. Each object is read once.
+/// What a request will be made of: roots read from Python objects, each object once, and a label.
 pub(crate) struct Plan<'a, 'py> {
     lock: &'a TreeLock,
     takes_strings: bool,
     roots: SmallVec<[Root<'py>; 1]>,
-    pub(crate) label: Option<String>,
+    label: Option<String>,
 }
 
 struct Root<'py> {
     access: Access,
     object: Bound<'py, PyAny>,
-    place: Place<'py>,
+    source: Source<'py>,
 }
 
 /// What tells where in the tree an object is.
-enum Place<'py> {
-    /// It is a string, in a lock of strings.
-    Name,
-    /// It is a path, whose text tells.
+enum Source<'py> {
+    /// The text of a string, in a lock of strings.
+    Text,
+    /// The text of a path.
     Path(Flavour),
-    /// Its ancestors, as they were given.
-    Below(Vec<Bound<'py, PyAny>>),
+    /// The ancestors that its `parents` gave.
+    Ancestors(Vec<Bound<'py, PyAny>>),
 }
 
 impl<'a, 'py> Plan<'a, 'py> {
@@ -49,44 +49,55 @@ impl<'a, 'py> Plan<'a, 'py> {
         Plan { lock, takes_strings, roots: SmallVec::new(), label: None }
     }
 
+    pub(crate) fn lock(&self) -> &'a TreeLock {
+        self.lock
+    }
+
+    /// Names who asks.
+    pub(crate) fn set_label(&mut self, label: String) {
+        self.label = Some(label);
+    }
+
+    /// Reads one more root.
     pub(crate) fn add(&mut self, access: Access, object: &Bound<'py, PyAny>) -> PyResult<()> {
-        let place = match self.takes_strings {
-            true => Place::Name,
+        let source = match self.takes_strings {
+            true => Source::Text,
             false => match kind(object)? {
-                Kind::Path(flavour) => Place::Path(flavour),
-                _ => Place::Below(parents(object)?.collect::<PyResult<_>>()?),
+                Kind::Path(flavour) => Source::Path(flavour),
+                _ => Source::Ancestors(parents(object)?.collect::<PyResult<_>>()?),
             },
         };
-        self.roots.push(Root { access, object: object.clone(), place });
+        self.roots.push(Root { access, object: object.clone(), source });
         Ok(())
     }
 
-    /// The request. No code of Python's may run before it is in the queue (see the head of `intern.rs`): not
-    /// even that of an object that goes with the plan.
-    pub(crate) fn request(&self) -> PyResult<(Request, Names)> {
+    /// Makes the request. No Python code may run before it is in the queue (see the head of
+    /// `intern.rs`), not even the destructor of an object that goes with the plan.
+    pub(crate) fn request(&self) -> PyResult<(Request, NodesInUse)> {
         let made = self.make();
         if made.is_err() {
-            self.lock.interner().settle();
+            self.lock.interner().unmix_if_idle();
         }
         made
     }
 
-    fn make(&self) -> PyResult<(Request, Names)> {
+    fn make(&self) -> PyResult<(Request, NodesInUse)> {
         let interner = self.lock.interner();
-        let has_objects = self.roots.iter().any(|root| matches!(root.place, Place::Below(_)));
+        let is_object = |root: &Root<'_>| matches!(root.source, Source::Ancestors(_));
+        let has_objects = self.roots.iter().any(is_object);
         loop {
             let is_mixed = interner.is_mixed();
             let _making = (is_mixed || has_objects).then(|| interner.making());
-            let mut names = Names::default();
+            let mut in_use = NodesInUse::default();
             let mut request = Request::new();
             for root in &self.roots {
-                request = self.with_root(request, root, is_mixed, &mut names)?;
+                request = self.with_root(request, root, is_mixed, &mut in_use)?;
             }
             if let Some(label) = &self.label {
                 request = request.label(label.as_str());
             }
             if interner.is_mixed() == is_mixed {
-                return Ok((request, names));
+                return Ok((request, in_use));
             }
         }
     }
@@ -96,23 +107,25 @@ impl<'a, 'py> Plan<'a, 'py> {
         request: Request,
         root: &Root<'py>,
         is_mixed: bool,
-        names: &mut Names,
+        in_use: &mut NodesInUse,
     ) -> PyResult<Request> {
-        let Root { access, object, place } = root;
-        let ancestors: PyResult<Vec<Node>> = match place {
-            Place::Name => return Ok(request.with(*access, string_node(object)?)),
-            Place::Path(flavour) if !is_mixed => {
+        let Root { access, object, source } = root;
+        let ancestors: PyResult<Vec<Node>> = match source {
+            Source::Text => return Ok(request.with(*access, string_node(object)?)),
+            Source::Path(flavour) if !is_mixed => {
                 return Ok(request.with(*access, path_node(object, *flavour)?));
             }
-            Place::Path(_) => parents(object)?.map(|above| self.node(&above?, names)).collect(),
-            Place::Below(above) => above.iter().map(|above| self.node(above, names)).collect(),
+            Source::Path(_) => parents(object)?.map(|above| self.node(&above?, in_use)).collect(),
+            Source::Ancestors(above) => {
+                above.iter().map(|above| self.node(above, in_use)).collect()
+            }
         };
-        let node = self.node(object, names)?;
+        let node = self.node(object, in_use)?;
         Ok(request.with_ancestors(*access, node, ancestors?))
     }
 
-    /// The node of an object that is not told by its text alone, or that is above such a one.
-    fn node(&self, object: &Bound<'py, PyAny>, names: &mut Names) -> PyResult<Node> {
+    /// Returns the node of an object whose text alone does not tell, or that is above such a one.
+    fn node(&self, object: &Bound<'py, PyAny>, in_use: &mut NodesInUse) -> PyResult<Node> {
         let interner = self.lock.interner();
         let (path, may_equal_path) = match kind(object)? {
             Kind::Path(flavour) | Kind::OwnParents(flavour) => {
@@ -123,19 +136,19 @@ impl<'a, 'py> Plan<'a, 'py> {
         if may_equal_path {
             interner.mix(object.py())?;
         }
-        let node = names.node(interner, object, path);
+        let node = in_use.node(interner, object, path);
         node.map_err(|error| explain(object, error))
     }
 }
 
-/// The ancestors of an object that has them.
+/// Returns the ancestors of an object that has them.
 fn parents<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
     let py = object.py();
     match object.getattr(intern!(py, "parents")) {
         Ok(parents) => parents.try_iter(),
         Err(error) if error.is_instance_of::<PyAttributeError>(py) && is_string(object) => {
             let message = format!(
-                "a str is no node: {}; use pathlib.PurePosixPath, or TreeLock(strings=True)",
+                "a str is not a node: {}; use pathlib.PurePosixPath, or TreeLock(strings=True)",
                 repr(object)
             );
             Err(node_type_error(py, &message))
@@ -148,7 +161,7 @@ fn is_string(object: &Bound<'_, PyAny>) -> bool {
     object.is_instance_of::<PyString>()
 }
 
-/// Say more of an object that cannot be hashed and has no parents either, as a list.
+/// Says more of an object that has neither a hash nor parents, such as a list.
 fn explain(object: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     let py = object.py();
     let unhashable = error.is_instance_of::<PyTypeError>(py);
@@ -158,17 +171,7 @@ fn explain(object: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     }
 }
 
-fn node_type_error(py: Python<'_>, message: &str) -> PyErr {
-    let error = imports(py).and_then(|imports| imports.node_type_error.bind(py).call1((message,)));
-    error.map_or_else(|error| error, PyErr::from_value)
-}
-
-/// The argument `read` or `write` is a string, whose characters are not meant as nodes.
-pub(crate) fn not_roots(name: &str, given: &Bound<'_, PyAny>) -> PyErr {
-    let error = wrong_type(name, "an iterable of nodes", given);
-    node_type_error(given.py(), &error.value(given.py()).to_string())
-}
-
+/// Returns the node that a string names, in a lock of strings.
 fn string_node(object: &Bound<'_, PyAny>) -> PyResult<Node> {
     let Ok(text) = object.cast::<PyString>() else {
         return Err(node_type_error(

@@ -1,9 +1,10 @@
-//! Paths, which are known by their text: where `__eq__`, `__hash__` and `parents` are those of pathlib, they
-//! say no more than the text does, and calling them would take longer than all the rest.
+//! Paths, which are known by their text. Where `__eq__`, `__hash__` and `parents` are those of
+//! pathlib, they say no more than the text does, and calling them would take longer than all the
+//! rest.
 //!
-//! The first component of a path's node says which tree it lies in. Absolute POSIX paths, those that begin
-//! with two slashes, and relative ones are three trees; Windows paths have one tree for each anchor (drive
-//! and root), and are the same whatever the case of their letters.
+//! The first component of a path's node says in which tree it lies. Absolute POSIX paths, those
+//! that begin with two slashes, and relative ones are three trees. Windows paths have one tree for
+//! each anchor (drive and root), and the case of their letters does not matter.
 
 use pyo3::{
     exceptions::PyValueError,
@@ -21,10 +22,10 @@ const ABSOLUTE: &str = "abs";
 const DOUBLE: &str = "net";
 const RELATIVE: &str = "rel";
 
-/// Before the anchor of Windows paths.
+/// What stands before the anchor of Windows paths.
 const WINDOWS: &[u8] = b"win ";
 
-/// The node of a path.
+/// Returns the node of a path.
 pub(crate) fn path_node(path: &Bound<'_, PyAny>, flavour: Flavour) -> PyResult<Node> {
     let text = text(path)?;
     match flavour {
@@ -33,8 +34,8 @@ pub(crate) fn path_node(path: &Bound<'_, PyAny>, flavour: Flavour) -> PyResult<N
     }
 }
 
-/// The text of a path. Once it was asked for, a path keeps it in a slot, from where it is had without
-/// a call of Python code.
+/// Returns the text of a path. Once asked for its text, a path keeps it in a slot, which can be
+/// read without a call of Python code.
 fn text<'py>(path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     let py = path.py();
     if let Ok(kept) = path.getattr(intern!(py, "_str"))
@@ -46,7 +47,7 @@ fn text<'py>(path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     Ok(imports(py)?.path_text.bind(py).call1((path,))?.cast_into()?)
 }
 
-/// Text with lone surrogates, which UTF-8 proper has not.
+/// Encodes text that may have lone surrogates, which proper UTF-8 does not have.
 pub(crate) fn encode<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = text.call_method1(intern!(text.py(), "encode"), ("utf-8", "surrogatepass"))?;
     Ok(bytes.cast_into()?)
@@ -63,7 +64,7 @@ fn posix_node(text: &Bound<'_, PyString>) -> PyResult<Node> {
     node(tree.as_bytes(), rest, b'/')
 }
 
-/// The node of a path's text without `..`, which the core's own parser takes.
+/// Returns the node of a path's text, if the core's own parser takes it: not with `..` in it.
 fn plain_posix_node(text: &str) -> Option<Node> {
     let (tree, rest) = split(text.as_bytes());
     let mut name: SmallVec<[u8; 128]> = SmallVec::new();
@@ -73,7 +74,7 @@ fn plain_posix_node(text: &str) -> Option<Node> {
     std::str::from_utf8(&name).ok()?.parse().ok()
 }
 
-/// The tree that a POSIX path lies in, and the rest of its text.
+/// Returns the tree in which a POSIX path lies, and the rest of its text.
 fn split(text: &[u8]) -> (&'static str, &[u8]) {
     match text {
         b"." => (RELATIVE, b""),
@@ -88,7 +89,7 @@ fn windows_node(path: &Bound<'_, PyAny>, text: &Bound<'_, PyString>) -> PyResult
     let anchor = path.getattr(intern!(py, "anchor"))?;
     let lower_anchor = lower(&anchor)?;
     let tree = [WINDOWS, lower_anchor.as_bytes()].concat();
-    // Where the last letter of a word is a sigma, it matters what is made lower together.
+    // A sigma becomes another letter at the end of a word, so it matters what is lowered together.
     if imports(py)?.compares_parts {
         let rest = text.call_method1(intern!(py, "removeprefix"), (anchor,))?;
         node(&tree, lower(&rest)?.as_bytes(), b'\\')
@@ -104,10 +105,10 @@ fn lower<'py>(text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     encode(lower.cast::<PyString>()?)
 }
 
-/// The node of the names in `rest`, which is a dot if there are none.
+/// Returns the node of the names in `rest`, which is a dot if there are none.
 fn node(tree: &[u8], rest: &[u8], separator: u8) -> PyResult<Node> {
     let rest = if rest == b"." { b"" } else { rest };
-    // To the core these are no names; no name of a path has a slash.
+    // The core refuses these two as names. No name of a path has a slash in it.
     fn escape(name: &[u8]) -> &[u8] {
         match name {
             b"." => b"/.",
@@ -120,7 +121,7 @@ fn node(tree: &[u8], rest: &[u8], separator: u8) -> PyResult<Node> {
     node.map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// The path that a node stands for, if it stands for one.
+/// Returns the path that a node stands for, if it stands for one.
 pub(crate) fn path<'py>(py: Python<'py>, node: &Node) -> PyResult<Option<Bound<'py, PyAny>>> {
     let mut components = node.components();
     let imports = imports(py)?;
@@ -130,7 +131,7 @@ pub(crate) fn path<'py>(py: Python<'py>, node: &Node) -> PyResult<Option<Bound<'
         Some(tree) if tree == DOUBLE.as_bytes() => (&b"//"[..], posix),
         Some(tree) if tree == RELATIVE.as_bytes() => (&b""[..], posix),
         tree => match tree.and_then(|tree| tree.strip_prefix(WINDOWS)) {
-            // The dot keeps a name with a colon from being taken for a drive.
+            // Without the dot, a name with a colon would be read as a drive.
             Some(b"") => (&b".\\"[..], (&imports.windows_path, &b"\\"[..])),
             Some(anchor) => (anchor, (&imports.windows_path, &b"\\"[..])),
             None => return Ok(None),

@@ -1,16 +1,16 @@
-//! What we use of Python: functions and types looked up once, and small steps over its C interface.
+//! What is used of Python: functions and types that are looked up once, and small steps with them.
 
 use std::cell::Cell;
 
 use pyo3::{
-    exceptions::{PyKeyboardInterrupt, PyRuntimeError},
+    exceptions::PyKeyboardInterrupt,
     intern,
     prelude::*,
     sync::PyOnceLock,
     types::{PyCFunction, PyType},
 };
 
-/// Objects of other modules, and our own exceptions and values.
+/// Objects of other modules, and the package's own exceptions and values.
 pub(crate) struct Imports {
     pub(crate) running_loop: Py<PyAny>,
     pub(crate) current_task: Py<PyAny>,
@@ -18,7 +18,7 @@ pub(crate) struct Imports {
     pub(crate) thread_ident: Py<PyAny>,
     pub(crate) main_thread: Py<PyAny>,
     pub(crate) posix_path: Py<PyType>,
-    /// `pathlib.PosixPath`, which has the same identity; on Windows it can only be subclassed.
+    /// `pathlib.PosixPath`, which compares and hashes the same; on Windows, only as a base class.
     pub(crate) concrete_path: Py<PyType>,
     pub(crate) windows_path: Py<PyType>,
     /// Whether Windows paths are compared part by part, as up to Python 3.11, and not as a whole.
@@ -74,13 +74,13 @@ pub(crate) fn imports(py: Python<'_>) -> PyResult<&Imports> {
     })
 }
 
-/// Returns the event loop that runs in this thread.
+/// Returns the event loop that runs in this thread, if one does.
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     let event_loop = imports(py)?.running_loop.bind(py).call0()?;
     Ok((!event_loop.is_none()).then_some(event_loop))
 }
 
-/// Returns something that tells one task from another, or one thread where no task runs.
+/// Returns a number that tells tasks apart, or threads where no task runs.
 pub(crate) fn caller(py: Python<'_>) -> PyResult<usize> {
     let imports = imports(py)?;
     if let Some(event_loop) = running_loop(py)? {
@@ -92,14 +92,14 @@ pub(crate) fn caller(py: Python<'_>) -> PyResult<usize> {
     imports.thread_ident.bind(py).call0()?.extract()
 }
 
-/// Whether this is the thread in which signals are handled.
+/// Returns whether this is the thread in which signals are handled.
 pub(crate) fn in_main_thread(py: Python<'_>) -> PyResult<bool> {
     let imports = imports(py)?;
     let main = imports.main_thread.bind(py).call0()?.getattr(intern!(py, "ident"))?;
     main.eq(imports.thread_ident.bind(py).call0()?)
 }
 
-/// Set the result of a future, unless it is done.
+/// Sets the result of a future, unless it is done.
 pub(crate) fn set_result(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
@@ -110,8 +110,8 @@ pub(crate) fn set_result(future: &Bound<'_, PyAny>) -> PyResult<()> {
 
 thread_local!(static INTERRUPTED: Cell<bool> = const { Cell::new(false) });
 
-/// An error where nobody can be told. A Ctrl-C is kept, to be delivered when everything is done: were it
-/// at once, the next destructor would swallow it.
+/// Reports an error that cannot be raised. Keeps a Ctrl-C for [`deliver_interrupt`], after all the
+/// other work: if it came at once, the next destructor would swallow it.
 pub(crate) fn report(py: Python<'_>, error: PyErr) {
     if error.is_instance_of::<PyKeyboardInterrupt>(py) {
         INTERRUPTED.set(true);
@@ -120,8 +120,8 @@ pub(crate) fn report(py: Python<'_>, error: PyErr) {
     }
 }
 
-/// Deliver a Ctrl-C that was kept, to whoever runs next in the main thread.
-pub(crate) fn deliver(py: Python<'_>) {
+/// Delivers a Ctrl-C that was kept, to whatever runs next in the main thread.
+pub(crate) fn deliver_interrupt(py: Python<'_>) {
     if INTERRUPTED.take() {
         let delivered = py.import("_thread").and_then(|it| it.call_method0("interrupt_main"));
         if let Err(error) = delivered {
@@ -130,35 +130,30 @@ pub(crate) fn deliver(py: Python<'_>) {
     }
 }
 
-/// The value, if there is one. The error does not matter, unless it is a Ctrl-C.
+/// Returns the value, if there is one. Ignores the error, unless it is a Ctrl-C.
 pub(crate) fn unless_interrupted<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
     result
         .map_err(|error| {
             if error.is_instance_of::<PyKeyboardInterrupt>(py) {
                 INTERRUPTED.set(true);
-                deliver(py);
+                deliver_interrupt(py);
             }
         })
         .ok()
 }
 
-/// Whether the interpreter is going.
+/// Returns whether the interpreter is shutting down.
 pub(crate) fn is_finalizing(py: Python<'_>) -> bool {
     let finalizing = py.import("sys").and_then(|sys| sys.call_method0("is_finalizing"));
     finalizing.and_then(|finalizing| finalizing.is_truthy()).unwrap_or(true)
 }
 
-/// Run code of a destructor's, which must leave the exception alone that may be under way.
+/// Runs the code of a destructor. An exception that is being raised meanwhile is left as it is.
 pub(crate) fn in_destructor(py: Python<'_>, work: impl FnOnce(Python<'_>)) {
     let under_way = PyErr::take(py);
     work(py);
-    deliver(py);
+    deliver_interrupt(py);
     if let Some(error) = under_way {
         error.restore(py);
     }
-}
-
-/// What the interpreter raises where an awaitable is stepped while it is being stepped.
-pub(crate) fn already_running() -> PyErr {
-    PyRuntimeError::new_err("the awaitable is being stepped already")
 }

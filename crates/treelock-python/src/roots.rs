@@ -1,7 +1,7 @@
 //! The arguments `read` and `write`: iterables of nodes, read when the context manager is entered.
 //!
-//! They are read anew each time. An iterator can be read only once; what came out of it is kept, so that the
-//! next entry never locks less than the first.
+//! They are read anew each time. An iterator can be read only once. What it gave is kept, so that
+//! the next entry never locks less than the first.
 
 use std::{
     mem,
@@ -16,22 +16,19 @@ use pyo3::{
     types::{PyBytes, PyList, PyString, PyTuple},
 };
 
-use crate::{
-    lock::{repr, wrong_type},
-    nodes::not_roots,
-};
+use crate::words::{not_roots, repr, wrong_type};
 
-/// The argument `read` or `write`, not looked at before it is needed.
+/// The argument `read` or `write`, read when it is needed and not before.
 pub(crate) struct Roots {
     given: Option<Py<PyAny>>,
     reading: Mutex<Reading>,
 }
 
-/// What was read from an iterator.
+/// What an iterator gave.
 #[derive(Default)]
 enum Reading {
     #[default]
-    Not,
+    NotYet,
     UnderWay,
     Done(Py<PyTuple>),
     Failed,
@@ -50,6 +47,7 @@ impl Roots {
         Roots { given: None, reading: Mutex::default() }
     }
 
+    /// Calls `each` with each root.
     pub(crate) fn for_each<'py>(
         &self,
         py: Python<'py>,
@@ -59,7 +57,7 @@ impl Roots {
         let Some(given) = &self.given else { return Ok(()) };
         let given = given.bind(py);
         if let Ok(list) = given.cast_exact::<PyList>() {
-            let mut next = 0; // code of nodes may change the list meanwhile
+            let mut next = 0; // the code of a node may change the list meanwhile
             while next < list.len() {
                 each(&list.get_item(next)?)?;
                 next += 1;
@@ -82,7 +80,7 @@ impl Roots {
         self.read_once(given, name)?.bind(py).iter().try_for_each(|root| each(&root))
     }
 
-    /// What `repr` says of the argument.
+    /// Returns the argument as it was given, as text.
     pub(crate) fn describe(&self, py: Python<'_>) -> String {
         self.given.as_ref().map_or_else(|| "()".into(), |given| repr(given.bind(py)))
     }
@@ -95,7 +93,7 @@ impl Roots {
         }
     }
 
-    /// Drop what was read.
+    /// Drops what was read.
     pub(crate) fn forget(&self) {
         drop(self.set(Reading::Failed));
     }
@@ -105,7 +103,7 @@ impl Roots {
         mem::replace(&mut *state, reading)
     }
 
-    /// The items of an iterator, read now or before.
+    /// Returns the items of an iterator, read now or before.
     fn read_once(&self, given: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
         let py = given.py();
         let refuse = |why: &str| {
@@ -114,7 +112,7 @@ impl Roots {
             ))
         };
         match self.set(Reading::UnderWay) {
-            Reading::Not => {}
+            Reading::NotYet => {}
             Reading::Done(items) => {
                 self.set(Reading::Done(items.clone_ref(py)));
                 return Ok(items);
@@ -122,7 +120,7 @@ impl Roots {
             Reading::UnderWay => return Err(refuse("is being read already")),
             Reading::Failed => {
                 self.set(Reading::Failed);
-                return Err(refuse("failed when it was read first"));
+                return Err(refuse("failed when it was first read"));
             }
         }
         match read_all(given, name) {
@@ -145,7 +143,7 @@ fn has_iter(given: &Bound<'_, PyAny>) -> bool {
 
 fn read_all(iterator: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
     let py = iterator.py();
-    // A generator that is over had roots once; to lock nothing cannot be what is meant.
+    // An exhausted generator had roots once, so to lock nothing cannot be what is meant.
     if iterator.getattr_opt(intern!(py, "gi_frame"))?.is_some_and(|frame| frame.is_none()) {
         return Err(PyValueError::new_err(format!(
             "the generator given as {name} is exhausted, so it would lock nothing; give a list"

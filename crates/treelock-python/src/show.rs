@@ -1,17 +1,21 @@
-//! The core's answers as Python values, with the nodes that were given.
+//! From the core's answers to Python values, with the nodes that were given.
 
 use std::collections::HashMap;
 
-use pyo3::{intern, prelude::*, types::PyTuple};
-use treelock::{Blocked, Node, State};
+use pyo3::{
+    prelude::*,
+    types::{PyString, PyTuple},
+};
+use treelock::{Blocked, Node};
 
 use crate::{
-    lock::TreeLock,
     paths::path,
-    python::{imports, report, unless_interrupted},
+    python::{imports, report},
+    tree::TreeLock,
+    words::{node_repr, one_line},
 };
 
-/// Nodes as they are shown: the Python object, and how it is printed.
+/// Nodes as they are shown: the Python object, and its text.
 struct Shown<'py>(HashMap<Node, (Bound<'py, PyAny>, String)>);
 
 impl<'py> Shown<'py> {
@@ -20,7 +24,7 @@ impl<'py> Shown<'py> {
         lock: &TreeLock,
         nodes: impl Iterator<Item = &'a Node>,
     ) -> PyResult<Shown<'py>> {
-        // The objects first of all, since what runs below may release what is in use now.
+        // The objects first, since the code that runs below may release what is in use now.
         let mut borrowers: HashMap<&Node, Option<Bound<'py, PyAny>>> = HashMap::new();
         for node in nodes {
             borrowers.entry(node).or_insert_with(|| lock.interner().borrower(py, node));
@@ -30,11 +34,17 @@ impl<'py> Shown<'py> {
             let path = if lock.takes_strings() { None } else { path(py, node)? };
             let pair = match (path, borrower) {
                 (Some(path), _) => {
-                    let text = one_line(path.str()?.as_any())?;
+                    let text = one_line(&path.str()?)?;
                     (path, text)
                 }
-                (None, Some(object)) => printed(object),
-                (None, None) => string(py, node),
+                (None, Some(object)) => {
+                    let text = node_repr(&object);
+                    (object, text)
+                }
+                (None, None) => {
+                    let text = node.to_string();
+                    (PyString::new(py, &text).into_any(), text)
+                }
             };
             shown.insert(node.clone(), pair);
         }
@@ -45,7 +55,7 @@ impl<'py> Shown<'py> {
         f.write_str(&self.0[node].1)
     }
 
-    /// As a `treelock.Root`.
+    /// Returns a `treelock.Root`.
     fn root(
         &self,
         root: &treelock::Root,
@@ -55,39 +65,7 @@ impl<'py> Shown<'py> {
     }
 }
 
-fn string<'py>(py: Python<'py>, node: &Node) -> (Bound<'py, PyAny>, String) {
-    let text = node.to_string();
-    (pyo3::types::PyString::new(py, &text).into_any(), text)
-}
-
-/// Text on one line, and without what cannot be printed.
-fn one_line(text: &Bound<'_, PyAny>) -> PyResult<String> {
-    let escape = |char: char| match char.is_control() {
-        true => char.escape_default().to_string(),
-        false => char.to_string(),
-    };
-    Ok(escaped(text)?.chars().map(escape).collect())
-}
-
-/// Text whose lone surrogates are escaped.
-pub(crate) fn escaped(text: &Bound<'_, PyAny>) -> PyResult<String> {
-    let py = text.py();
-    let bytes = text.call_method1(intern!(py, "encode"), ("utf-8", "backslashreplace"))?;
-    bytes.call_method0(intern!(py, "decode"))?.extract()
-}
-
-fn printed(object: Bound<'_, PyAny>) -> (Bound<'_, PyAny>, String) {
-    let repr = object.repr().and_then(|repr| one_line(repr.as_any()));
-    let text = unless_interrupted(object.py(), repr);
-    let text = text.unwrap_or_else(|| "a node that cannot be printed".into());
-    (object, text)
-}
-
-fn state(state: State) -> String {
-    state.to_string()
-}
-
-/// A `treelock.Snapshot`.
+/// Returns a `treelock.Snapshot`.
 pub(crate) fn snapshot<'py>(py: Python<'py>, lock: &TreeLock) -> PyResult<Bound<'py, PyAny>> {
     let imports = imports(py)?;
     let core = lock.core().snapshot();
@@ -98,7 +76,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, lock: &TreeLock) -> PyResult<Bound<
         let roots: PyResult<Vec<_>> = entry.roots.iter().map(|own| shown.root(own, root)).collect();
         imports.entry.bind(py).call1((
             entry.ticket,
-            state(entry.state),
+            entry.state.to_string(),
             entry.age.as_secs_f64(),
             entry.label.as_deref(),
             PyTuple::new(py, roots?)?,
@@ -110,7 +88,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, lock: &TreeLock) -> PyResult<Bound<
     imports.snapshot.bind(py).call1((PyTuple::new(py, entries?)?, table))
 }
 
-/// Who is in the way, in a sentence.
+/// Says in a sentence who is in the way.
 pub(crate) fn sentence(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> String {
     match Shown::new(py, lock, [&blocked.wanted.node, &blocked.blocker.node].into_iter()) {
         Ok(shown) => blocked.display_with(|node, f| shown.print(node, f)).to_string(),
@@ -121,7 +99,7 @@ pub(crate) fn sentence(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> St
     }
 }
 
-/// The roots of a request.
+/// Names the roots of a request.
 pub(crate) fn roots(py: Python<'_>, lock: &TreeLock, request: &treelock::Request) -> String {
     match Shown::new(py, lock, request.roots().map(|(_, node)| node)) {
         Ok(shown) => {
@@ -137,7 +115,7 @@ pub(crate) fn roots(py: Python<'_>, lock: &TreeLock, request: &treelock::Request
     }
 }
 
-/// A `treelock.LockTimeout`.
+/// Returns a `treelock.LockTimeout`.
 pub(crate) fn lock_timeout(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> PyErr {
     try_lock_timeout(py, lock, blocked).unwrap_or_else(|error| error)
 }
@@ -152,7 +130,7 @@ fn try_lock_timeout(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> PyRes
         shown.root(&blocked.blocker, root)?,
         blocked.label.as_deref(),
         blocked.ticket,
-        state(blocked.state),
+        blocked.state.to_string(),
         blocked.age.as_secs_f64(),
         blocked.ahead,
     ))?;

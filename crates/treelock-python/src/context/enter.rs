@@ -1,7 +1,5 @@
-//! The awaitables of `async with`.
-//!
-//! [`Enter`] does nothing before its first step. Where the lock is free that step ends it, with no future
-//! and no turn of the event loop.
+//! The awaitable of entering an `async with`. It does nothing before its first step. If the lock is
+//! free, that step is the last one, without a future and without a turn of the event loop.
 
 use std::{
     mem,
@@ -11,21 +9,22 @@ use std::{
 
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError},
+    exceptions::{PyRuntimeError, PyStopIteration},
     intern,
     prelude::*,
-    sync::PyOnceLock,
-    types::PyType,
 };
 
 use crate::{
-    context::ContextManager,
-    python::{already_running, deliver, imports, in_destructor, report, running_loop},
-    show,
-    wait::{self, Asked, Limit, Wait},
+    context::{
+        coroutine::{already_awaited, already_running, not_begun, thrown},
+        manager::ContextManager,
+    },
+    limit::Limit,
+    python::{deliver_interrupt, imports, in_destructor, report, running_loop},
+    wait::{Asked, Ended, Wait},
 };
 
-/// What `__aenter__` returns: acquires when it is awaited.
+/// What `__aenter__` returns: an awaitable that acquires the lock.
 #[pyclass(module = "treelock", frozen)]
 pub(crate) struct Enter {
     context: Py<ContextManager>,
@@ -35,7 +34,7 @@ pub(crate) struct Enter {
 enum State {
     Unasked,
     Waiting(Sleep),
-    /// Being stepped.
+    /// A step is under way.
     Running,
     Done,
 }
@@ -44,17 +43,17 @@ enum State {
 struct Sleep {
     wait: Arc<Wait>,
     future: Py<PyAny>,
-    /// Of the event loop, for the time-out.
+    /// The event loop's, for the time-out.
     timer: Option<Py<PyAny>>,
 }
 
 impl Sleep {
-    /// Stop waiting; give back what was granted meanwhile.
+    /// Stops waiting, and gives back what was granted meanwhile.
     fn leave(self, py: Python<'_>) -> PyResult<()> {
         self.wait.leave();
         let cancelled = self.cancel_timer(py);
         drop(self);
-        deliver(py);
+        deliver_interrupt(py);
         cancelled
     }
 
@@ -79,13 +78,13 @@ impl Enter {
         mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
     }
 
-    /// Go on. Returns the future to wait for, or `None` if the lock is held.
+    /// Goes on. Returns the future to wait for, or `None` if the lock is held.
     fn step(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let next = match self.replace(State::Running) {
             State::Unasked => self.ask(py),
             State::Waiting(sleep) => self.look(py, sleep),
             State::Running => return Err(already_running()),
-            State::Done => Err(used_already()),
+            State::Done => Err(already_awaited()),
         };
         match next {
             Ok(Some(sleep)) => {
@@ -103,9 +102,9 @@ impl Enter {
     fn ask(&self, py: Python<'_>) -> PyResult<Option<Sleep>> {
         let context = self.context.get();
         let limit = context.limit(py)?;
-        let wait = match wait::ask(py, context)? {
-            Asked::Granted(guard, names) => {
-                return context.hold(py, guard, names).map(|()| None);
+        let wait = match context.ask(py)? {
+            Asked::Granted(guard, in_use) => {
+                return context.hold(py, guard, in_use).map(|()| None);
             }
             Asked::Waiting(wait) => wait,
         };
@@ -116,16 +115,16 @@ impl Enter {
         };
         if slept.is_err() {
             wait.leave();
-            deliver(py);
+            deliver_interrupt(py);
         }
         slept
     }
 
-    /// See what the task was woken for.
+    /// Looks for what the task was woken.
     fn look(&self, py: Python<'_>, sleep: Sleep) -> PyResult<Option<Sleep>> {
-        if let Some((guard, names)) = sleep.wait.poll() {
+        if let Some((guard, in_use)) = sleep.wait.poll() {
             sleep.cancel_timer(py)?;
-            return self.context.get().hold(py, guard, names).map(|()| None);
+            return self.context.get().hold(py, guard, in_use).map(|()| None);
         }
         let looked = self.look_again(py, &sleep);
         match looked {
@@ -138,23 +137,21 @@ impl Enter {
         }
     }
 
-    /// It is not granted yet. Returns whether to wait on.
+    /// Looks again when the lock is not granted yet. Returns whether to go on waiting.
     fn look_again(&self, py: Python<'_>, sleep: &Sleep) -> PyResult<bool> {
         let future = sleep.future.bind(py);
         if sleep.wait.is_over() {
-            return Err(PyRuntimeError::new_err(
-                "the event loop that waited for the lock is closed",
-            ));
+            return Err(given_back());
         }
         if future.call_method0(intern!(py, "done"))?.is_truthy()? && sleep.timer.is_some() {
-            // Nothing but the grant and the timer set the result.
+            // Only the grant and the timer set the result.
             return self.give_up(py, &sleep.wait).map(|_| false);
         }
         block_on(future)?;
         Ok(true)
     }
 
-    /// Begin to wait in the event loop.
+    /// Begins to wait in the event loop.
     fn sleep(
         &self,
         py: Python<'_>,
@@ -178,30 +175,28 @@ impl Enter {
         // Another thread may have released while the future was made.
         match wait.poll() {
             None => Ok(Some(sleep)),
-            Some((guard, names)) => {
+            Some((guard, in_use)) => {
                 sleep.cancel_timer(py)?;
-                self.context.get().hold(py, guard, names).map(|()| None)
+                self.context.get().hold(py, guard, in_use).map(|()| None)
             }
         }
     }
 
-    /// The time is over: say who is in the way, unless the lock was granted in the last moment.
+    /// Says who is in the way when the time is over, unless the lock was granted at last.
     fn give_up(&self, py: Python<'_>, wait: &Arc<Wait>) -> PyResult<Option<Sleep>> {
         let context = self.context.get();
-        match wait.blocked() {
-            Some(blocked) => {
-                let error = show::lock_timeout(py, context.lock(), &blocked);
+        match wait.give_up() {
+            Ended::Granted(guard, in_use) => context.hold(py, guard, in_use).map(|()| None),
+            Ended::Refused(blocked) => {
+                let error = context.lock_timeout(py, &blocked);
                 wait.leave();
                 Err(error)
             }
-            None => match wait.poll() {
-                Some((guard, names)) => context.hold(py, guard, names).map(|()| None),
-                None => Err(given_back()),
-            },
+            Ended::GivenBack => Err(given_back()),
         }
     }
 
-    /// End, and give back whatever there is.
+    /// Ends, and gives back whatever there is.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         match self.replace(State::Done) {
             State::Waiting(sleep) => sleep.leave(py),
@@ -226,16 +221,12 @@ impl Enter {
     }
 }
 
-/// Nobody would have taken the lock, and so it went to others.
+/// Says that the lock went to others, since nobody would have taken it.
 fn given_back() -> PyErr {
     PyRuntimeError::new_err("the event loop that waited for the lock is closed")
 }
 
-fn used_already() -> PyErr {
-    PyRuntimeError::new_err("cannot reuse an awaitable that was awaited already")
-}
-
-/// Mark a future as one that its task is to wait for, as the future's own `__await__` does.
+/// Tells a future's task to wait for it, as the future's own `__await__` does.
 fn block_on(future: &Bound<'_, PyAny>) -> PyResult<()> {
     future.setattr(intern!(future.py(), "_asyncio_future_blocking"), true)
 }
@@ -262,8 +253,7 @@ impl Enter {
 
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         if !value.is_none() && self.is(|state| matches!(state, State::Unasked)) {
-            let message = "can't send non-None value to an awaitable that was not begun";
-            return Err(PyTypeError::new_err(message));
+            return Err(not_begun());
         }
         self.step(py)?.ok_or_else(|| PyStopIteration::new_err(py.None()))
     }
@@ -278,13 +268,13 @@ impl Enter {
     ) -> PyResult<()> {
         let thrown = thrown(exception, value, traceback)?;
         if self.is(|state| matches!(state, State::Done)) {
-            return Err(used_already());
+            return Err(already_awaited());
         }
         self.end(py)?;
         Err(thrown)
     }
 
-    /// What asyncio prints of a task.
+    /// Is printed by asyncio, as part of a task.
     #[getter]
     fn __name__(&self) -> &'static str {
         "__aenter__"
@@ -313,83 +303,4 @@ impl Enter {
     fn __clear__(&self) {
         self.abandon();
     }
-}
-
-/// The exception that the arguments of a coroutine's `throw` mean.
-fn thrown(
-    exception: &Bound<'_, PyAny>,
-    value: Option<&Bound<'_, PyAny>>,
-    traceback: Option<&Bound<'_, PyAny>>,
-) -> PyResult<PyErr> {
-    let base = exception.py().get_type::<PyBaseException>();
-    let is_class = match exception.cast::<PyType>() {
-        Ok(class) => class.is_subclass(&base)?,
-        Err(_) => false,
-    };
-    let instance = match value.filter(|value| !value.is_none()) {
-        _ if exception.is_instance_of::<PyBaseException>() => exception.clone(),
-        _ if !is_class => {
-            let message = "exceptions must be classes or instances of BaseException";
-            return Err(PyTypeError::new_err(message));
-        }
-        Some(value) if value.is_instance_of::<PyBaseException>() => value.clone(),
-        Some(value) => exception.call1((value,))?,
-        None => exception.call0()?,
-    };
-    if let Some(traceback) = traceback.filter(|traceback| !traceback.is_none()) {
-        instance.call_method1(intern!(instance.py(), "with_traceback"), (traceback,))?;
-    }
-    Ok(PyErr::from_value(instance))
-}
-
-/// What `__aexit__` returns: an awaitable that is over at its first step. All share one.
-#[pyclass(module = "treelock", frozen)]
-pub(crate) struct Nothing;
-
-impl Nothing {
-    pub(crate) fn get(py: Python<'_>) -> PyResult<Py<Nothing>> {
-        static NOTHING: PyOnceLock<Py<Nothing>> = PyOnceLock::new();
-        Ok(NOTHING.get_or_try_init(py, || Py::new(py, Nothing))?.clone_ref(py))
-    }
-}
-
-#[pymethods]
-impl Nothing {
-    fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&self) -> Option<Py<PyAny>> {
-        None
-    }
-
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Err(PyStopIteration::new_err(py.None()))
-    }
-
-    #[pyo3(signature = (exception, value = None, traceback = None, /))]
-    fn throw(
-        &self,
-        exception: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(thrown(exception, value, traceback)?)
-    }
-
-    #[getter]
-    fn __name__(&self) -> &'static str {
-        "__aexit__"
-    }
-
-    #[getter]
-    fn __qualname__(&self) -> &'static str {
-        "TreeLockContextManager.__aexit__"
-    }
-
-    fn close(&self) {}
 }

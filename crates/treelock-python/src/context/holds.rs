@@ -1,19 +1,19 @@
-//! What a context manager holds: one lock for each time it was entered and not yet left.
+//! What a context manager holds.
 
 use std::collections::HashMap;
 
 use treelock::Guard;
 
-use crate::intern::Names;
+use crate::intern::NodesInUse;
 
 /// The locks that are held: one for each time the context manager was entered and not yet left.
 #[derive(Default)]
 pub(crate) struct Holds {
-    /// Of somebody who entered when nobody was inside. Who that was is not known: to ask for the running
-    /// task each time would cost every pair something, for the sake of few.
+    /// The hold of a caller that entered when nobody was inside. Who that was is not known: to ask
+    /// for the running task each time would cost every pair something, for the sake of few.
     first: Option<Hold>,
-    /// Of all others, by who entered, the last one last. Each must leave with its own, since the roots may
-    /// have been others.
+    /// All other holds, by caller, the last one last. Each caller must leave with its own, since
+    /// their roots may differ.
     others: Option<Box<Others>>,
 }
 
@@ -24,12 +24,12 @@ impl Holds {
         self.first.is_none() && self.others.is_none()
     }
 
-    /// Whether nobody has to be told from others.
+    /// Returns whether there is at most one hold, so that it does not matter who calls.
     pub(crate) fn is_one_at_most(&self) -> bool {
         self.others.is_none()
     }
 
-    /// Keep the hold of somebody who entered, if nobody is inside; else return it.
+    /// Keeps a hold if nobody is inside, or else returns it.
     pub(crate) fn put_first(&mut self, hold: Hold) -> Option<Hold> {
         if !self.is_empty() {
             return Some(hold);
@@ -38,12 +38,12 @@ impl Holds {
         None
     }
 
-    /// Keep the hold of a caller.
+    /// Keeps the hold of a caller.
     pub(crate) fn put(&mut self, caller: usize, hold: Hold) {
         self.others.get_or_insert_default().entry(caller).or_default().push(hold);
     }
 
-    /// Take the hold of somebody who leaves; any, if it is not known whose.
+    /// Takes the hold of a caller that leaves, or any hold if it is not known who leaves.
     pub(crate) fn take(&mut self, caller: Option<usize>) -> Option<Hold> {
         let others = self.others.as_deref_mut();
         let known =
@@ -72,11 +72,11 @@ impl Holds {
 /// A lock that is held. The guard goes first, since its nodes are in use until then.
 pub(crate) struct Hold {
     pub(crate) guard: Guard,
-    _names: Names,
+    _in_use: NodesInUse,
 }
 
 impl Hold {
-    pub(crate) fn new(guard: Guard, names: Names) -> Hold {
-        Hold { guard, _names: names }
+    pub(crate) fn new(guard: Guard, in_use: NodesInUse) -> Hold {
+        Hold { guard, _in_use: in_use }
     }
 }
