@@ -149,6 +149,24 @@ async def through_wait_for(entering: Any) -> None:
     await asyncio.wait_for(entering, 20)
 
 
+# ------------------------------------------------------------- event loops of all kinds
+
+
+def new_uvloop() -> asyncio.AbstractEventLoop:
+    """A loop in C, whose futures and handles are not asyncio's."""
+    loop: asyncio.AbstractEventLoop = pytest.importorskip("uvloop").new_event_loop()
+    return loop
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, new_uvloop], ids=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes event loops of one kind."""
+    make: Callable[[], asyncio.AbstractEventLoop] = request.param
+    if make is new_uvloop:
+        pytest.importorskip("uvloop")
+    return make
+
+
 # ------------------------------------------------------------- stepping awaitables by hand
 
 

@@ -11,6 +11,9 @@ A = PurePosixPath("/a")
 A_B = PurePosixPath("/a/b")
 B = PurePosixPath("/b")
 C = PurePosixPath("/c")
+PHOTOS = PurePosixPath("/photos")
+YEAR = PurePosixPath("/photos/2025")
+TEMPLATES = PurePosixPath("/templates")
 
 
 class Name:
@@ -55,6 +58,47 @@ class Node(Place):
     @property
     def parents(self) -> Any:
         return tuple(self.above())
+
+
+class Colliding(Node):
+    """All nodes have the same hash, so that only ``==`` tells them apart."""
+
+    def above(self) -> list[Place]:
+        return [Colliding(*self.parts[:length]) for length in range(len(self.parts))]
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Colliding) and self.parts == other.parts
+
+
+class Colour:
+    """A node that is no path and has no text of its own."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    @property
+    def parents(self) -> list[Colour]:
+        return [Colour(*self.names[:depth]) for depth in range(len(self.names))]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Colour) and self.names == other.names
+
+    def __hash__(self) -> int:
+        return hash(self.names)
+
+
+class Shy:
+    """A node that cannot be printed."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+    @property
+    def parents(self) -> tuple[Any, ...]:
+        return ()
 
 
 def overlap(one: Any, other: Any) -> bool:

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import treelock
+from treelock import TreeLock
+
 from conftest import (
     can_have,
     given,
     nothing_is_left,
 )
 from nodes import A_B, ROOT, A, B, C, Name
-from treelock import TreeLock
 
 # ------------------------------------------------------------------------------------------ 1
 

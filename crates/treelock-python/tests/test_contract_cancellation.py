@@ -12,6 +12,8 @@ import itertools
 from typing import Any
 
 import pytest
+from treelock import TreeLock
+
 from conftest import (
     Broken,
     Visit,
@@ -26,7 +28,6 @@ from conftest import (
     visit,
 )
 from nodes import A_B, A, B
-from treelock import TreeLock
 
 # ----------------------------------------------------------------------------------------- 11
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import treelock
+from treelock import TreeLock
+
 from conftest import (
     Broken,
     can_have,
     nothing_is_left,
 )
 from nodes import overlap
-from treelock import TreeLock
 
 # ----------------------------------------------------------------------------------------- 16
 

@@ -14,6 +14,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pytest
+from treelock import TreeLock
+
 from conftest import (
     Broken,
     can_have,
@@ -30,7 +32,6 @@ from conftest import (
     visit,
 )
 from nodes import A_B, ROOT, A, B, C, Name
-from treelock import TreeLock
 
 # ----------------------------------------------------------------------------------------- 13
 

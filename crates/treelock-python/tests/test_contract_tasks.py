@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from treelock import TreeLock
+
 from conftest import (
     Broken,
     can_have,
@@ -26,7 +28,6 @@ from conftest import (
     visit,
 )
 from nodes import A_B, ROOT, A, B, C
-from treelock import TreeLock
 
 # ------------------------------------------------------------------------------------------ 7
 
@@ -170,7 +171,8 @@ async def test_07_exit_stacks() -> None:
     with pytest.raises(Broken):
         async with contextlib.AsyncExitStack() as stack:
             for path in (A, B):
-                assert await stack.enter_async_context(lock(write=[path])) is None  # type: ignore[func-returns-value]
+                entered: Any = await stack.enter_async_context(lock(write=[path]))
+                assert entered is None
             stack.enter_context(lock(write=[C]))
             assert not any(can_have(lock, read=[path]) for path in (A, B, C))
             raise Broken

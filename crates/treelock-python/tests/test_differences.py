@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import treelock
+
 from conftest import hold, is_free, load_seed, run, settle, visit
 
 ROOT = PurePosixPath("/")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import treelock
-from conftest import can_have, hold, nothing_is_left
 from treelock import TreeLock
+
+from conftest import can_have, enter_now, hold, nothing_is_left
 
 A = PurePosixPath("/a")
 B = PurePosixPath("/b")
@@ -360,4 +361,18 @@ async def test_a_time_limit_that_is_over(timeout: float) -> None:
         assert "first" in str(error) and "/a" in str(error)
         assert len(lock.snapshot()) == 1
     await holder.leave()
+    nothing_is_left(lock)
+
+
+@pytest.mark.parametrize("argument", ["read", "write"])
+@pytest.mark.parametrize("enter_it", [lambda manager: manager.acquire(), enter_now])
+def test_a_generator_that_is_exhausted_when_it_is_given(enter_it: Any, argument: str) -> None:
+    """It had roots once; to lock nothing instead would be no lock at all."""
+    lock = TreeLock()
+    generator = (node for node in [A])
+    assert list(generator) == [A]
+    manager = given(lock, {argument: generator})
+    for message in ["exhausted", "failed when it was first read"]:
+        with pytest.raises((ValueError, RuntimeError), match=message):
+            enter_it(manager)
     nothing_is_left(lock)

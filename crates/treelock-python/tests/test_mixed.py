@@ -1,7 +1,7 @@
-"""Paths among objects that are equal to them: one node, whoever comes first and however it is given.
+"""Paths among objects that are equal to them: one node, whichever comes first, however it is given.
 
-From the first such object on, the lock has to look at its paths differently. In between, the code of
-pathlib and that of the objects run, and with each call another thread may.
+From the first such object on, the lock has to look at its paths differently. In between, the code
+of pathlib and that of the objects run, and with each call another thread may.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from treelock import LockTimeout, TreeLock
+
 from conftest import can_have, in_thread, nothing_is_left
 from nodes import ROOT
-from treelock import TreeLock
 
 
 class Same:
@@ -191,7 +192,9 @@ def test_nodes_that_are_in_use_by_who_has_left(kinds: tuple[Kind, Kind]) -> None
     granted: list[bool] = []
 
     class Loop(asyncio.SelectorEventLoop):
-        def call_soon_threadsafe(self, *arguments: Any, **keywords: Any) -> Any:  # type: ignore[override]
+        def call_soon_threadsafe(  # type: ignore[override]
+            self, *arguments: Any, **keywords: Any
+        ) -> Any:
             if not granted:
                 granted.append(False)
                 entering.close()
@@ -299,3 +302,45 @@ def test_an_idle_lock_keeps_no_nodes_of_who_has_failed() -> None:
     del holder
     keeps_nothing(lock)
     works(lock)
+
+
+def test_an_idle_lock_keeps_no_nodes_of_who_was_collected() -> None:
+    """Nor when the last one to hold is collected instead of leaving."""
+    lock = TreeLock()
+    holder: Any = lock(write=[PurePosixPath("/kept/a")])
+    holder.acquire()
+    assert not can_have(lock, write=[Same("/kept/a/b")])
+    with pytest.warns(ResourceWarning, match="/kept/a"):
+        del holder
+        gc.collect()
+    keeps_nothing(lock)
+
+
+def test_an_idle_lock_keeps_no_nodes_when_the_last_one_fails() -> None:
+    """Who holds leaves while a request is made that then fails, so nobody else cleans up."""
+
+    class Raising(Same):
+        def __hash__(self) -> int:
+            return hash(self.path)
+
+        def __eq__(self, other: object) -> bool:
+            if holder.locked():
+                holder.release()
+            raise ArithmeticError
+
+    lock = TreeLock()
+    holder: Any = lock(write=[PurePosixPath("/kept/a")])
+    holder.acquire()
+    with pytest.raises(ArithmeticError):
+        lock(write=[Raising("/kept/a")]).acquire()
+    assert not holder.locked()
+    del holder
+    keeps_nothing(lock)
+
+
+def test_paths_beside_objects_that_may_equal_them_are_shown_as_paths() -> None:
+    lock = TreeLock()
+    with lock(write=[Same("/x")]), lock(write=[PurePosixPath("/p/q")]):
+        assert "write /p/q" in str(lock.snapshot())
+        with pytest.raises(LockTimeout, match="^read /p is blocked by request #2: write /p/q, "):
+            lock(read=[PurePosixPath("/p")], timeout=0).__enter__()

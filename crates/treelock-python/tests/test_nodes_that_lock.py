@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import itertools
 import random
 import sys
@@ -11,14 +13,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from treelock import TreeLock
+
 from conftest import (
     can_have,
     enter_now,
     exit_now,
     nothing_is_left,
 )
-from nodes import Node
-from treelock import TreeLock
+from nodes import Name, Node
 
 
 class Busy:
@@ -288,3 +291,52 @@ def test_foreign_code_that_lets_other_threads_run() -> None:
     assert not wrong
     nothing_is_left(lock)
     assert can_have(lock, write=[Busy()])
+
+
+@pytest.mark.parametrize("end", ["released", "collected", "gives up", "waiter closed"])
+def test_a_node_that_locks_when_it_dies(end: str) -> None:
+    """The lock was the last that referred to it; its destructor runs in the middle of a release."""
+    lock = TreeLock()
+    granted: list[bool] = []
+
+    class Dying(Name):
+        __hash__ = Name.__hash__
+
+        def __del__(self) -> None:
+            with lock(write=[Name("other")]):
+                granted.append(not can_have(lock, read=[Name("other")]))
+
+    holder: Any = lock(write=[Name("a", "b")])
+    roots = [Dying("a", "b", "c")]
+    manager: Any = lock(write=roots)
+    entering: Any = None
+    if end in ("gives up", "waiter closed"):
+        holder.acquire()
+    if end == "gives up":
+        dying = roots.pop()
+        assert not lock(write=(each for each in [dying])).acquire(blocking=False)
+        del dying
+    elif end == "waiter closed":
+
+        async def main() -> None:
+            entering = manager.__aenter__()
+            assert entering.send(None) is not None
+            roots.clear()
+            assert not granted
+            entering.close()
+
+        asyncio.run(main())
+    else:
+        manager.acquire()
+        roots.clear()
+        assert not granted
+        if end == "released":
+            manager.release()
+        else:
+            with pytest.warns(ResourceWarning):
+                del manager
+    gc.collect()
+    assert granted == [True]
+    if holder.locked():
+        holder.release()
+    nothing_is_left(lock)

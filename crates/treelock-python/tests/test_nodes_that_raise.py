@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import treelock
+from treelock import TreeLock
+
 from conftest import (
     Broken,
     can_have,
@@ -19,7 +21,6 @@ from conftest import (
     visit,
 )
 from nodes import Node
-from treelock import TreeLock
 
 
 class BrokenBase(BaseException):

@@ -6,7 +6,6 @@ import random
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
-
 from treelock import TreeLock
 
 PARTS = {
@@ -36,8 +35,8 @@ PARTS = {
 def random_path(kind: type[PurePath], rng: random.Random) -> PurePath:
     """A path that looks like nothing that a person would write.
 
-    It is the path that its text says: up to Python 3.11 there are Windows paths that print as another
-    does, and some of these are equal although their parents are not.
+    It is the path that its text says: up to Python 3.11, some Windows paths print as another path
+    does, and some of these are equal to it although their parents are not.
     """
     while True:
         separator = rng.choice(["/", "/", "", "\\"])

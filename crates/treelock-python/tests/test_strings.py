@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pytest
+from treelock import TreeLock
+
 from conftest import (
     can_have,
     given,
@@ -14,7 +18,7 @@ from conftest import (
     settle,
     visit,
 )
-from treelock import TreeLock
+from nodes import A_B, A
 
 SAME_STRINGS = ["a/b", "/a/b", "a//b/", "//a/b//", "/a///b"]
 
@@ -155,4 +159,42 @@ def test_strings_are_no_nodes_and_nodes_are_no_strings(strings: bool) -> None:
         pass
     with pytest.raises(TypeError), lock(write=[wrong]):
         pytest.fail("entered")
+    nothing_is_left(lock)
+
+
+# ---------------------------------------------------------------------------------- said once
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_a_lock_that_is_made_twice(strings: bool) -> None:
+    """What its nodes are is said once; it cannot become another lock."""
+    lock: Any = TreeLock(strings=strings)
+    node: Any = "a/b" if strings else A_B
+    above: Any = "a" if strings else A
+    lock.__init__(strings=strings)
+    with pytest.raises(ValueError, match="strings"):
+        lock.__init__(strings=not strings)
+    with lock(write=[node]):
+        with pytest.raises(ValueError, match="strings"):
+            lock.__init__(strings=not strings)
+        assert not can_have(lock, read=[above])
+    nothing_is_left(lock)
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_a_lock_that_is_made_twice_in_the_middle_of_an_enter(strings: bool) -> None:
+    """The lock is granted or an ordinary exception comes, and never a panic of Rust's."""
+    lock: Any = TreeLock(strings=strings)
+    node: Any = "a/b" if strings else A_B
+
+    class Roots:
+        def __iter__(self) -> Iterator[Any]:
+            yield node
+            lock.__init__(strings=not strings)
+
+    with suppress(Exception), lock(write=Roots()):
+        pass
+    nothing_is_left(lock)
+    with lock(write=[node]):
+        assert not can_have(lock, read=[node])
     nothing_is_left(lock)

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import treelock
-from treelock import TreeLock, _treelock
+from treelock import TreeLock, TreeLockContextManager, _treelock
 
-PATIENCE = 600  # mypy reads all of the standard library at its first run
+MYPY_SECONDS = 600  # mypy reads all of the standard library at its first run
 HERE = Path(__file__).parent
 PACKAGE = Path(treelock.__file__).parent
 STUB = PACKAGE / "_treelock.pyi"
@@ -61,7 +61,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=MYPY_SECONDS,
         env={name: value for name, value in os.environ.items() if name != "MYPYPATH"},
     )
 
@@ -232,3 +232,31 @@ def test_the_version() -> None:
     except metadata.PackageNotFoundError:
         pytest.skip("the package is not installed")
     assert treelock.__version__ == expected
+
+
+# ------------------------------------------------------------------------- what tools ask for
+
+
+def test_signatures() -> None:
+    """Editors and ``help()`` show the parameters."""
+    assert str(inspect.signature(TreeLock)) == "(*, strings=False)"
+    for method in (TreeLockContextManager.__aexit__, TreeLockContextManager.__exit__):
+        parameters = list(inspect.signature(method).parameters)
+        assert parameters == ["self", "exc_type", "exc_value", "traceback"]
+
+
+def test_the_protocol_of_nodes_is_there_at_run_time() -> None:
+    """It is for annotations, which may be looked at when a program runs."""
+    node: Any = importlib.import_module("treelock").Node
+    assert getattr(node, "_is_protocol", False)
+    assert "parents" in vars(node)
+
+    class Mine(node):  # type: ignore[misc]
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @property
+        def parents(self) -> tuple[Any, ...]:
+            return ()
+
+    assert Mine("a").parents == ()

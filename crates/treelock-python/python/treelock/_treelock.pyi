@@ -1,4 +1,4 @@
-"""The native heart of the package."""
+"""The native part of the package."""
 
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
@@ -16,8 +16,8 @@ class TreeLock:
     some root of the other, and at least one of these two is a write. So the lock is fair, never
     waits for what is not in its way, and requests cannot deadlock one another.
 
-    Not re-entrant: whoever holds and asks for more that conflicts waits for itself. Ask for
-    everything in one request.
+    It is not re-entrant: a holder that asks for more that conflicts with what it holds waits for
+    itself. Ask for everything in one request.
 
     One lock serves any number of tasks, event loops and threads at the same time. With
     ``strings=True`` its nodes are strings, split at ``/``, where ``'/a/b'``, ``'a/b'`` and
@@ -40,12 +40,11 @@ class TreeLock:
         """Returns a context manager for ``async with`` and ``with``.
 
         Reads (shares) the sub-trees below the nodes in ``read``, and writes (has alone) those below
-        the nodes in ``write``; each node's own place is part of its sub-tree.
+        the nodes in ``write``; each node is part of its own sub-tree.
 
-        Nothing is looked at and nothing is acquired before the context manager is entered; what is
-        wrong with the arguments is raised there. ``timeout`` is in seconds: with 0 the lock is
-        granted at once or not at all, without one it is waited for. ``label`` names who asks, for
-        messages and snapshots.
+        Looks at nothing and acquires nothing: wrong arguments raise when the context manager is
+        entered. ``timeout`` is in seconds: with 0 the lock is granted at once or not at all, and
+        without one the wait has no end. ``label`` names the request in messages and snapshots.
 
         >>> lock = TreeLock()
         >>> copy = lock(read=[PurePosixPath('/a')], write=[PurePosixPath('/b')], timeout=5)
@@ -69,18 +68,19 @@ class TreeLock:
 class TreeLockContextManager:
     """What a ``TreeLock`` returns when it is called: one request, to be entered once or often.
 
-    ``async with`` waits in the event loop, ``with`` blocks the thread (and, in a thread whose event
-    loop runs, gets the lock at once or raises ``RuntimeError``). Several tasks and threads may use
-    one context manager at the same time; if they change its lists meanwhile, each should leave in the
+    ``async with`` waits in the event loop. ``with`` blocks the thread; in a thread whose event loop
+    runs, it gets the lock at once or raises ``RuntimeError``. Several tasks and threads may use one
+    context manager at the same time; if they change its lists meanwhile, each should leave in the
     task that entered. The roots are read again each time, except those that came from an iterator,
     which can be read only once, and by one thread: give a list where several begin at once.
 
     Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
-    ``AttributeError`` for what is no node, ``ValueError`` for a string or a timeout that means
-    nothing, and whatever the code of a node raises; then nothing is locked.
+    ``AttributeError`` for what is not a node, ``ValueError`` for a string or a timeout without a
+    meaning, and whatever the code of a node raises. Then nothing is locked.
 
     A task may be cancelled at any point: what it had is given back. An exception in the body
-    releases the lock. One that is collected while it holds releases too, with a ``ResourceWarning``.
+    releases the lock. A context manager that is collected while it holds releases too, with a
+    ``ResourceWarning``.
     """
 
     def __aenter__(self) -> Coroutine[Any, Any, None]:
@@ -92,7 +92,7 @@ class TreeLockContextManager:
         traceback: TracebackType | None,
         /,
     ) -> Coroutine[Any, Any, None]:
-        """Releases the lock, at once; there is nothing to wait for. Silent if it is not held."""
+        """Releases the lock at once; there is nothing to wait for. Silent if it is not held."""
     def __enter__(self) -> None:
         """Acquires the lock, blocking the thread. Ctrl-C gets through."""
     def __exit__(
@@ -106,8 +106,8 @@ class TreeLockContextManager:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Acquires the lock, blocking the thread. Returns whether it was granted.
 
-        As ``threading.Lock.acquire``: with ``blocking=False`` it does not wait, and ``timeout`` is
-        in seconds. With -1 the ``timeout`` of the context manager counts.
+        Works as ``threading.Lock.acquire`` does: with ``blocking=False`` it does not wait, and
+        ``timeout`` is in seconds. With -1 the ``timeout`` of the context manager counts.
 
         >>> photos = TreeLock()(write=[PurePosixPath('/photos')])
         >>> photos.acquire(), photos.acquire(blocking=False)

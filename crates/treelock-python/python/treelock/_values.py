@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# Up to Python 3.10 asyncio has a class of its own; whoever catches either catches ours.
+# Up to Python 3.10 asyncio has a class of its own; code that catches either catches ours.
 if sys.version_info >= (3, 11):
     _TimeoutError = TimeoutError
 else:
@@ -25,8 +25,8 @@ State = Literal["held", "waiting"]
 class Node(Protocol):
     """What can be locked: a place in a tree that knows its ancestors.
 
-    ``pathlib.PurePosixPath`` and every other pure path is one, and so is any object that can be
-    hashed and compared and has ``parents``.
+    Every pure path of ``pathlib`` is a node, and so is any object that can be hashed and compared
+    and has ``parents``.
     """
 
     @property
@@ -37,7 +37,7 @@ class Node(Protocol):
 
 
 class Root(NamedTuple):
-    """One root of a request: which sub-tree, and what is done with it."""
+    """A root of a request: a sub-tree, and what is done with it."""
 
     access: Access
     """``'read'`` (shared) or ``'write'`` (exclusive)."""
@@ -53,26 +53,26 @@ class Entry(NamedTuple):
     state: State
     """``'held'`` or ``'waiting'``."""
     age: float
-    """How long it has been in this state, in seconds, to a few milliseconds."""
+    """For how many seconds it has been in this state, to a few milliseconds."""
     label: str | None
-    """Who asks, if ``label=`` was given."""
+    """The label of the request, if ``label=`` was given."""
     roots: tuple[Root, ...]
     """The roots as they were given."""
     waits_for: int | None
-    """The ticket of the earliest request that this one waits for; ``None`` iff it is held."""
+    """The ticket of the earliest request that this one waits for, or ``None`` if it is held."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """All live requests of a lock at one moment, the earliest first.
 
-    ``str()`` prints a table, one row per request::
+    ``str()`` gives a table with one row per request::
 
         ticket  state         age  waits for  label     roots
              1  held         3.2s             agent-7   write /photos/2025
              4  waiting      1.1s         #1  agent-9   write /photos
 
-    Iterating gives the entries, and ``len()`` says how many there are.
+    Iterating gives the entries; ``len()`` counts them.
     """
 
     entries: tuple[Entry, ...]
@@ -105,24 +105,23 @@ class Snapshot:
 class Blocked(NamedTuple):
     """Who is in the way of a request that was not granted.
 
-    The blocker named is the earliest live request that conflicts, so the one whose release has to
-    come first.
+    The blocker named is the earliest live request that conflicts: its release has to come first.
     """
 
     wanted: Root
-    """The root that was asked for and is in conflict; of several, the first."""
+    """The root that was asked for and conflicts; the first of several."""
     blocker: Root
     """The blocker's conflicting root."""
     label: str | None
     """The blocker's label."""
     ticket: int
-    """The blocker's ticket, as :class:`Snapshot` shows it."""
+    """The blocker's ticket, as in a :class:`Snapshot`."""
     state: State
     """Whether the blocker holds its lock or waits itself."""
     age: float
-    """How long the blocker has been in this state, in seconds, to a few milliseconds."""
+    """For how many seconds the blocker has been in this state, to a few milliseconds."""
     ahead: int
-    """How many live requests are ahead: earlier and in conflict, the blocker among them."""
+    """How many earlier live requests conflict, the blocker included."""
 
 
 class LockTimeout(_TimeoutError):
@@ -132,12 +131,12 @@ class LockTimeout(_TimeoutError):
 
     >>> from pathlib import PurePosixPath
     >>> lock = TreeLock()
-    >>> with lock(write=[PurePosixPath('/photos/2025')], label='import-7'):
+    >>> with lock(write=[PurePosixPath('/photos/x')], label='copy'):
     ...     with lock(read=[PurePosixPath('/photos')], timeout=0):
     ...         pass
     Traceback (most recent call last):
     ...
-    treelock.LockTimeout: read /photos is blocked by "import-7": write /photos/2025, held for 0.0s; 1 ahead
+    treelock.LockTimeout: read /photos is blocked by "copy": write /photos/x, held for 0.0s; 1 ahead
     """
 
     blocked: Blocked
@@ -152,7 +151,7 @@ class LockTimeout(_TimeoutError):
 
 
 class NodeTypeError(TypeError, AttributeError):
-    """What was given is no node: a string, say, whose characters are not meant as nodes.
+    """The argument is not a node: a string, say, whose characters are not meant as nodes.
 
-    An ``AttributeError`` too, since that is what the package ``treelock`` raises here.
+    Also an ``AttributeError``, which is what the package ``treelock`` raises here.
     """
