@@ -6,13 +6,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 import pytest
-from treelock import Entry, LockTimeout, Root, Snapshot, TreeLock
-
 from conftest import nothing_is_left
 from nodes import PHOTOS, TEMPLATES, YEAR, A, Colour, Name
 from tasks import enter_sync, pass_through, run, started, without_times
+from treelock import Entry, LockTimeout, Root, Snapshot, TreeLock
 
 # ------------------------------------------------------------------------------------- labels
 
