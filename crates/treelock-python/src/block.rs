@@ -14,23 +14,23 @@ use crate::{
     show,
     sleeper::Sleeper,
     tree::TreeLock,
-    wait::{Ended, Wait},
+    waiter::{Ended, Waiter},
 };
 
 /// Blocks the thread until the lock is granted or the time is over.
 pub(crate) fn block(
     py: Python<'_>,
     lock: &TreeLock,
-    wait: &Arc<Wait>,
+    waiter: &Arc<Waiter>,
     limit: Limit,
 ) -> PyResult<Ended> {
     let deadline = match limit {
-        Limit::Try => return Ok(wait.give_up()),
+        Limit::Try => return Ok(waiter.give_up()),
         Limit::After(time) => Instant::now().checked_add(time),
         Limit::Never => None,
     };
     if running_loop(py)?.is_some() {
-        return match wait.give_up() {
+        return match waiter.give_up() {
             Ended::Refused(blocked) => Err(PyRuntimeError::new_err(format!(
                 "waiting here would block the running event loop; use `async with`: {}",
                 show::sentence(py, lock, &blocked)
@@ -41,11 +41,11 @@ pub(crate) fn block(
     let in_main_thread = in_main_thread(py)?;
     loop {
         let python_lock = if in_main_thread { Some(taken_python_lock(py)?) } else { None };
-        wait.set_sleeper(match &python_lock {
+        waiter.set_sleeper(match &python_lock {
             Some(python_lock) => Sleeper::MainThread(python_lock.clone().unbind()),
             None => Sleeper::Thread(thread::current()),
         });
-        if let Some((guard, in_use)) = wait.poll() {
+        if let Some((guard, in_use)) = waiter.poll() {
             return Ok(Ended::Granted(guard, in_use));
         }
         let is_time_left = match python_lock {
@@ -53,7 +53,7 @@ pub(crate) fn block(
             None => py.detach(|| park(deadline)),
         };
         if !is_time_left {
-            return Ok(wait.give_up());
+            return Ok(waiter.give_up());
         }
     }
 }

@@ -30,7 +30,7 @@ use std::{
 use hashbrown::HashTable;
 use pyo3::{PyTraverseError, PyVisit, prelude::*};
 use smallvec::SmallVec;
-use treelock::Node;
+use treelock::{Node, Wait};
 
 use crate::paths::path;
 
@@ -120,7 +120,7 @@ impl Interner {
         }
         self.mixed.store(true, Ordering::Relaxed);
         let mut live_paths = NodesInUse::default();
-        for entry in self.core.snapshot().entries {
+        for entry in self.core.snapshot().wait().entries {
             for node in
                 entry.roots.iter().flat_map(|root| root.node.ancestors().chain([root.node.clone()]))
             {
@@ -142,7 +142,7 @@ impl Interner {
     /// Takes paths by their text again, if nothing is in use.
     pub(crate) fn unmix_if_idle(&self) {
         let is_idle = || {
-            let live = self.core.held() + self.core.waiting();
+            let live = self.core.held_count() + self.core.waiting_count();
             live == 0 && self.making.load(Ordering::Relaxed) == 0
         };
         if self.is_mixed() && is_idle() {

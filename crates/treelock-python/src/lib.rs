@@ -4,7 +4,7 @@
 //! ```text
 //! lock(read, write) ──▶ ContextManager ──enter──▶ Plan ──▶ Request ──▶ treelock::Acquire
 //!                                                                             │
-//!     hold of the ContextManager ◀──granted── Wait (future or thread) ◀───────┘
+//!     hold of the ContextManager ◀──granted── Waiter (task or thread) ◀───────┘
 //! ```
 //!
 //! The core knows nothing of Python. It calls wakers while its mutex is free, and they are the only
@@ -23,7 +23,7 @@
 //! | `tree` | the lock: the core's, its nodes and their kind |
 //! | `nodes`, `roots` | from Python objects to a request |
 //! | `show` | from the core's answers to Python values |
-//! | `sleeper`, `wait`, `block` | whom to wake; a request in the queue; a thread that waits |
+//! | `sleeper`, `waiter`, `block` | whom to wake; a request in the queue; a thread that waits |
 //! | `context` | the context manager, and the awaitables of `async with` |
 //! | `lock` | the lock as Python sees it |
 
@@ -40,7 +40,7 @@ mod roots;
 mod show;
 mod sleeper;
 mod tree;
-mod wait;
+mod waiter;
 mod words;
 
 /// The native part of the package `treelock`.

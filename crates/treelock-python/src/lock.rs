@@ -61,7 +61,7 @@ impl TreeLock {
     /// >>> TreeLock().locked()
     /// False
     fn locked(&self) -> bool {
-        self.core().held() > 0
+        self.core().held_count() > 0
     }
 
     /// Returns all live requests at one moment: who holds, and who waits for whom.
@@ -77,8 +77,8 @@ impl TreeLock {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let lock = slf.get().core();
-        let state = if lock.held() > 0 { "locked" } else { "unlocked" };
-        let waiters = match lock.waiting() {
+        let state = if lock.held_count() > 0 { "locked" } else { "unlocked" };
+        let waiters = match lock.waiting_count() {
             0 => String::new(),
             waiting => format!(", waiters:{waiting}"),
         };

@@ -94,7 +94,7 @@ impl<'a, 'py> Plan<'a, 'py> {
                 request = self.with_root(request, root, is_mixed, &mut in_use)?;
             }
             if let Some(label) = &self.label {
-                request = request.label(label.as_str());
+                request = request.with_label(label.as_str());
             }
             if interner.is_mixed() == is_mixed {
                 return Ok((request, in_use));

@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
     types::{PyString, PyTuple},
 };
-use treelock::{Blocked, Node};
+use treelock::{Blocked, Node, Wait};
 
 use crate::{
     paths::path,
@@ -68,7 +68,7 @@ impl<'py> Shown<'py> {
 /// Returns a `treelock.Snapshot`.
 pub(crate) fn snapshot<'py>(py: Python<'py>, lock: &TreeLock) -> PyResult<Bound<'py, PyAny>> {
     let imports = imports(py)?;
-    let core = lock.core().snapshot();
+    let core = lock.core().snapshot().wait();
     let nodes = core.entries.iter().flat_map(|entry| entry.roots.iter().map(|root| &root.node));
     let shown = Shown::new(py, lock, nodes)?;
     let root = imports.root.bind(py);

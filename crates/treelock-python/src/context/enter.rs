@@ -21,7 +21,7 @@ use crate::{
     },
     limit::Limit,
     python::{deliver_interrupt, imports, in_destructor, report, running_loop},
-    wait::{Asked, Ended, Wait},
+    waiter::{Asked, Ended, Waiter},
 };
 
 /// What `__aenter__` returns: an awaitable that acquires the lock.
@@ -41,7 +41,7 @@ enum State {
 
 /// A task that waits.
 struct Sleep {
-    wait: Arc<Wait>,
+    waiter: Arc<Waiter>,
     future: Py<PyAny>,
     /// The event loop's, for the time-out.
     timer: Option<Py<PyAny>>,
@@ -50,7 +50,7 @@ struct Sleep {
 impl Sleep {
     /// Stops waiting, and gives back what was granted meanwhile.
     fn leave(self, py: Python<'_>) -> PyResult<()> {
-        self.wait.leave();
+        self.waiter.leave();
         let cancelled = self.cancel_timer(py);
         drop(self);
         deliver_interrupt(py);
@@ -102,19 +102,19 @@ impl Enter {
     fn ask(&self, py: Python<'_>) -> PyResult<Option<Sleep>> {
         let context = self.context.get();
         let limit = context.limit(py)?;
-        let wait = match context.ask(py)? {
+        let waiter = match context.ask(py)? {
             Asked::Granted(guard, in_use) => {
                 return context.hold(py, guard, in_use).map(|()| None);
             }
-            Asked::Waiting(wait) => wait,
+            Asked::Waiting(waiter) => waiter,
         };
         let slept = match limit {
-            Limit::Try => self.give_up(py, &wait),
-            Limit::After(time) => self.sleep(py, &wait, Some(time)),
-            Limit::Never => self.sleep(py, &wait, None),
+            Limit::Try => self.give_up(py, &waiter),
+            Limit::After(time) => self.sleep(py, &waiter, Some(time)),
+            Limit::Never => self.sleep(py, &waiter, None),
         };
         if slept.is_err() {
-            wait.leave();
+            waiter.leave();
             deliver_interrupt(py);
         }
         slept
@@ -122,7 +122,7 @@ impl Enter {
 
     /// Looks for what the task was woken.
     fn look(&self, py: Python<'_>, sleep: Sleep) -> PyResult<Option<Sleep>> {
-        if let Some((guard, in_use)) = sleep.wait.poll() {
+        if let Some((guard, in_use)) = sleep.waiter.poll() {
             sleep.cancel_timer(py)?;
             return self.context.get().hold(py, guard, in_use).map(|()| None);
         }
@@ -140,12 +140,12 @@ impl Enter {
     /// Looks again when the lock is not granted yet. Returns whether to go on waiting.
     fn look_again(&self, py: Python<'_>, sleep: &Sleep) -> PyResult<bool> {
         let future = sleep.future.bind(py);
-        if sleep.wait.is_over() {
+        if sleep.waiter.is_over() {
             return Err(given_back());
         }
         if future.call_method0(intern!(py, "done"))?.is_truthy()? && sleep.timer.is_some() {
             // Only the grant and the timer set the result.
-            return self.give_up(py, &sleep.wait).map(|_| false);
+            return self.give_up(py, &sleep.waiter).map(|_| false);
         }
         block_on(future)?;
         Ok(true)
@@ -155,7 +155,7 @@ impl Enter {
     fn sleep(
         &self,
         py: Python<'_>,
-        wait: &Arc<Wait>,
+        waiter: &Arc<Waiter>,
         limit: Option<Duration>,
     ) -> PyResult<Option<Sleep>> {
         let event_loop =
@@ -170,10 +170,10 @@ impl Enter {
                 Some(event_loop.call_method1(intern!(py, "call_later"), arguments)?.unbind())
             }
         };
-        wait.sleep_on(&event_loop, &future)?;
-        let sleep = Sleep { wait: wait.clone(), future: future.unbind(), timer };
+        waiter.sleep_on(&event_loop, &future)?;
+        let sleep = Sleep { waiter: waiter.clone(), future: future.unbind(), timer };
         // Another thread may have released while the future was made.
-        match wait.poll() {
+        match waiter.poll() {
             None => Ok(Some(sleep)),
             Some((guard, in_use)) => {
                 sleep.cancel_timer(py)?;
@@ -183,13 +183,13 @@ impl Enter {
     }
 
     /// Says who is in the way when the time is over, unless the lock was granted at last.
-    fn give_up(&self, py: Python<'_>, wait: &Arc<Wait>) -> PyResult<Option<Sleep>> {
+    fn give_up(&self, py: Python<'_>, waiter: &Arc<Waiter>) -> PyResult<Option<Sleep>> {
         let context = self.context.get();
-        match wait.give_up() {
+        match waiter.give_up() {
             Ended::Granted(guard, in_use) => context.hold(py, guard, in_use).map(|()| None),
             Ended::Refused(blocked) => {
                 let error = context.lock_timeout(py, &blocked);
-                wait.leave();
+                waiter.leave();
                 Err(error)
             }
             Ended::GivenBack => Err(given_back()),

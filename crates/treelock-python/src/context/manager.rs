@@ -20,7 +20,7 @@ use crate::{
     roots::Roots,
     show,
     tree::TreeLock,
-    wait::{Asked, Ended, ask},
+    waiter::{Asked, Ended, ask},
     words::{escaped, wrong_type},
 };
 
@@ -109,17 +109,17 @@ impl ContextManager {
         limit: Limit,
         refuse: impl FnOnce(&Blocked) -> T,
     ) -> PyResult<Option<T>> {
-        let wait = match self.ask(py)? {
+        let waiter = match self.ask(py)? {
             Asked::Granted(guard, in_use) => return self.hold(py, guard, in_use).map(|()| None),
-            Asked::Waiting(wait) => wait,
+            Asked::Waiting(waiter) => waiter,
         };
-        let outcome = block(py, self.lock(), &wait, limit).and_then(|ended| match ended {
+        let outcome = block(py, self.lock(), &waiter, limit).and_then(|ended| match ended {
             Ended::Granted(guard, in_use) => self.hold(py, guard, in_use).map(|()| None),
             Ended::Refused(blocked) => Ok(Some(refuse(&blocked))),
             Ended::GivenBack => unreachable!("a thread that waits takes what it is granted"),
         });
-        wait.leave();
-        drop(wait);
+        waiter.leave();
+        drop(waiter);
         deliver_interrupt(py);
         outcome
     }
@@ -166,7 +166,7 @@ impl ContextManager {
         if is_finalizing(py) {
             return mem::forget(holds);
         }
-        let roots = |hold: &Hold| show::roots(py, self.lock(), &hold.guard.request());
+        let roots = |hold: &Hold| show::roots(py, self.lock(), hold.guard.request());
         let (roots, holds): (Vec<_>, Vec<_>) =
             holds.into_all().map(|hold| (roots(&hold), hold)).unzip();
         // The release comes before the warning, which may be shown by code that wants the lock.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use pyo3::{PyTraverseError, PyVisit, intern, prelude::*};
-use treelock::{Acquire, Blocked, Guard};
+use treelock::{Acquire, Blocked, Guard, Wait};
 
 use crate::{
     intern::{Interner, NodesInUse},
@@ -30,7 +30,7 @@ use crate::{
 /// What asking comes to, at first.
 pub(crate) enum Asked {
     Granted(Guard, NodesInUse),
-    Waiting(Arc<Wait>),
+    Waiting(Arc<Waiter>),
 }
 
 /// Asks the core for what is planned.
@@ -40,7 +40,7 @@ pub(crate) fn ask(plan: &Plan<'_, '_>) -> PyResult<Asked> {
     let mut acquire = lock.core().acquire(&request);
     match Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(guard) => Ok(Asked::Granted(guard, in_use)),
-        Poll::Pending => Ok(Asked::Waiting(Wait::new(lock.interner(), acquire, in_use))),
+        Poll::Pending => Ok(Asked::Waiting(Waiter::new(lock.interner(), acquire, in_use))),
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Ended {
 }
 
 /// A request that waits.
-pub(crate) struct Wait {
+pub(crate) struct Waiter {
     interner: Arc<Interner>,
     state: Mutex<State>,
 }
@@ -68,7 +68,7 @@ struct State {
     registry: Option<Arc<Registry>>,
 }
 
-impl Drop for Wait {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let address = &raw const *self as usize;
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -82,11 +82,11 @@ impl Drop for Wait {
     }
 }
 
-impl Wait {
-    fn new(interner: &Arc<Interner>, acquire: Acquire, in_use: NodesInUse) -> Arc<Wait> {
+impl Waiter {
+    fn new(interner: &Arc<Interner>, acquire: Acquire, in_use: NodesInUse) -> Arc<Waiter> {
         let (acquire, sleeper) = (Some(acquire), Sleeper::Nobody);
         let state = Mutex::new(State { acquire, in_use, sleeper, registry: None });
-        Arc::new(Wait { interner: interner.clone(), state })
+        Arc::new(Waiter { interner: interner.clone(), state })
     }
 
     fn state<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
@@ -95,7 +95,7 @@ impl Wait {
 
     /// Has a future's result set when the request is granted.
     pub(crate) fn sleep_on(
-        self: &Arc<Wait>,
+        self: &Arc<Waiter>,
         event_loop: &Bound<'_, PyAny>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
@@ -114,7 +114,7 @@ impl Wait {
     }
 
     /// Takes the lock if the request is granted. If not, the sleeper is woken when it is.
-    pub(crate) fn poll(self: &Arc<Wait>) -> Option<(Guard, NodesInUse)> {
+    pub(crate) fn poll(self: &Arc<Waiter>) -> Option<(Guard, NodesInUse)> {
         let mut acquire = self.state(|state| state.acquire.take())?;
         let waker = Waker::from(self.clone());
         match Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker)) {
@@ -141,22 +141,16 @@ impl Wait {
         self.state(|state| state.acquire.is_none())
     }
 
-    /// Says who is in the way, unless the lock was granted in the last moment.
-    pub(crate) fn give_up(self: &Arc<Wait>) -> Ended {
-        if let Some(blocked) = self.blocked() {
-            return Ended::Refused(blocked);
+    /// Leaves the queue and says who is in the way, unless the lock was granted in the last moment.
+    /// The nodes of the request are in use until [`leave`](Waiter::leave).
+    pub(crate) fn give_up(&self) -> Ended {
+        let Some(acquire) = self.state(|state| state.acquire.take()) else {
+            return Ended::GivenBack;
+        };
+        match acquire.give_up().wait() {
+            Ok(guard) => Ended::Granted(guard, self.state(|state| mem::take(&mut state.in_use))),
+            Err(blocked) => Ended::Refused(blocked),
         }
-        match self.poll() {
-            Some((guard, in_use)) => Ended::Granted(guard, in_use),
-            None => Ended::GivenBack,
-        }
-    }
-
-    fn blocked(&self) -> Option<Blocked> {
-        let acquire = self.state(|state| state.acquire.take())?;
-        let blocked = acquire.blocked();
-        self.state(|state| state.acquire = Some(acquire));
-        blocked
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -170,8 +164,8 @@ impl Wait {
     }
 }
 
-impl Wake for Wait {
-    fn wake(self: Arc<Wait>) {
+impl Wake for Waiter {
+    fn wake(self: Arc<Waiter>) {
         // Without an interpreter nobody is left to wake.
         Python::try_attach(|py| {
             let sleeper = self.state(|state| mem::replace(&mut state.sleeper, Sleeper::Nobody));
@@ -183,23 +177,23 @@ impl Wake for Wait {
 }
 
 /// Gives back what nobody will take. See the head of this file.
-fn give_back(wait: Arc<Wait>) {
-    thread_local!(static LIST: RefCell<Option<Vec<Arc<Wait>>>> = const { RefCell::new(None) });
+fn give_back(waiter: Arc<Waiter>) {
+    thread_local!(static LIST: RefCell<Option<Vec<Arc<Waiter>>>> = const { RefCell::new(None) });
     let is_first = LIST.with_borrow_mut(|list| match list {
         Some(list) => {
-            list.push(wait);
+            list.push(waiter);
             false
         }
         None => {
-            *list = Some(vec![wait]);
+            *list = Some(vec![waiter]);
             true
         }
     });
     if !is_first {
         return;
     }
-    while let Some(wait) = LIST.with_borrow_mut(|list| list.as_mut().and_then(Vec::pop)) {
-        wait.leave();
+    while let Some(waiter) = LIST.with_borrow_mut(|list| list.as_mut().and_then(Vec::pop)) {
+        waiter.leave();
     }
     LIST.with_borrow_mut(|list| *list = None);
 }
@@ -210,9 +204,9 @@ fn give_back(wait: Arc<Wait>) {
 pub(crate) struct Sleepers(Arc<Registry>);
 
 /// Requests that wait in one event loop, by address.
-type Registry = Mutex<HashMap<usize, Weak<Wait>>>;
+type Registry = Mutex<HashMap<usize, Weak<Waiter>>>;
 
-fn edit<R>(registry: &Registry, edit: impl FnOnce(&mut HashMap<usize, Weak<Wait>>) -> R) -> R {
+fn edit<R>(registry: &Registry, edit: impl FnOnce(&mut HashMap<usize, Weak<Waiter>>) -> R) -> R {
     edit(&mut registry.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -238,9 +232,10 @@ impl Sleepers {
 impl Sleepers {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.0.try_lock() {
-            Ok(waits) => {
-                waits.values().filter_map(Weak::upgrade).try_for_each(|wait| wait.traverse(visit))
-            }
+            Ok(waits) => waits
+                .values()
+                .filter_map(Weak::upgrade)
+                .try_for_each(|waiter| waiter.traverse(visit)),
             Err(_) => Ok(()),
         }
     }
