@@ -2,8 +2,8 @@
 
 A shared machine drifts by a factor of two within minutes, so absolute times of different moments
 say nothing about one another. Contenders therefore take turns in short slices, in a rotating
-order, and a ratio is the median of the ratios within the rounds. What only computes is measured in
-time of the processor, not of the wall: then it costs nothing that others run in between.
+order, and a ratio is the median of the ratios within the rounds. Work that only computes is
+measured in processor time, so that other programs that run in between do not count.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Comparison(Generic[Sample]):
 
 
 class Bench:
-    """How long and how often to measure, in which loop, and how far we are."""
+    """How long and how often to measure, in which loop, and how far it has come."""
 
     def __init__(self, *, quick: bool, rounds: int | None, collect: bool, workloads: int) -> None:
         self.quick = quick
@@ -64,7 +64,7 @@ class Bench:
         self.collect = collect
         # Writes to a terminal only; a workload is 1, its parts are fractions.
         layout = "{n:.1f}/{total} workloads {bar:12} {elapsed} {desc}"
-        tqdm.monitor_interval = 0  # no thread beside us
+        tqdm.monitor_interval = 0  # without a thread that runs beside the contenders
         self._bar = tqdm(total=workloads, bar_format=layout, disable=None)
 
     def pick(self, full: Item, quick: Item) -> Item:

@@ -69,7 +69,7 @@ class Model:
         return any(live.name == name for live in self.live)
 
     def held(self) -> set[str]:
-        """The names of those who hold."""
+        """Returns the names of the requests that hold."""
         return {live.name for live in self.live if live.held}
 
     def waits_for(self, index: int) -> str | None:

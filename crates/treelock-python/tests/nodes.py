@@ -74,7 +74,7 @@ class Colliding(Node):
 
 
 class Colour:
-    """A node that is no path and has no text of its own."""
+    """A node that is not a path and has no text of its own."""
 
     def __init__(self, *names: str) -> None:
         self.names = names

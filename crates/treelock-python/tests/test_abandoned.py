@@ -38,7 +38,7 @@ def test_loop_and_task_die_after_use(outcome: str) -> None:
 
 
 async def quiet_visit(manager: Any) -> None:
-    """As ``visit``, in a task that asyncio does not complain about when it is destroyed."""
+    """Does what ``pass_through`` does, in a task that asyncio destroys without complaint."""
     task: Any = asyncio.current_task()
     task._log_destroy_pending = False
     await pass_through(manager)

@@ -73,7 +73,7 @@ def test_a_blocker_without_a_label_is_named_by_its_ticket(
 @both_ways
 @tries_and_waits
 def test_the_blocker_may_wait_itself(enter: Callable[[Any], None], timeout: float) -> None:
-    """Whoever was first in line is named, and all who are ahead are counted."""
+    """The first in line is named, and all that are ahead are counted."""
     lock, over = TreeLock(), threading.Event()
 
     def waiter(number: int) -> None:
@@ -119,7 +119,7 @@ def test_of_several_roots_the_conflicting_ones_are_named(
 def test_nodes_that_nobody_else_knows_are_shown(
     enter: Callable[[Any], None], timeout: float
 ) -> None:
-    """Who did not get the lock was alone with its node, and is gone when the error is made."""
+    """Only the refused request knew its node, and it is gone when the error is made."""
     lock = TreeLock()
     warm, crimson = Colour("warm"), Colour("warm", "red", "crimson")
     with lock(write=[warm]):

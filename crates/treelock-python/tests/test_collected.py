@@ -31,7 +31,7 @@ def test_collected_while_held() -> None:
 
 
 def test_collected_while_held_by_a_task() -> None:
-    """Entered with ``__aenter__`` and forgotten; those who wait go on."""
+    """Entered with ``__aenter__`` and forgotten; those that wait go on."""
     lock = TreeLock()
 
     async def main() -> None:

@@ -320,7 +320,7 @@ def test_05_a_string_is_no_root(roots: Iterable[Any]) -> None:
 @pytest.mark.parametrize("argument", ["read", "write"])
 @pytest.mark.parametrize("text", ["ab", "/a", "a", "/", ""])
 def test_05_a_bare_string_does_not_become_its_characters(argument: str, text: str) -> None:
-    """Who forgot the brackets is told so, and does not lock one node per character."""
+    """Forgotten brackets are reported, and do not lock one node per character."""
     lock = TreeLock()
     with pytest.raises(treelock.NodeTypeError), given(lock, {argument: text}):
         pytest.fail("entered")
@@ -340,7 +340,7 @@ async def test_05_a_string_is_no_root_in_an_event_loop() -> None:
 
 
 def test_05_strings_are_opt_in() -> None:
-    """Who asks for strings gets them."""
+    """A lock that is asked to take strings takes them."""
     lock = TreeLock(strings=True)
     with lock(write=["/a"]):
         assert not can_have(lock, read=["/a/b"])

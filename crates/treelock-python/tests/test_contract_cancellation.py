@@ -1,4 +1,4 @@
-"""Points 11 and 12 of the contract: who is cancelled or fails gives everything back.
+"""Points 11 and 12 of the contract: a task that is cancelled or fails gives everything back.
 
 In line, between the grant and running, inside, once and twice: the next in line goes on.
 """
@@ -48,7 +48,7 @@ async def test_11_cancelled_before_it_began(times: int) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("bare", [True, False], ids=["task of the awaitable", "task around it"])
 async def test_11_cancelled_in_line(times: int, bare: bool) -> None:
-    """Who is cancelled in line is out of it in the next turn, and those behind move up."""
+    """A waiter that is cancelled is out of line in the next turn, and those behind move up."""
     lock = TreeLock()
     holder = await hold(lock(read=[A]))
     manager = lock(write=[A])
@@ -91,7 +91,7 @@ async def test_11_cancelled_between_grant_and_running(times: int, bare: bool) ->
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_11_cancelled_in_the_body(times: int) -> None:
-    """Who is cancelled inside leaves, and the next in line goes in."""
+    """A task that is cancelled inside leaves, and the next in line goes in."""
     lock = TreeLock()
     visitor = await hold(lock(write=[A]))
     behind = await visit(lock(write=[A]))
@@ -128,7 +128,7 @@ async def test_11_cancelled_again_while_it_cleans_up() -> None:
 
 
 async def test_11_a_cancellation_that_is_swallowed_allows_another_try() -> None:
-    """Who survives a cancellation may ask again, at the end of the line."""
+    """A task that survives a cancellation may ask again, at the end of the line."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     order: list[str] = []

@@ -89,7 +89,7 @@ async def test_19_nothing_is_left_of_many_cancelled_waits(node: Callable[[int], 
 
 
 async def test_19_nothing_is_left_of_many_failures() -> None:
-    """Nor do refused requests and bad arguments."""
+    """Refused requests and bad arguments leave nothing either."""
     lock = TreeLock()
     holder = await hold(lock(write=[ROOT]))
 
@@ -215,7 +215,7 @@ async def test_20_a_second_exit_is_silent() -> None:
 
 
 async def test_20_an_exit_while_it_waits_is_silent() -> None:
-    """Who only waits is not inside, and goes on waiting."""
+    """A task that only waits is not inside, and goes on waiting."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     manager = lock(write=[A])
@@ -302,7 +302,7 @@ def test_21_a_warning_that_is_an_error_does_not_keep_the_lock() -> None:
 
 
 async def test_21_dropped_in_another_thread() -> None:
-    """Where it is collected makes no difference to who waits."""
+    """It does not matter to a waiter where the holder is collected."""
     lock = TreeLock()
     managers = [lock(write=[A])]
     await managers[0].__aenter__()
@@ -315,7 +315,7 @@ async def test_21_dropped_in_another_thread() -> None:
 
 
 async def test_21_nothing_is_said_if_all_was_left() -> None:
-    """Who leaves, is cancelled, or fails gets no warning."""
+    """Leaving, cancellation and failure give no warning."""
     lock = TreeLock()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

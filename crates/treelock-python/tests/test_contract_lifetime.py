@@ -116,7 +116,7 @@ def test_17_a_context_manager_can_be_weakly_referenced() -> None:
 
 
 def test_17_cycles_are_collected() -> None:
-    """A lock or context manager that leads back to itself is no leak."""
+    """A lock or context manager that leads back to itself does not leak."""
     lock = TreeLock()
     lock.me = lock  # type: ignore[attr-defined]
     roots: list[Any] = []

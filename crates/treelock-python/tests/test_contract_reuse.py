@@ -215,7 +215,7 @@ async def test_13_writers_with_one_context_manager_take_turns() -> None:
 
 
 async def test_13_each_of_several_readers_holds_for_itself() -> None:
-    """Whoever of them leaves, the others hold on."""
+    """Whichever of them leaves, the others hold on."""
     lock = TreeLock()
     shared = lock(read=[A])
     readers = [await hold(shared) for _ in range(4)]
@@ -292,7 +292,7 @@ def test_13_one_context_manager_in_several_threads() -> None:
 
 
 async def test_14_enter_in_one_task_and_exit_in_another() -> None:
-    """Nobody owns what is held: who has the context manager can leave."""
+    """Nobody owns what is held: any task that has the context manager can leave."""
     lock = TreeLock()
     manager = lock(write=[A])
     await asyncio.create_task(manager.__aenter__())
@@ -306,7 +306,7 @@ async def test_14_enter_in_one_task_and_exit_in_another() -> None:
 
 
 def test_14_enter_in_one_thread_and_exit_in_another() -> None:
-    """Nor does a thread own it, and how one enters does not say how one leaves."""
+    """No thread owns it either, and the way in does not bind the way out."""
     lock = TreeLock()
     manager = lock(write=[A])
     manager.__enter__()
@@ -320,7 +320,7 @@ def test_14_enter_in_one_thread_and_exit_in_another() -> None:
 
 @pytest.mark.parametrize("inner", [A, A_B, ROOT])
 async def test_14_not_re_entrant(inner: PurePosixPath) -> None:
-    """Who holds and asks again for what conflicts waits, as anybody would."""
+    """A holder that asks again for what conflicts waits, as anybody would."""
     lock = TreeLock()
     outer = lock(write=[A])
     async with outer:
@@ -381,7 +381,7 @@ async def test_15_everything_at_once(one_shot: bool) -> None:
 
 
 async def test_15_a_request_that_waited_does_not_block_itself() -> None:
-    """Nor does it when it had to wait for another first."""
+    """It does not block itself after it had to wait for another first."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     waiter = await visit(lock(read=[A, ROOT, A_B], write=[A_B, A_B, A]))
@@ -393,7 +393,7 @@ async def test_15_a_request_that_waited_does_not_block_itself() -> None:
 
 
 def test_15_reading_above_writing() -> None:
-    """Who reads /a and writes /a/b keeps out readers of /a and writers below it, no more."""
+    """A read of /a and a write of /a/b keep out readers of /a and writers below it, no more."""
     lock = TreeLock()
     with lock(read=[A], write=[A_B]):
         assert not can_have(lock, read=[A])

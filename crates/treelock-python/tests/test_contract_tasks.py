@@ -256,7 +256,7 @@ async def test_09_an_exit_that_wakes_others_takes_no_turn_either() -> None:
 
 
 async def test_09_an_exit_by_an_exception_takes_no_turn() -> None:
-    """Nor does an exit that an exception causes."""
+    """An exit that an exception causes takes no turn either."""
     lock = TreeLock()
     turned: list[int] = []
     asyncio.get_running_loop().call_soon(turned.append, 1)

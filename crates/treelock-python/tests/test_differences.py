@@ -36,7 +36,7 @@ def is_seed(module: ModuleType) -> bool:
 
 
 async def a_writer_below_keeps_other_readers_out(module: ModuleType) -> None:
-    """Who reads /a and writes /a/b changes what another reader of /a would see."""
+    """A read of /a with a write of /a/b changes what another reader of /a would see."""
     lock = module.TreeLock()
     await hold(lock([A], [A_B]))
     assert not await is_free(lock, read=[A])
@@ -53,7 +53,7 @@ async def a_reader_keeps_out_who_also_writes_below(module: ModuleType) -> None:
 
 
 async def roots_from_a_generator_have_ancestors(module: ModuleType) -> None:
-    """Who gives the roots by a generator holds all of them, also against requests from above."""
+    """Roots given by a generator are all held, also against requests from above."""
     lock = module.TreeLock()
     await hold(lock([], (path for path in [A_B])))
     assert not await is_free(lock, write=[A])
@@ -88,7 +88,7 @@ async def cancelling_a_waiter_lets_those_behind_it_go(module: ModuleType) -> Non
 
 
 async def a_closed_coroutine_is_out_of_the_line(module: ModuleType) -> None:
-    """Whoever is closed while it waits is not granted anything later: the next in line is."""
+    """A coroutine closed while it waits is granted nothing later: the next in line is."""
     lock = module.TreeLock()
     holder = await hold(lock([], [A]))
     waiting = lock([], [A]).__aenter__()
@@ -262,7 +262,7 @@ CANCELLED = 10_000
 
 
 async def those_who_gave_up_cost_the_next_release_nothing(module: ModuleType) -> None:
-    """A release does not pay for those who were cancelled before: it does not touch them.
+    """A release does not pay for waiters that were cancelled before: it does not touch them.
 
     Counted in calls seen by the interpreter's profiler, for a count is the same on every machine:
     the seed makes two for each.
@@ -350,7 +350,7 @@ def test_ours(difference: Difference) -> None:
 
 @each_difference
 def test_seed(difference: Difference) -> None:
-    """It is false of the seed, so the test above can fail, and the list is no invention."""
+    """It is false of the seed, so the test above can fail, and the list is not invented."""
     seed = load_seed()
     if difference.number == 9 and sys.version_info < (3, 12):
         pytest.skip("before Python 3.12 relative paths sort as the seed needs them")

@@ -83,7 +83,7 @@ def test_equal_nodes_are_one_node_whatever_their_types(first: Any, second: Any) 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_three_equal_nodes_that_come_and_go(order: tuple[int, ...]) -> None:
-    """A node stays the same node as long as anybody holds it, whoever came first and is gone."""
+    """A node stays the same node while anybody holds it, even if the first holder is gone."""
     lock = TreeLock()
     managers = [lock(read=[make("/a/b")]) for make in (PurePosixPath, LikePath, PathWithOwnParents)]
     for manager in managers:

@@ -129,7 +129,7 @@ async def test_a_timeout_that_is_no_number(enter: Enter, wrong: Any) -> None:
 @each_way_in
 @pytest.mark.parametrize("wrong", [-1, -0.001, math.nan, -math.inf], ids=repr)
 async def test_a_timeout_that_means_nothing(enter: Enter, wrong: float) -> None:
-    """A time limit that is over before it begins, or is no number, names the argument too."""
+    """A negative time limit, or one that is not a number, names the argument too."""
     lock = TreeLock()
     with pytest.raises(ValueError, match="timeout"):
         await enter(lock(write=[A], timeout=wrong))
@@ -138,7 +138,7 @@ async def test_a_timeout_that_means_nothing(enter: Enter, wrong: float) -> None:
 
 @pytest.mark.parametrize("right", [None, 0, 0.0, 1, 1.5, 10**6], ids=repr)
 async def test_timeouts_that_are_fine(right: float | None) -> None:
-    """None is no limit, and 0 is enough for what is free."""
+    """None means without a limit, and 0 is enough for what is free."""
     lock = TreeLock()
     async with lock(write=[A], timeout=right):
         assert not can_have(lock, read=[A])
@@ -170,7 +170,7 @@ async def test_labels_that_are_fine(right: str | None) -> None:
 
 
 def test_three_positional_arguments() -> None:
-    """What there is no name for is an error of the call."""
+    """An unknown keyword is an error of the call."""
     with pytest.raises(TypeError):
         TreeLock()([], [], 5)  # type: ignore[call-arg]
 
@@ -289,7 +289,7 @@ def test_release_of_what_another_holds() -> None:
 
 
 async def test_release_of_what_only_waits() -> None:
-    """Who waits holds nothing that could be released."""
+    """A waiter holds nothing that could be released."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     manager = lock(write=[A])
@@ -327,7 +327,7 @@ async def test_blocking_a_thread_whose_event_loop_runs(timeout: float | None) ->
 
 
 async def test_trying_in_a_thread_whose_event_loop_runs() -> None:
-    """Whoever does not want to wait need not, and gets an answer."""
+    """A try does not wait, and gets an answer."""
     lock = TreeLock()
     holder = await hold(lock(write=[A], label="first"))
     assert lock(write=[A]).acquire(blocking=False) is False
@@ -345,7 +345,7 @@ async def test_trying_in_a_thread_whose_event_loop_runs() -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.01])
 async def test_a_time_limit_that_is_over(timeout: float) -> None:
-    """It is any kind of timeout error that one may catch, says who is in the way, and is over."""
+    """It can be caught as any kind of timeout error, says who is in the way, and leaves nothing."""
     lock = TreeLock()
     holder = await hold(lock(write=[A], label="first"))
     for kind in (treelock.LockTimeout, TimeoutError, asyncio.TimeoutError, OSError):

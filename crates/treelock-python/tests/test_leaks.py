@@ -100,7 +100,7 @@ def use_cancelled(lock: TreeLock, node: Any) -> Any:
 
 
 def use_failing(lock: TreeLock, node: Any) -> Any:
-    """Enters with what is no node, after one that is."""
+    """Enters with a node, and then something that is not a node."""
     manager = lock(write=[node, Unhashable("a")])
     with pytest.raises(TypeError):
         with manager:

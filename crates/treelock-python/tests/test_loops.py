@@ -74,7 +74,7 @@ def test_a_waiter_of_a_closed_loop_does_not_block_those_behind(new_loop: NewLoop
 
 
 def test_closing_abandoned_waiters_lets_those_behind_go(new_loop: NewLoop) -> None:
-    """The loop is gone but the lock is still held: who is closed leaves the line at once."""
+    """The loop is gone but the lock is still held: a closed waiter leaves the line at once."""
     lock = TreeLock()
     reader = lock(read=[PHOTOS])
     reader.acquire()
@@ -162,7 +162,7 @@ def test_successive_loops(new_loop: NewLoop) -> None:
 
 
 def test_successive_loops_with_one_manager() -> None:
-    """Nor does a context manager; ``asyncio.run`` cancels who still waits when a loop ends."""
+    """Nor does a context manager; ``asyncio.run`` cancels tasks that still wait when it ends."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
 
@@ -239,7 +239,7 @@ def test_released_while_the_loop_is_told_who_sleeps() -> None:
     "wrong", ["done", "create_future", "call_later", "_asyncio_future_blocking"]
 )
 def test_an_event_loop_that_raises(wrong: str, timeout: float | None) -> None:
-    """Whoever waits there leaves, and those behind go on."""
+    """A task that waits there leaves, and those behind go on."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A], timeout=timeout)
     holder.acquire()

@@ -117,7 +117,7 @@ def test_somebody_else_in_the_middle_of_an_enter(
     entered: str,
     kinds: tuple[Kind, Kind],
 ) -> None:
-    """In the middle of an enter, who holds leaves, and somebody else takes an equal node.
+    """In the middle of an enter, the holder leaves, and another task takes an equal node.
 
     It is tried at every call of code in Python; all that the lock does is in between of these.
     """
@@ -261,7 +261,7 @@ def test_an_idle_lock_keeps_no_nodes(objects_first: bool) -> None:
 
 
 async def test_an_idle_lock_keeps_no_nodes_of_who_has_waited() -> None:
-    """Who goes away before it is granted leaves nothing either."""
+    """A waiter that goes away before it is granted leaves nothing either."""
     lock = TreeLock()
     holder: Any = lock(write=[PurePosixPath("/kept/a")])
     holder.acquire()
@@ -305,7 +305,7 @@ def test_an_idle_lock_keeps_no_nodes_of_who_has_failed() -> None:
 
 
 def test_an_idle_lock_keeps_no_nodes_of_who_was_collected() -> None:
-    """Nor when the last one to hold is collected instead of leaving."""
+    """It keeps none when the last holder is collected instead of leaving."""
     lock = TreeLock()
     holder: Any = lock(write=[PurePosixPath("/kept/a")])
     holder.acquire()
@@ -317,7 +317,7 @@ def test_an_idle_lock_keeps_no_nodes_of_who_was_collected() -> None:
 
 
 def test_an_idle_lock_keeps_no_nodes_when_the_last_one_fails() -> None:
-    """Who holds leaves while a request is made that then fails, so nobody else cleans up."""
+    """The holder leaves while a request is made that then fails, so nobody else cleans up."""
 
     class Raising(Same):
         def __hash__(self) -> int:

@@ -169,7 +169,7 @@ def test_nodes_of_one_kind(make: Callable[..., Any]) -> None:
 
 @each_kind
 async def test_nodes_of_one_kind_wait_and_wake(make: Callable[..., Any]) -> None:
-    """They are waited for as well, by who is above, below and the same."""
+    """Nodes above, below and at the same place wait for them, too."""
     lock = TreeLock()
     holder = await hold(lock(write=[make("x", "y")]))
     waiters = [await visit(lock(read=[make(*parts)])) for parts in ((), "x", "xy", "xyz")]
@@ -245,7 +245,7 @@ class Asked(Node):
 
 
 async def test_each_root_is_asked_once_per_enter() -> None:
-    """However long it waits, who else comes, and however it ends."""
+    """However long it waits, whatever else comes, and however it ends."""
     lock = TreeLock()
     roots = [Asked("x"), Asked("x", "y")]
     holder = await hold(lock(write=[roots[0]]))

@@ -167,7 +167,7 @@ async def test_foreign_code_that_raises_at_its_nth_call(
 async def test_foreign_code_that_raises_while_others_wait(
     kind: type[Fragile], queued: bool
 ) -> None:
-    """A failed enter disturbs neither who holds nor who waits, and takes no place in line."""
+    """A failed enter disturbs neither holders nor waiters, and takes no place in line."""
     lock = TreeLock()
     fuse = Fuse()
     holder = await hold(lock(write=[kind(fuse, "a")]))

@@ -182,7 +182,7 @@ def test_import_is_silent(options: list[str]) -> None:
 
 
 def test_import_starts_no_thread() -> None:
-    """Nor is asyncio's loop made; a lock can be made before a fork."""
+    """It makes no event loop either; a lock can be made before a fork."""
     script = """
         import threading, treelock
         treelock.TreeLock()

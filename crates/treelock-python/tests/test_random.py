@@ -142,7 +142,7 @@ KINDS = {
 
 @dataclass
 class Person:
-    """Somebody who asks for the lock, in a task or (by a try) without one."""
+    """A person that asks for the lock, in a task or (by a try) without one."""
 
     name: str
     claims: list[Claim]
@@ -210,7 +210,7 @@ class Round:
                 del self.inside[person.name]
 
     def _go_in(self, person: Person) -> None:
-        """Notes who is inside; this alone would see two who must not meet, also between rests."""
+        """Notes who is inside; this alone would see two that must not meet, also between rests."""
         for other in self.inside.values():
             assert not conflict(person.claims, other.claims), f"{person.name} meets {other.name}"
         self.inside[person.name] = person
@@ -340,7 +340,7 @@ class Round:
         return Person(str(self.count), claims, manager)
 
     def _returning(self) -> Person:
-        """Somebody from before, who comes with the same context manager."""
+        """Makes somebody from before come again, with the same context manager."""
         person = self.idle.pop(self.rng.randrange(len(self.idle)))
         return Person(person.name, person.claims, person.manager)
 
@@ -383,7 +383,7 @@ def claim_of(root: Root) -> Claim:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_a_random_schedule(kind: str, seed: int) -> None:
-    """Whatever happens in whatever order, those inside are those whom the rule grants."""
+    """Whatever happens in whatever order, those inside are those that the rule grants."""
     game = Round(KINDS[kind], seed)
     try:
         asyncio.run(game.play())

@@ -18,7 +18,7 @@ from treelock import Entry, LockTimeout, Root, Snapshot, TreeLock
 
 
 def test_a_label_is_shown() -> None:
-    """Or ``None``, and it is no key: several may have the same."""
+    """It may be ``None``, and is not a key: several may have the same."""
     lock = TreeLock()
     with lock(read=[PHOTOS], label="x"), lock(read=[PHOTOS], label="x"), lock(read=[PHOTOS]):
         assert [entry.label for entry in lock.snapshot()] == ["x", "x", None]
@@ -53,7 +53,7 @@ def test_a_label_that_no_file_can_hold() -> None:
 
 
 def scene(look: Callable[[TreeLock, Snapshot], None]) -> None:
-    """One who holds, two who wait for it, one who waits for those, and one of no concern."""
+    """Sets one holder, two that wait for it, one that waits for those, and one beside them."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -72,7 +72,7 @@ def scene(look: Callable[[TreeLock, Snapshot], None]) -> None:
 
 
 def test_a_snapshot_shows_everybody() -> None:
-    """The earliest first; who waits, for whom; and the roots as they were given."""
+    """It shows the earliest first, what each waits for, and the roots as they were given."""
 
     def look(lock: TreeLock, snapshot: Snapshot) -> None:
         first = snapshot.entries[0].ticket
@@ -92,7 +92,7 @@ def test_a_snapshot_shows_everybody() -> None:
 
 
 def test_a_snapshot_is_a_collection() -> None:
-    """With an order, a length, and those who hold apart from those who wait."""
+    """It has an order, a length, and holders apart from waiters."""
 
     def look(lock: TreeLock, snapshot: Snapshot) -> None:
         assert isinstance(snapshot, Snapshot) and isinstance(snapshot.entries, tuple)
@@ -147,7 +147,7 @@ def test_a_snapshot_outlives_the_moment() -> None:
 
 
 def test_tickets_are_never_used_twice() -> None:
-    """And who comes later has the higher one."""
+    """The later request has the higher one."""
     lock = TreeLock()
     tickets = []
     for _ in range(10):
@@ -169,7 +169,7 @@ def test_reads_and_writes_of_one_request_are_shown() -> None:
 
 
 def test_nodes_of_any_kind_are_shown() -> None:
-    """What is shown equals what was given, also if it is no path."""
+    """What is shown equals what was given, even if it is not a path."""
     lock = TreeLock()
     red, warm = Colour("warm", "red"), Colour("warm")
     with lock(write=[red], read=[PHOTOS]):

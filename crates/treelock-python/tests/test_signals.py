@@ -31,7 +31,7 @@ def test_ctrl_c_gets_through_to_a_waiting_thread(timeout: str) -> None:
 @posix
 @pytest.mark.parametrize("arguments", ["", "timeout=50", "True, -1"])
 def test_ctrl_c_gets_through_acquire(arguments: str) -> None:
-    """It is no ``False``."""
+    """It is raised, and not returned as ``False``."""
     script = f"""
         holder.acquire()
         when_waiting(interrupt)
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_a_process_that_waits() -> None:
 
 @posix
 def test_ctrl_c_lets_those_behind_go() -> None:
-    """The writer who is interrupted was all that a reader behind it waited for."""
+    """The interrupted writer was all that a reader behind it waited for."""
     script = """
         holder = lock(read=[PHOTOS])
         holder.acquire()

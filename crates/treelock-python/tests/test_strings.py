@@ -38,7 +38,7 @@ def test_strings_are_split_at_slashes(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("below", ["a", "/a/b", "\udc80", "...", "C:\\a", "\x00", " ", "\u00e9/x"])
 def test_the_slash_is_the_root_of_all_strings(below: str) -> None:
-    """Who has '/' has everything."""
+    """A lock on '/' is a lock on everything."""
     lock = TreeLock(strings=True)
     with lock(write=["/"]):
         assert not can_have(lock, read=[below])

@@ -20,7 +20,7 @@ from nodes import PHOTOS, ROOT, YEAR
 
 
 class Bookkeeping:
-    """Who is inside, by the model's idea of a conflict and under a mutex of its own."""
+    """Notes who is inside, by the model's idea of a conflict and under a mutex of its own."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -30,7 +30,7 @@ class Bookkeeping:
 
     @contextmanager
     def inside(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """Notes a visit, and everybody met who must not be there at the same time."""
+        """Notes a visit, and all others that must not be there at the same time."""
         with self._mutex:
             self.visits += 1
             met = [other for other in self._inside if conflict(claims, other)]
@@ -148,7 +148,7 @@ def restless() -> Iterator[None]:
 @pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("seed", range(3))
 def test_three_loops_and_two_threads(new_loop: NewLoop, seed: int) -> None:
-    """Nobody meets whom he must not, everybody finishes, and nothing is left."""
+    """No two meet that must not, all finish, and nothing is left."""
     stress, crew = Stress(rounds=100), Crew()
     for number in range(3):
         crew.start(stress.loop_thread, new_loop, seed * 10 + number)

@@ -102,7 +102,7 @@ def test_timeout_zero_takes_no_turn_of_the_loop() -> None:
 
 @both_ways
 def test_a_try_does_not_overtake(enter: Callable[[Any], None]) -> None:
-    """A try that conflicts with nobody who holds, but with somebody in line, is not granted."""
+    """A try that conflicts with no holder, but with a waiter, is not granted."""
     lock = TreeLock()
 
     def writer() -> None:
@@ -159,7 +159,7 @@ def test_a_timeout_in_flight_with_many() -> None:
 def test_a_timeout_does_no_harm_when_nothing_is_in_the_way(
     enter: Callable[[Any], None], timeout: float | None
 ) -> None:
-    """Nor does an integer, or none."""
+    """Whether it is a float, an integer or ``None``."""
     lock = TreeLock()
     enter(lock(write=[PHOTOS], timeout=timeout))
     assert len(lock.snapshot()) == 0
@@ -181,7 +181,7 @@ def test_a_grant_in_time_is_no_timeout() -> None:
 
 
 def test_time_that_ends_in_the_body_does_not_matter() -> None:
-    """``timeout`` is for the wait; who is inside may stay."""
+    """``timeout`` is for the wait; a task that is inside may stay."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -237,7 +237,7 @@ def test_a_wake_up_that_comes_late_does_not_end_the_next_wait() -> None:
 
 @pytest.mark.parametrize("end", ["granted", "granted at once", "closed", "thrown", "dropped"])
 def test_a_timer_is_cancelled_when_the_wait_ends(end: str) -> None:
-    """Or the loop would keep it, and the future, until the time is over."""
+    """Otherwise the loop would keep it, and the future, until the time is over."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A], timeout=1000)
     holder.acquire()
@@ -327,7 +327,7 @@ each_way_to_limit = pytest.mark.parametrize(
 
 @each_way_to_limit
 def test_a_timeout_that_is_no_float_any_more(enter: Callable[[TreeLock, Any], None]) -> None:
-    """An integer that is too large is told as Python tells it, and is no wrong type."""
+    """An integer that is too large raises what Python raises for it, and not a wrong type."""
     lock = TreeLock()
     with pytest.raises(OverflowError):
         enter(lock, 10**400)

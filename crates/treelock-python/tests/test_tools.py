@@ -100,7 +100,7 @@ def test_asyncio_timeout() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.TaskGroup is of Python 3.11")
 def test_task_group() -> None:
-    """One who fails takes all with it, those who wait and those who hold."""
+    """A task that fails takes all others with it, waiters and holders."""
     lock, over = TreeLock(), asyncio.Event()
 
     async def fail() -> None:

@@ -120,7 +120,7 @@ impl Enter {
         slept
     }
 
-    /// Looks for what the task was woken.
+    /// Looks why the task was woken.
     fn look(&self, py: Python<'_>, sleep: Sleep) -> PyResult<Option<Sleep>> {
         if let Some((guard, in_use)) = sleep.waiter.poll() {
             sleep.cancel_timer(py)?;
