@@ -1,4 +1,5 @@
-//! A tour of the lock on two threads: who gets in, who waits for whom, and what the lock says about it.
+//! A tour of the lock on two threads: who gets in, who waits for whom, and what the lock says about
+//! it.
 //!
 //! `cargo run -p treelock --example tour`
 

@@ -24,7 +24,8 @@ pub enum Access {
 }
 
 impl Access {
-    /// Returns whether two accesses to one node conflict, so that two requests cannot both have them.
+    /// Returns whether two accesses to one node conflict, so that two requests cannot both have
+    /// them.
     ///
     /// # Examples
     ///

@@ -18,10 +18,11 @@ use crate::{
     wait::Wait,
 };
 
-/// A request on its way to its [`Guard`]. Returned by [`TreeLock::acquire`](crate::TreeLock::acquire).
+/// A request on its way to its [`Guard`]. Returned by
+/// [`TreeLock::acquire`](crate::TreeLock::acquire).
 ///
-/// A future, which a thread can also [`wait`](Wait::wait) for. It asks when it is first polled or waited
-/// for, and takes its place in the order of arrival then.
+/// A future, which a thread can also [`wait`](Wait::wait) for. It asks when it is first polled or
+/// waited for, and takes its place in the order of arrival then.
 ///
 /// # Cancel safety
 ///
@@ -86,8 +87,8 @@ impl Acquire {
         Acquire { state: Progress::Unasked { shared, request } }
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](crate::Snapshot) names the request; `None` before it has
-    /// asked and after it was ready.
+    /// Returns the ticket, by which a [`Snapshot`](crate::Snapshot) names the request; `None`
+    /// before it has asked and after it was ready.
     ///
     /// # Examples
     ///
@@ -103,8 +104,8 @@ impl Acquire {
         }
     }
 
-    /// Returns who is in the way at this moment, or `None` if nobody is: it has not asked yet, or it is
-    /// granted and the next poll is ready. The answer is ready.
+    /// Returns who is in the way at this moment, or `None` if nobody is: it has not asked yet, or
+    /// it is granted and the next poll is ready. The answer is ready.
     ///
     /// # Examples
     ///
@@ -130,8 +131,8 @@ impl Acquire {
         })
     }
 
-    /// Stops waiting and leaves the line. Returns who was in the way, or the [`Guard`] if the lock was
-    /// granted meanwhile. The answer is ready.
+    /// Stops waiting and leaves the line. Returns who was in the way, or the [`Guard`] if the lock
+    /// was granted meanwhile. The answer is ready.
     ///
     /// A request that has not asked yet asks now and does not wait, as
     /// [`try_acquire`](crate::TreeLock::try_acquire) does.
@@ -157,12 +158,13 @@ impl Acquire {
     ///         None => Ok(acquire.give_up().wait()?),
     ///     }
     /// }
-    /// // With tokio: match timeout(limit, &mut acquire).await { … Err(_) => acquire.give_up().await? }
+    /// // With tokio: match timeout(limit, &mut acquire).await {
+    /// //     Ok(guard) => guard, Err(_) => acquire.give_up().await? }
     ///
     /// let lock = TreeLock::new();
     /// let _guard = clean(&lock)?;
     /// let error = clean(&lock).unwrap_err();
-    /// assert!(error.to_string().starts_with("write /target is blocked by request #1: write /target"));
+    /// assert!(error.to_string().starts_with("write /target is blocked by request #1"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn give_up(self) -> Answer<Result<Guard, Blocked>> {

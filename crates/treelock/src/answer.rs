@@ -16,8 +16,8 @@ use crate::wait::Wait;
 ///
 /// # Cancel safety
 ///
-/// It may be dropped at any time. What it asked for may have happened by then; a lock that it got is given
-/// back.
+/// It may be dropped at any time. What it asked for may have happened by then; a lock that it got
+/// is given back.
 ///
 /// # Panics
 ///

@@ -1,9 +1,10 @@
 //! An arena whose memory follows its contents.
 //!
-//! A value has a [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page without
-//! values gives its memory back, so the pages are bounded by 16 times the number of values (C8), and growing
-//! never moves a value. The lowest page with a free slot is filled first, so that the high ones become empty
-//! and the list of pages can shrink: it takes 16 bytes for each 16 slots below the highest one in use.
+//! A value has a [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page
+//! without values gives its memory back, so the pages are bounded by 16 times the number of values
+//! (C8), and growing never moves a value. The lowest page with a free slot is filled first, so that
+//! the high ones become empty and the list of pages can shrink: it takes 16 bytes for each 16 slots
+//! below the highest one in use.
 
 use std::{
     cmp::Reverse,
@@ -124,8 +125,8 @@ impl<T> Arena<T> {
         value
     }
 
-    /// Free the memory of a page without values. The page that is filled next is spared, so that one
-    /// value that comes and goes does not allocate: at most one page is kept without need.
+    /// Free the memory of a page without values. The page that is filled next is spared, so that
+    /// one value that comes and goes does not allocate: at most one page is kept without need.
     fn give_back(&mut self, number: usize) {
         match self.pages.get_mut(number) {
             Some(page) if page.free == u16::MAX => page.values = None,
@@ -134,8 +135,8 @@ impl<T> Arena<T> {
         while self.pages.last().is_some_and(|page| page.values.is_none()) {
             self.pages.pop();
         }
-        // The lists of pages follow: at a quarter, so that as many pages have gone since the last time
-        // as are moved now.
+        // The lists of pages follow: at a quarter, so that as many pages have gone since the last
+        // time as are moved now.
         if self.pages.capacity() > 64 && self.pages.len() < self.pages.capacity() / 4 {
             self.pages.shrink_to(2 * self.pages.len());
             self.open.retain(|Reverse(number)| *number < self.pages.len());

@@ -12,8 +12,8 @@ use crate::{
 
 /// The request was not granted: who is in the way.
 ///
-/// The blocker named is the earliest live request that conflicts, so the one whose release has to come
-/// first. Nothing of the failed request is left in the lock.
+/// The blocker named is the earliest live request that conflicts, so the one whose release has to
+/// come first. Nothing of the failed request is left in the lock.
 ///
 /// # Examples
 ///
@@ -60,8 +60,8 @@ impl fmt::Display for Blocked {
 }
 
 impl Blocked {
-    /// Returns who would be in the way of `request` if it had this ticket, among these live requests of one
-    /// moment, in any order; `None` if nobody would. For those who write an engine.
+    /// Returns who would be in the way of `request` if it had this ticket, among these live
+    /// requests of one moment, in any order; `None` if nobody would. For those who write an engine.
     ///
     /// # Examples
     ///
@@ -109,8 +109,8 @@ impl Blocked {
         })
     }
 
-    /// Returns a value that prints the same sentence, with nodes as `print` prints them: for a program
-    /// whose nodes stand for something else.
+    /// Returns a value that prints the same sentence, with nodes as `print` prints them: for a
+    /// program whose nodes stand for something else.
     ///
     /// # Examples
     ///
@@ -121,8 +121,8 @@ impl Blocked {
     /// let inode = Request::new().write("7")?;
     /// let _guard = lock.acquire(&inode).wait();
     /// let blocked = lock.try_acquire(&inode).wait().unwrap_err();
-    /// let sentence = blocked.display_with(|node, f| write!(f, "inode {}", &node.to_string()[1..]));
-    /// assert!(sentence.to_string().starts_with("write inode 7 is blocked by request #1"));
+    /// let told = blocked.display_with(|node, f| write!(f, "inode {}", &node.to_string()[1..]));
+    /// assert!(told.to_string().starts_with("write inode 7 is blocked by request #1"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn display_with<F>(&self, print: F) -> impl fmt::Display

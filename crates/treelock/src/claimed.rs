@@ -1,5 +1,5 @@
-//! What is claimed at one node: a count per mode of the unblocked claims, a queue per mode of the blocked
-//! ones. The head of `table.rs` says what these words mean and why it is enough.
+//! What is claimed at one node: a count per mode of the unblocked claims, a queue per mode of the
+//! blocked ones. The head of `table.rs` says what these words mean and why it is enough.
 
 use std::task::Waker;
 

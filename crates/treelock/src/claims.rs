@@ -1,14 +1,14 @@
 //! What the lock table works with: the claims of a request.
 //!
-//! A *claim* is one joined [`Mode`] at one node: a request has one for every root and every ancestor of one.
-//! Roots below a wider root of the same request claim nothing of their own.
+//! A *claim* is one joined [`Mode`] at one node: a request has one for every root and every
+//! ancestor of one. Roots below a wider root of the same request claim nothing of their own.
 //!
 //! Claims are kept as *chains*, one per root: the run of nodes from the first one that no earlier
 //! chain has, down to the root itself. The first chain begins at the tree's root, and a chain comes
 //! after the one it hangs on.
 //!
-//! If a root has its ancestors given, the request is *flat*: each of its claims is a chain of its own,
-//! since the names of the nodes do not say which is above which.
+//! If a root has its ancestors given, the request is *flat*: each of its claims is a chain of its
+//! own, since the names of the nodes do not say which is above which.
 
 use std::sync::Arc;
 

@@ -1,12 +1,14 @@
-//! What all engines have in common: for code that works with any of them, and for those who write one.
+//! What all engines have in common: for code that works with any of them, and for those who write
+//! one.
 //!
-//! An engine is a place to keep a lock table: the memory of one process ([`TreeLock`](crate::TreeLock)), a
-//! directory of one host (`DirLock` of the crate `treelock-dir`), a cluster (`EtcdLock` of
-//! `treelock-etcd`). All speak the same words: each verb returns a value that can be awaited, or waited for
-//! by a thread with [`Wait`]. What blocks a thread says `wait`, and nothing else does.
+//! An engine is a place to keep a lock table: the memory of one process
+//! ([`TreeLock`](crate::TreeLock)), a directory of one host (`DirLock` of the crate
+//! `treelock-dir`), a cluster (`EtcdLock` of `treelock-etcd`). All speak the same words: each verb
+//! returns a value that can be awaited, or waited for by a thread with [`Wait`]. What blocks a
+//! thread says `wait`, and nothing else does.
 //!
-//! Code that uses one engine needs nothing of this module: the engine has the same verbs itself. Code that
-//! works with any of them is generic over [`Engine`]:
+//! Code that uses one engine needs nothing of this module: the engine has the same verbs itself.
+//! Code that works with any of them is generic over [`Engine`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,8 +32,8 @@
 //! # Ok::<(), treelock::Error>(())
 //! ```
 //!
-//! To write an engine, implement [`Engine`], [`Pending`], [`Held`] and [`EngineError`], and let the crate
-//! `treelock-conformance` judge it. The repository's ENGINES.md says how, step by step.
+//! To write an engine, implement [`Engine`], [`Pending`], [`Held`] and [`EngineError`], and let the
+//! crate `treelock-conformance` judge it. The repository's ENGINES.md says how, step by step.
 
 use std::{error::Error, fmt::Debug, future::Future};
 
@@ -67,8 +69,8 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// How many roots one request may have.
     const MAX_ROOTS: usize = usize::MAX;
 
-    /// Acquires everything that `request` names. Returns a future of the guard, which asks when it is first
-    /// polled or waited for, and takes its place in the order of arrival then.
+    /// Acquires everything that `request` names. Returns a future of the guard, which asks when it
+    /// is first polled or waited for, and takes its place in the order of arrival then.
     ///
     /// # Cancel safety
     ///
@@ -76,16 +78,17 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The future's: the engine could not be asked, or the request's place in the line was lost. Nothing is
-    /// held then.
+    /// The future's: the engine could not be asked, or the request's place in the line was lost.
+    /// Nothing is held then.
     ///
     /// # Examples
     ///
     /// See the [module](self).
     fn acquire(&self, request: &Request) -> Self::Acquire;
 
-    /// Acquires everything that `request` names, if nothing is in the way. Does not overtake: an earlier
-    /// request that conflicts is in the way also while it only waits. A failure leaves nothing in the line.
+    /// Acquires everything that `request` names, if nothing is in the way. Does not overtake: an
+    /// earlier request that conflicts is in the way also while it only waits. A failure leaves
+    /// nothing in the line.
     ///
     /// # Errors
     ///
@@ -109,8 +112,8 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// ```
     fn try_acquire(&self, request: &Request) -> Answer<Result<Self::Guard, Self::Error>>;
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Acquires
-    /// nothing.
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
+    /// Acquires nothing.
     ///
     /// # Errors
     ///
@@ -132,8 +135,8 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// See [`TreeLock::snapshot`](crate::TreeLock::snapshot).
     fn snapshot(&self) -> Answer<Result<Snapshot, Self::Error>>;
 
-    /// Returns what is to be said of the place where the locks are kept: whether they work there, and what
-    /// is odd.
+    /// Returns what is to be said of the place where the locks are kept: whether they work there,
+    /// and what is odd.
     ///
     /// # Errors
     ///
@@ -152,8 +155,9 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// ```
     fn check(&self) -> Answer<Result<Vec<Finding>, Self::Error>>;
 
-    /// Waits until everything that this handle and its clones dropped is given back: guards, and requests on
-    /// their way. For engines that give back in the background; all others are ready at once.
+    /// Waits until everything that this handle and its clones dropped is given back: guards, and
+    /// requests on their way. For engines that give back in the background; all others are ready at
+    /// once.
     ///
     /// # Cancel safety
     ///
@@ -166,8 +170,8 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
         Answer::ready(())
     }
 
-    /// Waits until everything that was dropped is given back, and ends what is not in use, such as leases.
-    /// For the end of a program. The lock can be used again.
+    /// Waits until everything that was dropped is given back, and ends what is not in use, such as
+    /// leases. For the end of a program. The lock can be used again.
     ///
     /// # Cancel safety
     ///
@@ -204,16 +208,16 @@ pub trait Pending:
     /// Why asking failed.
     type Error: EngineError;
 
-    /// Returns the ticket, by which a [`Snapshot`] names the request; `None` before it is in line and after
-    /// it was ready.
+    /// Returns the ticket, by which a [`Snapshot`] names the request; `None` before it is in line
+    /// and after it was ready.
     ///
     /// # Examples
     ///
     /// See [`Acquire::ticket`](crate::Acquire::ticket).
     fn ticket(&self) -> Option<u64>;
 
-    /// Returns who is in the way; `None` if nobody is: it is not in line yet, or it is granted and the next
-    /// poll is ready.
+    /// Returns who is in the way; `None` if nobody is: it is not in line yet, or it is granted and
+    /// the next poll is ready.
     ///
     /// # Errors
     ///
@@ -224,13 +228,13 @@ pub trait Pending:
     /// See [`Acquire::blocked`](crate::Acquire::blocked).
     fn blocked(&self) -> Answer<Result<Option<Blocked>, Self::Error>>;
 
-    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. One that has
-    /// not asked yet asks now and does not wait.
+    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. One
+    /// that has not asked yet asks now and does not wait.
     ///
     /// # Errors
     ///
-    /// An error whose [`blocked`](EngineError::blocked) says who was in the way, or why the engine could not
-    /// be asked.
+    /// An error whose [`blocked`](EngineError::blocked) says who was in the way, or why the engine
+    /// could not be asked.
     ///
     /// # Examples
     ///
@@ -258,19 +262,19 @@ pub trait Held: Debug + Send + Sync + 'static {
     /// See [`Guard::ticket`](crate::Guard::ticket).
     fn ticket(&self) -> u64;
 
-    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20). Give it to
-    /// the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
+    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
+    /// Give it to the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
     ///
     /// # Examples
     ///
     /// See [`Guard::token`](crate::Guard::token).
     fn token(&self) -> FencingToken;
 
-    /// Returns whether the lock is held, as far as this machine can tell without asking (C21). Cheap: for
-    /// each step of a longer work.
+    /// Returns whether the lock is held, as far as this machine can tell without asking (C21).
+    /// Cheap: for each step of a longer work.
     ///
-    /// Where it can be lost, `true` says that nobody else had it until now. It says nothing of what was sent
-    /// to a resource before and arrives later: that takes the [`token`](Held::token).
+    /// Where it can be lost, `true` says that nobody else had it until now. It says nothing of what
+    /// was sent to a resource before and arrives later: that takes the [`token`](Held::token).
     ///
     /// # Examples
     ///
@@ -295,11 +299,13 @@ pub trait Held: Debug + Send + Sync + 'static {
     /// ```
     fn lost(&self) -> Answer<()>;
 
-    /// Releases the lock. Returns when others can see that it is released, or when it is lost anyhow.
+    /// Releases the lock. Returns when others can see that it is released, or when it is lost
+    /// anyhow.
     ///
     /// # Cancel safety
     ///
-    /// Once polled or waited for it goes on, also if the answer is dropped; so it does if it never is.
+    /// Once polled or waited for it goes on, also if the answer is dropped; so it does if it never
+    /// is.
     ///
     /// # Examples
     ///

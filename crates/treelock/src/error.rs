@@ -6,9 +6,9 @@ use crate::{blocked::Blocked, node_error::NodeError};
 
 /// Why a lock in memory was not granted.
 ///
-/// No verb of [`TreeLock`](crate::TreeLock) returns it, since each returns the one thing that can go wrong
-/// with it. It is for functions that build requests and try for locks, so that `?` works on both, and for
-/// code that works with any engine.
+/// No verb of [`TreeLock`](crate::TreeLock) returns it, since each returns the one thing that can
+/// go wrong with it. It is for functions that build requests and try for locks, so that `?` works
+/// on both, and for code that works with any engine.
 ///
 /// # Examples
 ///

@@ -1,16 +1,17 @@
 //! Fencing: what protects a resource from a holder that lost its lock and does not know it.
 //!
-//! A lock that outlives a process gives every grant a number that only grows. The holder shows it with
-//! each access, and the resource refuses whoever comes with an older one than it has seen. The idea is
-//! Lampson's, and well told by M. Kleppmann in "How to do distributed locking" (2016). With shared
-//! access the rule needs two numbers, since readers do not order one another.
+//! A lock that outlives a process gives every grant a number that only grows. The holder shows it
+//! with each access, and the resource refuses whoever comes with an older one than it has seen. The
+//! idea is Lampson's, and well told by M. Kleppmann in "How to do distributed locking" (2016). With
+//! shared access the rule needs two numbers, since readers do not order one another.
 
 use std::{error::Error, fmt, num::ParseIntError, str::FromStr};
 
 use crate::access::Access;
 
-/// The number of a grant, for the resource to refuse who comes too late. Of two grants that conflict, the
-/// later one has the larger token; so it is also between a node and what lies above or below it.
+/// The number of a grant, for the resource to refuse who comes too late. Of two grants that
+/// conflict, the later one has the larger token; so it is also between a node and what lies above
+/// or below it.
 ///
 /// # Examples
 ///
@@ -79,12 +80,13 @@ impl FromStr for FencingToken {
     }
 }
 
-/// The resource's side: accepts an access with its token, or refuses it because somebody with a later lock
-/// was here already.
+/// The resource's side: accepts an access with its token, or refuses it because somebody with a
+/// later lock was here already.
 ///
-/// Keep one for each thing that is protected as a whole (a file, a row, a record), stored with it and changed
-/// in the same transaction. A write is accepted iff its token is at least that of every read and write
-/// accepted before; a read iff its token is at least that of every write accepted before.
+/// Keep one for each thing that is protected as a whole (a file, a row, a record), stored with it
+/// and changed in the same transaction. A write is accepted iff its token is at least that of every
+/// read and write accepted before; a read iff its token is at least that of every write accepted
+/// before.
 ///
 /// # Examples
 ///
@@ -95,14 +97,18 @@ impl FromStr for FencingToken {
 /// gate.check(Access::Write, FencingToken::new(34))?;
 /// // A holder that slept while its lock went to another wakes up, and is refused.
 /// let stale = gate.check(Access::Write, FencingToken::new(33)).unwrap_err();
-/// assert_eq!(stale.to_string(), "write with token 33 is refused: a write with token 34 was here before");
+/// assert_eq!(
+///     stale.to_string(),
+///     "write with token 33 is refused: a write with token 34 was here before",
+/// );
 /// gate.check(Access::Write, FencingToken::new(34))?; // the holder may come again
 /// # Ok::<(), treelock::Stale>(())
 /// ```
 ///
-/// The two numbers are all of it: make it of what is stored, check, and store it again with what the access
-/// changes, in one step that nobody can come between. The crate `treelock-etcd` has two examples: `fenced_row`
-/// with a row of a database, `fenced_object` with the conditional put of an object store.
+/// The two numbers are all of it: make it of what is stored, check, and store it again with what
+/// the access changes, in one step that nobody can come between. The crate `treelock-etcd` has two
+/// examples: `fenced_row` with a row of a database, `fenced_object` with the conditional put of an
+/// object store.
 ///
 /// ```
 /// use treelock::{Access, FenceGate, FencingToken};
@@ -129,7 +135,8 @@ impl FenceGate {
     ///
     /// # Errors
     ///
-    /// [`Stale`] if somebody with a later lock that conflicts was here before. Nothing is changed then.
+    /// [`Stale`] if somebody with a later lock that conflicts was here before. Nothing is changed
+    /// then.
     ///
     /// # Examples
     ///

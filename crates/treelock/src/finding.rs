@@ -1,4 +1,5 @@
-//! What an engine says of the place where it keeps its locks: whether they work there, and what is odd.
+//! What an engine says of the place where it keeps its locks: whether they work there, and what is
+//! odd.
 
 use std::fmt;
 
@@ -73,7 +74,8 @@ impl Finding {
         Finding::new(Severity::Good, what, "")
     }
 
-    /// Returns something that somebody should look at, and what to do about it. For those who write an engine.
+    /// Returns something that somebody should look at, and what to do about it. For those who write
+    /// an engine.
     ///
     /// # Examples
     ///
@@ -83,14 +85,16 @@ impl Finding {
         Finding::new(Severity::Odd, what, advice)
     }
 
-    /// Returns something with which locks do not work, and what to do about it. For those who write an engine.
+    /// Returns something with which locks do not work, and what to do about it. For those who write
+    /// an engine.
     ///
     /// # Examples
     ///
     /// ```
     /// use treelock::engine::{Finding, Severity};
     ///
-    /// assert_eq!(Finding::bad("a lock is not seen by others", "use another disk").severity, Severity::Bad);
+    /// let finding = Finding::bad("a lock is not seen by others", "use another disk");
+    /// assert_eq!(finding.severity, Severity::Bad);
     /// ```
     #[must_use]
     pub fn bad(what: impl Into<String>, advice: impl Into<String>) -> Finding {

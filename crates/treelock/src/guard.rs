@@ -71,13 +71,14 @@ impl Guard {
         self.turn.ticket()
     }
 
-    /// Returns the fencing token: larger than that of every earlier grant of this lock that conflicts. Give
-    /// it to the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
+    /// Returns the fencing token: larger than that of every earlier grant of this lock that
+    /// conflicts. Give it to the resource with each access, for a [`FenceGate`](crate::FenceGate)
+    /// there.
     ///
-    /// A lock in memory cannot be lost, so its holders need no token. It is there so that the resource can
-    /// check tokens from the first day, also when another engine takes the place of this one. A token is
-    /// the ticket, counted from the nanosecond in which the lock was made: so tokens go on growing when
-    /// the process is started anew, unless the clock was set back.
+    /// A lock in memory cannot be lost, so its holders need no token. It is there so that the
+    /// resource can check tokens from the first day, also when another engine takes the place of
+    /// this one. A token is the ticket, counted from the nanosecond in which the lock was made: so
+    /// tokens go on growing when the process is started anew, unless the clock was set back.
     ///
     /// # Examples
     ///

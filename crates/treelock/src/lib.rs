@@ -2,7 +2,8 @@
 //!
 //! Lock "everything below `photos/2025` exclusively and everything below `templates` shared" in one
 //! request, and nothing else in the world waits. For services that treat an object store as a
-//! filesystem, virtual filesystems, build and CI tools, and whoever else guards a hierarchy of names.
+//! filesystem, virtual filesystems, build and CI tools, and whoever else guards a hierarchy of
+//! names.
 //!
 //! ```
 //! use treelock::{Request, TreeLock};
@@ -21,8 +22,8 @@
 //! # The rule
 //!
 //! **A request waits exactly for the earlier live requests that conflict with it, and is granted as
-//! soon as there are none.** Two requests conflict iff some root of one is, or lies above or below, some
-//! root of the other, and at least one of these two is a write. From the rule follow
+//! soon as there are none.** Two requests conflict iff some root of one is, or lies above or below,
+//! some root of the other, and at least one of these two is a write. From the rule follow
 //!
 //! - *exclusion*: what conflicts is never held together;
 //! - *no false wait*: what does not conflict never waits, whatever else is held or waits;
@@ -31,40 +32,42 @@
 //!
 //! # Ways to ask
 //!
-//! Every verb returns a value that can be awaited, in any executor, or waited for by a thread: whatever blocks
-//! says [`wait`](Wait::wait). [`acquire`](TreeLock::acquire) is a future that may be dropped at any time, and
-//! [`wait_timeout`](Wait::wait_timeout) keeps its place in the line;
-//! [`try_acquire`](TreeLock::try_acquire) does not wait. All work on the same lock at the same time. Who
-//! does not get the lock gets a [`Blocked`], which names the one in the way; a [`Snapshot`] shows them
-//! all. The locks between processes and between machines have the same verbs ([`engine`]).
+//! Every verb returns a value that can be awaited, in any executor, or waited for by a thread:
+//! whatever blocks says [`wait`](Wait::wait). [`acquire`](TreeLock::acquire) is a future that may
+//! be dropped at any time, and [`wait_timeout`](Wait::wait_timeout) keeps its place in the line;
+//! [`try_acquire`](TreeLock::try_acquire) does not wait. All work on the same lock at the same
+//! time. Who does not get the lock gets a [`Blocked`], which names the one in the way; a
+//! [`Snapshot`] shows them all. The locks between processes and between machines have the same
+//! verbs ([`engine`]).
 //!
 //! # Cost
 //!
-//! Locking and unlocking take time for the roots of the request and their ancestors; not for what lies
-//! below them, not for the locks held, not for those waiting. The tree itself is never in memory: a node
-//! is where its name says, and any name may have others below it.
+//! Locking and unlocking take time for the roots of the request and their ancestors; not for what
+//! lies below them, not for the locks held, not for those waiting. The tree itself is never in
+//! memory: a node is where its name says, and any name may have others below it.
 //!
 //! # When not to use it
 //!
 //! - One thing to guard, or a fixed few: an `RwLock` each is simpler and faster.
 //! - Keys without a hierarchy: a map of locks, as the crate `lockable` has, says what you mean.
-//! - Several processes or machines: this lock lives in one process. The crate `treelock-dir` has the same
-//!   lock for the processes of one host.
+//! - Several processes or machines: this lock lives in one process. The crate `treelock-dir` has
+//!   the same lock for the processes of one host.
 //! - A holder that must ask for more while it holds: this lock is not re-entrant (see
 //!   [`TreeLock`](TreeLock#deadlock)). Ask for everything at once.
 //! - Nothing but the lock inside: when the work takes less than a microsecond and never waits, one
 //!   global lock wins.
 //!
 //! How it differs from what you may know: it guards *names*, not data, so there is no `T` and no
-//! `Deref`; it has one guard type for reads and writes, owned and `'static` as `tokio`'s owned guards
-//! are; it is strictly fair, where `parking_lot` is fair eventually; and, unlike a map of locks, it takes
-//! several sub-trees in one step.
+//! `Deref`; it has one guard type for reads and writes, owned and `'static` as `tokio`'s owned
+//! guards are; it is strictly fair, where `parking_lot` is fair eventually; and, unlike a map of
+//! locks, it takes several sub-trees in one step.
 //!
 //! # Features
 //!
-//! - `serde`: [`Snapshot`], [`Blocked`] and what they are made of serialise; [`Node`], [`FencingToken`] and
-//!   [`FenceGate`] deserialise too.
-//! - `tracing`: events when a request waits, is granted and is released, with the target `treelock`.
+//! - `serde`: [`Snapshot`], [`Blocked`] and what they are made of serialise; [`Node`],
+//!   [`FencingToken`] and [`FenceGate`] deserialise too.
+//! - `tracing`: events when a request waits, is granted and is released, with the target
+//!   `treelock`.
 //!
 //! No feature changes what the lock does.
 

@@ -15,23 +15,24 @@ use crate::{
 
 /// A lock over all sub-trees of one tree: shared or exclusive, several at once, in one request.
 ///
-/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as soon
-/// as there are none.** So it is fair (FIFO), never waits for what is not in its way, and requests that
-/// are given whole can never deadlock one another.
+/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
+/// soon as there are none.** So it is fair (FIFO), never waits for what is not in its way, and
+/// requests that are given whole can never deadlock one another.
 ///
-/// A `TreeLock` is a handle: clones are the same lock. [`TreeLock::new`] makes an independent one. All
-/// ways to ask work on the same lock at the same time.
+/// A `TreeLock` is a handle: clones are the same lock. [`TreeLock::new`] makes an independent one.
+/// All ways to ask work on the same lock at the same time.
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds waits
-/// for itself, for ever (or until its time-out); so can two holders that each ask for more. Ask for
-/// everything in one [`Request`].
+/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
+/// waits for itself, for ever (or until its time-out); so can two holders that each ask for more.
+/// Ask for everything in one [`Request`].
 ///
 /// # Fairness and its price
 ///
-/// Nothing overtakes an earlier request that conflicts with it, [`try_acquire`](TreeLock::try_acquire)
-/// included, so nobody starves. The price: while a write on `/` waits, all later requests wait for it.
+/// Nothing overtakes an earlier request that conflicts with it,
+/// [`try_acquire`](TreeLock::try_acquire) included, so nobody starves. The price: while a write on
+/// `/` waits, all later requests wait for it.
 ///
 /// # Examples
 ///
@@ -66,17 +67,17 @@ impl TreeLock {
         TreeLock { shared: Arc::new(Shared::new()) }
     }
 
-    /// Acquires everything that `request` names. Returns a future of the [`Guard`], which a thread can also
-    /// [`wait`](crate::Wait::wait) for.
+    /// Acquires everything that `request` names. Returns a future of the [`Guard`], which a thread
+    /// can also [`wait`](crate::Wait::wait) for.
     ///
-    /// The request takes its place in the order of arrival when the future is first polled or waited for.
-    /// It needs no particular executor; for a time-out use the executor's own, or
+    /// The request takes its place in the order of arrival when the future is first polled or
+    /// waited for. It needs no particular executor; for a time-out use the executor's own, or
     /// [`wait_timeout`](crate::Wait::wait_timeout).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future at any time, also between the grant and the poll that would have seen it,
-    /// gives back whatever it has, and those behind it go on.
+    /// Dropping the future at any time, also between the grant and the poll that would have seen
+    /// it, gives back whatever it has, and those behind it go on.
     ///
     /// # Examples
     ///
@@ -96,12 +97,12 @@ impl TreeLock {
         Acquire::new(self.shared.clone(), request.clone())
     }
 
-    /// Acquires everything that `request` names, if nothing is in the way. Asks at once; the answer is
-    /// ready: the [`Guard`], or who is in the way.
+    /// Acquires everything that `request` names, if nothing is in the way. Asks at once; the answer
+    /// is ready: the [`Guard`], or who is in the way.
     ///
-    /// Does not overtake: an earlier request that conflicts is in the way also while it only waits. A
-    /// failure leaves nothing in the line; to say who is in the way, and how many, it visits the roots of
-    /// others above and below its own, along nodes where somebody is in the way.
+    /// Does not overtake: an earlier request that conflicts is in the way also while it only waits.
+    /// A failure leaves nothing in the line; to say who is in the way, and how many, it visits the
+    /// roots of others above and below its own, along nodes where somebody is in the way.
     ///
     /// # Errors
     ///
@@ -124,8 +125,8 @@ impl TreeLock {
         Answer::ready(Turn::attempt(&self.shared, request).map(Guard::new))
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Acquires
-    /// nothing. The answer is ready.
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
+    /// Acquires nothing. The answer is ready.
     ///
     /// # Examples
     ///
@@ -143,7 +144,8 @@ impl TreeLock {
         Answer::ready(Turn::look(&self.shared, request))
     }
 
-    /// Returns all live requests at one moment: who holds and who waits for whom. The answer is ready.
+    /// Returns all live requests at one moment: who holds and who waits for whom. The answer is
+    /// ready.
     ///
     /// Takes time for each of them; holds the lock's mutex for a part of it.
     ///

@@ -122,7 +122,8 @@ impl ModeSet {
 mod tests {
     use super::*;
 
-    /// What a mode does at its node, in words: whether it reads or writes here, reads or writes below.
+    /// What a mode does at its node, in words: whether it reads or writes here, reads or writes
+    /// below.
     fn parts(mode: Mode) -> &'static [Mode] {
         match mode {
             IS => &[IS],
@@ -142,8 +143,8 @@ mod tests {
         }
     }
 
-    /// C2: a joined mode conflicts with exactly what one of its parts conflicts with, so joining the
-    /// roots of one request at a node neither misses a conflict nor makes a false one.
+    /// C2: a joined mode conflicts with exactly what one of its parts conflicts with, so joining
+    /// the roots of one request at a node neither misses a conflict nor makes a false one.
     #[test]
     fn a_join_conflicts_exactly_with_what_its_parts_conflict_with() {
         for a in Mode::ALL {

@@ -8,9 +8,9 @@ use crate::{node::Node, node_error::NodeError};
 
 /// Anything that names a node. Implement it for your own key type, and requests take it as it is.
 ///
-/// Text and paths split at `/`, with the rules of [`Node`]. A [`Path`] is taken as a name too: it is
-/// not made absolute and no link is followed, since that answer may change; what cannot be decided
-/// (`..`, a drive prefix, text that is not Unicode on Windows) is refused.
+/// Text and paths split at `/`, with the rules of [`Node`]. A [`Path`] is taken as a name too: it
+/// is not made absolute and no link is followed, since that answer may change; what cannot be
+/// decided (`..`, a drive prefix, text that is not Unicode on Windows) is refused.
 ///
 /// # Examples
 ///

@@ -204,7 +204,8 @@ impl Node {
         self.depth() == 0
     }
 
-    /// Returns whether `other` is this node or lies below it: whether a lock on this node covers it.
+    /// Returns whether `other` is this node or lies below it: whether a lock on this node covers
+    /// it.
     ///
     /// # Examples
     ///
@@ -351,9 +352,9 @@ impl Ord for Node {
     }
 }
 
-/// `/photos/2025`. A backslash escapes what could be taken for something else: `\/` is a slash within
-/// a component, `\\` a backslash, `\n` and the like control characters, `\xff` a byte that is not
-/// UTF-8. So different nodes never print the same.
+/// `/photos/2025`. A backslash escapes what could be taken for something else: `\/` is a slash
+/// within a component, `\\` a backslash, `\n` and the like control characters, `\xff` a byte that
+/// is not UTF-8. So different nodes never print the same.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {

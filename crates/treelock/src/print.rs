@@ -1,4 +1,5 @@
-//! How values are printed for people: nodes by a function of the caller's, labels on one line, ages.
+//! How values are printed for people: nodes by a function of the caller's, labels on one line,
+//! ages.
 
 use std::{fmt, time::Duration};
 

@@ -23,8 +23,8 @@ use crate::{
 /// request never conflicts with itself, however its roots overlap. A request with no roots is legal
 /// and is granted at once.
 ///
-/// Two requests conflict iff some root of one is, or lies above or below, some root of the other, and
-/// at least one of these two is a write.
+/// Two requests conflict iff some root of one is, or lies above or below, some root of the other,
+/// and at least one of these two is a write.
 ///
 /// # Examples
 ///
@@ -167,10 +167,10 @@ impl Request {
 
     /// Adds a root whose place in the tree is not in its name; returns the request with it.
     ///
-    /// Above it lie `ancestors`, in any order, and nothing else: not the nodes that its name would put
-    /// there, nor [`Node::root`] unless it is one of them. For trees whose nodes are named by a number or
-    /// another key of their own, as inodes are. It is the caller's part that all requests agree on the
-    /// tree; the lock takes each request's word for the ancestors of its own roots.
+    /// Above it lie `ancestors`, in any order, and nothing else: not the nodes that its name would
+    /// put there, nor [`Node::root`] unless it is one of them. For trees whose nodes are named by a
+    /// number or another key of their own, as inodes are. It is the caller's part that all requests
+    /// agree on the tree; the lock takes each request's word for the ancestors of its own roots.
     ///
     /// # Examples
     ///
@@ -199,8 +199,8 @@ impl Request {
         })
     }
 
-    /// Names who asks, for [`Blocked`](crate::Blocked) and [`Snapshot`](crate::Snapshot); returns the
-    /// request with that label.
+    /// Names who asks, for [`Blocked`](crate::Blocked) and [`Snapshot`](crate::Snapshot); returns
+    /// the request with that label.
     ///
     /// # Examples
     ///
@@ -252,8 +252,9 @@ impl Request {
         one.into_iter().chain(many.iter().map(|(access, node)| (*access, node)))
     }
 
-    /// Returns, for each root in the order of [`roots`](Request::roots), the ancestors that were given with
-    /// it by [`with_ancestors`](Request::with_ancestors); `None` where its name says them.
+    /// Returns, for each root in the order of [`roots`](Request::roots), the ancestors that were
+    /// given with it by [`with_ancestors`](Request::with_ancestors); `None` where its name says
+    /// them.
     ///
     /// # Examples
     ///
@@ -289,8 +290,8 @@ impl Request {
         })
     }
 
-    /// Returns whether who holds this request holds all that `other` names: each root of `other` lies within
-    /// a root of this one whose access is at least as strong.
+    /// Returns whether who holds this request holds all that `other` names: each root of `other`
+    /// lies within a root of this one whose access is at least as strong.
     ///
     /// # Examples
     ///
@@ -325,7 +326,8 @@ impl Request {
         })
     }
 
-    /// A root of `other` that conflicts with one of this request, given a node where their claims do.
+    /// A root of `other` that conflicts with one of this request, given a node where their claims
+    /// do.
     pub(crate) fn conflicting_at<'a>(&self, other: &'a Request, at: &Node) -> Option<Placed<'a>> {
         let strongest = |roots: &mut dyn Iterator<Item = Placed<'_>>| roots.map(|r| r.access).max();
         let own_here = strongest(&mut self.placed().filter(|root| root.node == at));

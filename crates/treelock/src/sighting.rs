@@ -58,8 +58,8 @@ impl fmt::Display for Process {
     }
 }
 
-/// A live request as a lock table hands it out: what a [`Snapshot`] is made of. For those who write an
-/// engine.
+/// A live request as a lock table hands it out: what a [`Snapshot`] is made of. For those who write
+/// an engine.
 ///
 /// # Examples
 ///

@@ -78,8 +78,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns a snapshot of these live requests, all of them of one moment, in any order. By the rule, a
-    /// request is held iff no earlier one conflicts with it. For those who write an engine.
+    /// Returns a snapshot of these live requests, all of them of one moment, in any order. By the
+    /// rule, a request is held iff no earlier one conflicts with it. For those who write an engine.
     ///
     /// # Examples
     ///
@@ -137,8 +137,8 @@ impl Snapshot {
         self.entries.iter().filter(|entry| entry.state == State::Held)
     }
 
-    /// Returns a value that prints as the snapshot does, with nodes as `print` prints them: for a program
-    /// whose nodes stand for something else.
+    /// Returns a value that prints as the snapshot does, with nodes as `print` prints them: for a
+    /// program whose nodes stand for something else.
     ///
     /// # Examples
     ///

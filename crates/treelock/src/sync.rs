@@ -1,5 +1,5 @@
-//! The concurrency primitives that the crate uses, from `std` or, under `--cfg loom`, from the model
-//! checker. Nothing else in the crate mentions loom.
+//! The concurrency primitives that the crate uses, from `std` or, under `--cfg loom`, from the
+//! model checker. Nothing else in the crate mentions loom.
 
 #[cfg(not(loom))]
 pub(crate) use std::{
@@ -54,14 +54,15 @@ impl Parker {
         Waker::from(self.0.clone())
     }
 
-    /// Whether the waker was called since this was last true. A failed exchange writes nothing, so it hides
-    /// no call.
+    /// Whether the waker was called since this was last true. A failed exchange writes nothing, so
+    /// it hides no call.
     fn was_woken(&self) -> bool {
         let called = &self.0.woken;
         called.compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Sleeps until the waker is called, at the latest until `deadline`. Returns whether it was called.
+    /// Sleeps until the waker is called, at the latest until `deadline`. Returns whether it was
+    /// called.
     #[cfg(not(loom))]
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         while !self.was_woken() {

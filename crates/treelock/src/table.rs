@@ -2,41 +2,43 @@
 //!
 //! # The grant rule
 //!
-//! *A request waits exactly for the earlier live requests that conflict with it, and is granted as soon
-//! as there are none* (C1). The table decides it node by node, with work that does not depend on how
-//! many requests are live.
+//! *A request waits exactly for the earlier live requests that conflict with it, and is granted as
+//! soon as there are none* (C1). The table decides it node by node, with work that does not depend
+//! on how many requests are live.
 //!
 //! A request joins all its nodes in one step, with one claim (a joined mode) at each. Two requests
-//! conflict iff they have conflicting claims at some node: if a root p of one contains a root q of the
-//! other, their claims meet at p, where one has read or write and the other that or an intention; and
-//! claims that conflict at a node come from two such roots, since a joined mode conflicts with just what
-//! its parts conflict with (`mode.rs` tests this). So a request may be granted iff at every node no
-//! earlier live claim conflicts with its own. Call such a claim *unblocked*.
+//! conflict iff they have conflicting claims at some node: if a root p of one contains a root q of
+//! the other, their claims meet at p, where one has read or write and the other that or an
+//! intention; and claims that conflict at a node come from two such roots, since a joined mode
+//! conflicts with just what its parts conflict with (`mode.rs` tests this). So a request may be
+//! granted iff at every node no earlier live claim conflicts with its own. Call such a claim
+//! *unblocked*.
 //!
-//! Each node keeps a count per mode of its unblocked claims and a FIFO queue per mode of its blocked
-//! ones, and with them the invariants
+//! Each node keeps a count per mode of its unblocked claims and a FIFO queue per mode of its
+//! blocked ones, and with them the invariants
 //!
 //! 1. a claim is blocked iff an earlier live claim at its node conflicts with it;
 //! 2. a request is granted iff none of its claims is blocked.
 //!
-//! *Arrival.* All live claims are earlier than a new one, so it is blocked iff any mode that is counted or
-//! queued at the node conflicts with its own: two bit masks and one comparison.
+//! *Arrival.* All live claims are earlier than a new one, so it is blocked iff any mode that is
+//! counted or queued at the node conflicts with its own: two bit masks and one comparison.
 //!
 //! *Leaving* can only unblock claims at the nodes that are left. Take a blocked claim b.
 //!
-//! - An unblocked claim u that conflicts with b is earlier than b: were it later, b would block it. So
-//!   the counts need no order: b stays blocked if a counted mode conflicts with it.
+//! - An unblocked claim u that conflicts with b is earlier than b: were it later, b would block it.
+//!   So the counts need no order: b stays blocked if a counted mode conflicts with it.
 //! - A blocked claim that conflicts with b and is earlier exists iff the head of some queue of a
 //!   conflicting mode is earlier, since queues are in ticket order.
-//! - Claims of b's own mode have the same conflicts, so if b is unblocked then so is every one before it
-//!   in its queue: only heads need looking at, at most five.
+//! - Claims of b's own mode have the same conflicts, so if b is unblocked then so is every one
+//!   before it in its queue: only heads need looking at, at most five.
 //!
-//! One pass over the queues is enough: what is unblocked goes from a queue to the counts and so goes on
-//! blocking the same modes. Cancelling is leaving: a blocked claim is unlinked from its queue, and the
-//! same heads are looked at. So cost depends on the request's own claims and on the requests granted (C7).
+//! One pass over the queues is enough: what is unblocked goes from a queue to the counts and so
+//! goes on blocking the same modes. Cancelling is leaving: a blocked claim is unlinked from its
+//! queue, and the same heads are looked at. So cost depends on the request's own claims and on the
+//! requests granted (C7).
 //!
-//! A waiting request holds nothing (C3), but its unblocked claims are counted as everybody's are: they are
-//! what later requests wait for.
+//! A waiting request holds nothing (C3), but its unblocked claims are counted as everybody's are:
+//! they are what later requests wait for.
 
 mod blockers;
 
@@ -53,8 +55,8 @@ use crate::{
     tree::{RootLink, Tree},
 };
 
-/// Wakers of the requests that a step granted, in the order of granting. To be woken when the table's
-/// mutex is free again (C9).
+/// Wakers of the requests that a step granted, in the order of granting. To be woken when the
+/// table's mutex is free again (C9).
 #[derive(Default)]
 pub(crate) struct Granted {
     /// The only one, mostly, which needs no memory of its own.
@@ -100,15 +102,16 @@ struct Live {
     waits: Waits,
 }
 
-/// What is left of a request that has left: to be dropped when the mutex is free, since it may hold the
-/// waker of a cancelled future, whose drop is code of an executor's (C9).
+/// What is left of a request that has left: to be dropped when the mutex is free, since it may hold
+/// the waker of a cancelled future, whose drop is code of an executor's (C9).
 #[must_use]
 pub(crate) struct Left {
     _waits: Waits,
     _waker: Option<Waker>,
 }
 
-/// What a request waits for: the entries of its blocked claims in their queues. Mostly there is one.
+/// What a request waits for: the entries of its blocked claims in their queues. Mostly there is
+/// one.
 enum Waits {
     /// For nothing: it is granted.
     Granted,
@@ -191,8 +194,8 @@ impl LockTable {
         }
     }
 
-    /// Takes a ticket and joins all nodes. Returns the slot of the live request, good until it leaves, the
-    /// ticket, and whether it is granted.
+    /// Takes a ticket and joins all nodes. Returns the slot of the live request, good until it
+    /// leaves, the ticket, and whether it is granted.
     pub(crate) fn enqueue(&mut self, request: Request) -> (Slot, u64, bool) {
         let mut blocked = Vec::new();
         let leaves = match request.claims() {
@@ -226,8 +229,8 @@ impl LockTable {
         (id, ticket, granted)
     }
 
-    /// Claim the nodes of a chain, the latest at each; note the claims that are blocked, with their nodes.
-    /// Returns the leaf, to be linked in front of those at its node.
+    /// Claim the nodes of a chain, the latest at each; note the claims that are blocked, with their
+    /// nodes. Returns the leaf, to be linked in front of those at its node.
     #[inline(always)]
     fn join_chain(&mut self, chain: &Chain<'_>, blocked: &mut Vec<(usize, Slot)>) -> Leaf {
         let leaf = self.tree.locate(chain.node);
@@ -272,8 +275,8 @@ impl LockTable {
         }
     }
 
-    /// Takes a request out, whether it waits or holds, and grants what becomes free. Returns what is left of
-    /// it. Whoever asked has the request still, so that nothing of it is freed here.
+    /// Takes a request out, whether it waits or holds, and grants what becomes free. Returns what
+    /// is left of it. Whoever asked has the request still, so that nothing of it is freed here.
     pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
         let Live { request, leaves, waits, .. } = self.live.remove(id);
         let mut waker = None;
@@ -335,8 +338,8 @@ impl LockTable {
         }
     }
 
-    /// Look at the heads of the node's queues, and unblock what nothing earlier blocks any more. See the
-    /// head of this file for why this is all there is to do.
+    /// Look at the heads of the node's queues, and unblock what nothing earlier blocks any more.
+    /// See the head of this file for why this is all there is to do.
     fn unblock(&mut self, at: Slot, granted: &mut Granted) {
         for mode in self.tree[at].claimed.queued().iter() {
             let claimed = &mut self.tree[at].claimed;
@@ -373,8 +376,8 @@ impl LockTable {
     }
 }
 
-/// Note that a claim of a waiting request is no longer blocked; grant the request if it was the last.
-/// Returns whether it is granted.
+/// Note that a claim of a waiting request is no longer blocked; grant the request if it was the
+/// last. Returns whether it is granted.
 fn unblocked(
     live: &mut Live,
     claim: BlockedClaim,

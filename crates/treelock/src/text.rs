@@ -20,8 +20,8 @@ impl Node {
         }
     }
 
-    /// Parse a name that needs no second look: it is good, fits a draft, and has no two slashes on end,
-    /// so that its text is the node's.
+    /// Parse a name that needs no second look: it is good, fits a draft, and has no two slashes on
+    /// end, so that its text is the node's.
     #[inline]
     fn parse_plain<const SIZE: usize>(name: &[u8]) -> Option<Node> {
         let mut draft = Draft::<SIZE>::new();
@@ -132,7 +132,8 @@ impl FromStr for Node {
     }
 }
 
-/// From the text that [`Display`](std::fmt::Display) prints, escapes and all: `/a\\/b` is one component.
+/// From the text that [`Display`](std::fmt::Display) prints, escapes and all: `/a\\/b` is one
+/// component.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Node {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {

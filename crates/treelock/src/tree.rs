@@ -1,11 +1,12 @@
 //! The nodes that are in memory: those with claims, and their ancestors.
 //!
-//! The index finds a node by the hash of its prefix. A request looks for its root first and, where that is
-//! found, has all ancestors by following parents.
+//! The index finds a node by the hash of its prefix. A request looks for its root first and, where
+//! that is found, has all ancestors by following parents.
 //!
-//! Nodes whose last claim is gone stay for a while, since they are likely to be asked for again: the 1,024
-//! that became idle last, with their ancestors (less than 2 MiB for names of ordinary length, C8). They
-//! wait in a queue; one that is used again keeps its place in it, so that using a node costs nothing here.
+//! Nodes whose last claim is gone stay for a while, since they are likely to be asked for again:
+//! the 1,024 that became idle last, with their ancestors (less than 2 MiB for names of ordinary
+//! length, C8). They wait in a queue; one that is used again keeps its place in it, so that using a
+//! node costs nothing here.
 
 use std::{
     collections::VecDeque,
@@ -46,8 +47,8 @@ pub(crate) struct Branch {
     first_child: Option<Slot>,
     before: Option<Slot>,
     behind: Option<Slot>,
-    /// Whether it is in the queue of idle nodes. The root counts as such for good, so that nobody thinks
-    /// of forgetting it.
+    /// Whether it is in the queue of idle nodes. The root counts as such for good, so that nobody
+    /// thinks of forgetting it.
     pub(crate) idle: bool,
     /// The requests that have a root here.
     pub(crate) roots: Option<RootLink>,
@@ -148,8 +149,8 @@ impl Tree {
         std::iter::successors(self.nodes[at].first_child, |child| self.nodes[*child].behind)
     }
 
-    /// Keep a node without claims for its next use, and forget the one that has been idle longest if there
-    /// are too many.
+    /// Keep a node without claims for its next use, and forget the one that has been idle longest
+    /// if there are too many.
     pub(crate) fn rest(&mut self, at: Slot) {
         let far_out = self.is_far_out(at);
         let branch = &mut self.nodes[at];
@@ -157,8 +158,8 @@ impl Tree {
             return;
         }
         if far_out {
-            // Those that were kept while there were more nodes go the same way, one for one; and later than
-            // this one, which may go with the oldest, its child.
+            // Those that were kept while there were more nodes go the same way, one for one; and
+            // later than this one, which may go with the oldest, its child.
             self.forget(at);
             return self.forget_oldest();
         }
@@ -181,8 +182,8 @@ impl Tree {
         }
     }
 
-    /// Whether a node lies among slots of which most are empty by now: it is not kept, so that the arena can
-    /// shrink when many nodes have gone.
+    /// Whether a node lies among slots of which most are empty by now: it is not kept, so that the
+    /// arena can shrink when many nodes have gone.
     fn is_far_out(&self, at: Slot) -> bool {
         at.number() > 16 * (self.index.len() + IDLE_NODES)
     }

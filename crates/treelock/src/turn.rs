@@ -1,5 +1,5 @@
-//! A live request of one handle, waiting or held: [`Turn`]. And how the lock is left, by holders and
-//! waiters alike.
+//! A live request of one handle, waiting or held: [`Turn`]. And how the lock is left, by holders
+//! and waiters alike.
 
 use std::{
     mem,
@@ -29,8 +29,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new() -> Shared {
-        // The resource outlives this process, so tokens go on from one process to the next: no lock grants
-        // more than one request a nanosecond.
+        // The resource outlives this process, so tokens go on from one process to the next: no lock
+        // grants more than one request a nanosecond.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let table = LockTable::new(Instant::now_without_cache_update);
         Shared { table: Mutex::new(table), first_token: since_1970.as_nanos() as u64 }
@@ -43,8 +43,8 @@ impl Shared {
     }
 }
 
-/// A live request of ours, waiting or held. Dropping it gives back whatever it has and lets those behind
-/// it go on, in one step (C10).
+/// A live request of ours, waiting or held. Dropping it gives back whatever it has and lets those
+/// behind it go on, in one step (C10).
 pub(crate) struct Turn {
     shared: Arc<Shared>,
     id: Slot,
@@ -98,7 +98,8 @@ impl Turn {
         self.ticket
     }
 
-    /// Requests that conflict are granted in the order of their tickets, so tickets are tokens (C20).
+    /// Requests that conflict are granted in the order of their tickets, so tickets are tokens
+    /// (C20).
     pub(crate) fn token(&self) -> FencingToken {
         FencingToken::new(self.shared.first_token.wrapping_add(self.ticket))
     }
@@ -129,8 +130,8 @@ impl Turn {
     }
 }
 
-/// Wakes in the order of granting, then tells of the release: whatever a listener to events does, no
-/// wake-up is lost.
+/// Wakes in the order of granting, then tells of the release: whatever a listener to events does,
+/// no wake-up is lost.
 impl Drop for Turn {
     #[inline]
     fn drop(&mut self) {

@@ -55,12 +55,12 @@ pub trait Wait: Future + Unpin + Sized {
         }
     }
 
-    /// Blocks the thread until the future is ready, for at most `timeout`. Returns its output, or `None` if
-    /// the time is over.
+    /// Blocks the thread until the future is ready, for at most `timeout`. Returns its output, or
+    /// `None` if the time is over.
     ///
-    /// When the time is over nothing is given up: a request keeps its place in the line, and can be waited
-    /// for again, asked who is in its way, or given up. A time-out too long for the clock waits without one;
-    /// one of zero looks once.
+    /// When the time is over nothing is given up: a request keeps its place in the line, and can be
+    /// waited for again, asked who is in its way, or given up. A time-out too long for the clock
+    /// waits without one; one of zero looks once.
     ///
     /// # Blocking
     ///

@@ -7,8 +7,8 @@ use std::{
 
 /// Wakes all of them, in this order, then does what comes `after`. For those who write an engine.
 ///
-/// No wake-up is lost to a waker that panics, nor is what comes after: the first panic goes on when all is
-/// done, unless the thread panics already.
+/// No wake-up is lost to a waker that panics, nor is what comes after: the first panic goes on when
+/// all is done, unless the thread panics already.
 ///
 /// # Examples
 ///

@@ -83,7 +83,8 @@ fn hand_off_to_threads() {
     });
 }
 
-/// A future is dropped while the holder releases: granted, waiting or neither, the one behind goes on.
+/// A future is dropped while the holder releases: granted, waiting or neither, the one behind goes
+/// on.
 #[test]
 fn cancel_against_grant() {
     model(|| {
@@ -124,8 +125,8 @@ fn two_overlapping_requests_of_two_roots() {
     });
 }
 
-/// A release against a blocking waiter whose time is over: it has the lock or it has left, never half.
-/// The model lets a time-out end after one chance of the others (`sync.rs`).
+/// A release against a blocking waiter whose time is over: it has the lock or it has left, never
+/// half. The model lets a time-out end after one chance of the others (`sync.rs`).
 #[test]
 fn release_against_time_out() {
     model(|| {
@@ -161,7 +162,8 @@ fn release_against_time_out() {
     });
 }
 
-/// A blocked thread whose time is over waits again: it kept its place, and no wake-up is lost between.
+/// A blocked thread whose time is over waits again: it kept its place, and no wake-up is lost
+/// between.
 #[test]
 fn release_against_waiting_again() {
     model(|| {

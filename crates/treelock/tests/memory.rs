@@ -1,5 +1,6 @@
-//! Memory is proportional to live requests (C8): after all are gone it is back where it was, but for the
-//! bounded cache of idle nodes. A binary of its own, with one test, since it counts all allocations.
+//! Memory is proportional to live requests (C8): after all are gone it is back where it was, but
+//! for the bounded cache of idle nodes. A binary of its own, with one test, since it counts all
+//! allocations.
 
 use std::{
     alloc::System,
@@ -14,7 +15,8 @@ use treelock::{Acquire, Guard, Request, TreeLock, Wait};
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// What 1,024 idle nodes with their ancestors may take: less than 2 KiB each, pages and names included.
+/// What 1,024 idle nodes with their ancestors may take: less than 2 KiB each, pages and names
+/// included.
 const CACHE: usize = 2 << 20;
 
 fn allocated() -> usize {

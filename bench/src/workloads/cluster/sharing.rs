@@ -62,7 +62,8 @@ fn readers(bench: &Bench, cluster: &Cluster) -> Table {
     }
     let away = AWAY.as_millis();
     table.note(format!(
-        "Everyone is a session of its own. The writer comes back {away} ms after it left; p50, p95, \
+        "Everyone is a session of its own. The writer comes back {away} ms after it left; \
+         p50, p95, \
          longest: how long it waited."
     ));
     table

@@ -1,9 +1,10 @@
 //! Who is in the way of a request.
 //!
-//! Each node lists the requests that have a root there. Who is in the way of a request has a root on the way
-//! up from one of its roots, or below one. So the search follows the tree, along nodes with a conflicting
-//! claim only: it takes time for the roots at these nodes and for their children, not for all that is live.
-//! A flat request, whose ancestors are given, is listed at each node that it claims.
+//! Each node lists the requests that have a root there. Who is in the way of a request has a root
+//! on the way up from one of its roots, or below one. So the search follows the tree, along nodes
+//! with a conflicting claim only: it takes time for the roots at these nodes and for their
+//! children, not for all that is live. A flat request, whose ancestors are given, is listed at each
+//! node that it claims.
 
 use std::iter::successors;
 
@@ -47,8 +48,8 @@ impl LockTable {
         })
     }
 
-    /// The earlier live requests that conflict with this one, the earliest first, each with the number of
-    /// a chain whose root is in the way.
+    /// The earlier live requests that conflict with this one, the earliest first, each with the
+    /// number of a chain whose root is in the way.
     fn ahead_of(&self, live: &Live) -> Vec<(&Live, usize)> {
         let mut found = Vec::new();
         let claims = live.request.claims();
@@ -77,7 +78,8 @@ impl LockTable {
         found
     }
 
-    /// The chains linked at a node that conflict there with a mode, of requests earlier than a ticket.
+    /// The chains linked at a node that conflict there with a mode, of requests earlier than a
+    /// ticket.
     fn linked_in_the_way(
         &self,
         at: Slot,

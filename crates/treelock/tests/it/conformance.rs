@@ -1,11 +1,11 @@
-//! The core before the conformance suite: the rule by random operations, by scenarios and by threads,
-//! leaving at every point, and the verbs.
+//! The core before the conformance suite: the rule by random operations, by scenarios and by
+//! threads, leaving at every point, and the verbs.
 
 use treelock::TreeLock;
 use treelock_conformance::{Judged, leaving, random, scenarios, threads, verbs};
 
-/// The core, which promises that its counters agree with the table, and that the tickets are 1, 2, 3,
-/// failed requests counted.
+/// The core, which promises that its counters agree with the table, and that the tickets are 1, 2,
+/// 3, failed requests counted.
 fn core() -> Judged<TreeLock, true> {
     Judged::exact(TreeLock::new()).inspected(|lock, snapshot| {
         let counted = (lock.held_count(), lock.waiting_count());

@@ -10,8 +10,8 @@ fn read(root: &str) -> Request {
     Request::new().read(root).expect("a good root")
 }
 
-/// After a spike, nodes in far-out slots are not kept when they rest. One of them may have gone already
-/// with its last child, when that was the node that had rested longest.
+/// After a spike, nodes in far-out slots are not kept when they rest. One of them may have gone
+/// already with its last child, when that was the node that had rested longest.
 #[test]
 fn the_last_of_a_spike_leaves_after_its_child_was_forgotten() {
     let lock = TreeLock::new();

@@ -10,7 +10,8 @@ use treelock_conformance::{Polled, Task};
 /// More than the lock's clock is coarse.
 const TICK: Duration = Duration::from_millis(20);
 
-/// C14, C15: the label, the conflicting root and access, held or waiting, since when, how many are ahead.
+/// C14, C15: the label, the conflicting root and access, held or waiting, since when, how many are
+/// ahead.
 #[test]
 fn blocked_says_who() {
     let lock = TreeLock::new();

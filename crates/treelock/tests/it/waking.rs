@@ -1,5 +1,5 @@
-//! Wakers that misbehave (C9): they lock again, drop a guard, ask for a snapshot or panic, from inside
-//! `wake` and `drop`. None of it may run under the mutex, or these tests hang.
+//! Wakers that misbehave (C9): they lock again, drop a guard, ask for a snapshot or panic, from
+//! inside `wake` and `drop`. None of it may run under the mutex, or these tests hang.
 
 use std::{
     future::Future,
