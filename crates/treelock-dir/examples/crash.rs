@@ -1,4 +1,5 @@
-//! Several processes on one tree: who dies releases, and who lost his lock is refused by the resource.
+//! Several processes on one tree: who dies releases, and who lost his lock is refused by the
+//! resource.
 //!
 //! `cargo run -p treelock-dir --example crash`
 
@@ -66,8 +67,8 @@ fn a_death(directory: &Path) -> Outcome {
     Ok(())
 }
 
-/// The gate stands at the resource, which remembers it with the data: a row of a database, an object's
-/// metadata.
+/// The gate stands at the resource, which remembers it with the data: a row of a database, an
+/// object's metadata.
 fn a_lost_lock(directory: &Path) -> Outcome {
     let write = Request::new().write("photos/2025")?;
     let mut gate = FenceGate::default();

@@ -38,8 +38,8 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The directory lies on a file system that several hosts share, whose locks do not end with a process
-    /// of this host.
+    /// The directory lies on a file system that several hosts share, whose locks do not end with a
+    /// process of this host.
     Shared {
         /// The directory.
         path: PathBuf,
@@ -53,7 +53,8 @@ pub enum Error {
         /// What is different.
         what: String,
     },
-    /// The table was emptied or cut short while requests in it were live, so who holds what is unknown.
+    /// The table was emptied or cut short while requests in it were live, so who holds what is
+    /// unknown.
     Damaged {
         /// The table.
         path: PathBuf,

@@ -1,7 +1,8 @@
-//! Read/write locks on whole sub-trees between the processes of one host: no server, no daemon, no lease.
+//! Read/write locks on whole sub-trees between the processes of one host: no server, no daemon, no
+//! lease.
 //!
-//! The lock table is a directory, the kernel's file locks say who is alive. So there is nothing to install
-//! and nothing to tune, and a process that dies, however it dies, releases at once.
+//! The lock table is a directory, the kernel's file locks say who is alive. So there is nothing to
+//! install and nothing to tune, and a process that dies, however it dies, releases at once.
 //!
 //! ```
 //! use treelock::Request;
@@ -19,9 +20,10 @@
 //!
 //! # The rule
 //!
-//! Is that of [`treelock`], between threads and processes alike: **a request waits exactly for the earlier
-//! live requests that conflict with it, and is granted as soon as there are none.** The requests, nodes,
-//! blockers and snapshots are the same values, the verbs are the same, and asking can fail ([`Error`]).
+//! Is that of [`treelock`], between threads and processes alike: **a request waits exactly for the
+//! earlier live requests that conflict with it, and is granted as soon as there are none.** The
+//! requests, nodes, blockers and snapshots are the same values, the verbs are the same, and asking
+//! can fail ([`Error`]).
 //!
 //! # What happens when
 //!
@@ -41,39 +43,41 @@
 //!
 //! # Fencing tokens
 //!
-//! A lock that outlives a process cannot stop a holder whose table was removed under it. So every grant has a
-//! [`FencingToken`](treelock::FencingToken), larger than that of every earlier grant that conflicts; give
-//! it to the resource with each access and let a [`FenceGate`](treelock::FenceGate) there refuse what is
-//! stale. A token is the time in nanoseconds, or the last token plus one if that is more: so tokens go on
-//! growing also after the directory was emptied by hand, unless the clock was set back too.
-//! To empty it in good order: end those who use it, look that the clock is right (`treelock doctor`), and
-//! remove the file.
+//! A lock that outlives a process cannot stop a holder whose table was removed under it. So every
+//! grant has a [`FencingToken`](treelock::FencingToken), larger than that of every earlier grant
+//! that conflicts; give it to the resource with each access and let a
+//! [`FenceGate`](treelock::FenceGate) there refuse what is stale. A token is the time in
+//! nanoseconds, or the last token plus one if that is more: so tokens go on growing also after the
+//! directory was emptied by hand, unless the clock was set back too. To empty it in good order: end
+//! those who use it, look that the clock is right (`treelock doctor`), and remove the file.
 //!
 //! # Where
 //!
 //! - Safe: ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs (containers that mount the same
 //!   directory share the lock).
-//! - Refused, since several hosts may share them: NFS, SMB/CIFS, AFS, Ceph, 9P, Lustre, GFS2, OCFS2, GPFS, Coda.
+//! - Refused, since several hosts may share them: NFS, SMB/CIFS, AFS, Ceph, 9P, Lustre, GFS2,
+//!   OCFS2, GPFS, Coda.
 //! - Let in, with a word from [`DirLock::check`]: FUSE and what is not known here.
 //!
-//! Not in a place that is cleaned by age, as `/tmp` often is: the cleaner removes what is in use. Whoever may
-//! write the directory is trusted, and so is whoever may read the table: he can keep all others from asking. So
-//! a new table may be read and written by those who may write its directory, and by nobody else.
+//! Not in a place that is cleaned by age, as `/tmp` often is: the cleaner removes what is in use.
+//! Whoever may write the directory is trusted, and so is whoever may read the table: he can keep
+//! all others from asking. So a new table may be read and written by those who may write its
+//! directory, and by nobody else.
 //!
-//! In containers that share the directory the locks hold, but the number of a process means something only
-//! where that process is.
+//! In containers that share the directory the locks hold, but the number of a process means
+//! something only where that process is.
 //!
-//! Linux only, 4.11 or later: the locks are those of open file descriptions, which the library that we use has
-//! for Linux.
+//! Linux only, 4.11 or later: the locks are those of open file descriptions, which the library that
+//! we use has for Linux.
 //!
 //! # Cost
 //!
-//! A pair of acquire and release is nine system calls, and no file is made or removed: eight times a bare
-//! pair of flock(2) where we measured it. Asking reads the table, 256 bytes for each live request; with
-//! 1,000 of them a pair takes eleven times as long. A table that a crowd has left is made short again. A handle
-//! keeps up to 16 files open to use them again. Whoever waits sleeps in the kernel, and a release wakes only
-//! those who waited for it last. For a ticket of another process that somebody waits for there is a
-//! sleeping thread, until that ticket leaves.
+//! A pair of acquire and release is nine system calls, and no file is made or removed: eight times
+//! a bare pair of flock(2) where we measured it. Asking reads the table, 256 bytes for each live
+//! request; with 1,000 of them a pair takes eleven times as long. A table that a crowd has left is
+//! made short again. A handle keeps up to 16 files open to use them again. Whoever waits sleeps in
+//! the kernel, and a release wakes only those who waited for it last. For a ticket of another
+//! process that somebody waits for there is a sleeping thread, until that ticket leaves.
 //!
 //! # When not to use it
 //!
@@ -84,24 +88,29 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("treelock-dir needs Linux: its locks are those of open file descriptions");
 
+mod acquire;
 mod ask;
+mod check;
+mod directory;
 mod engine;
 mod error;
 mod file;
+mod format;
 mod guard;
-mod inspect;
+mod holders;
 mod kernel;
 mod lock;
+mod look;
 mod lost;
-mod payload;
-mod record;
+mod site;
 mod table;
-mod view;
+mod turn;
 mod watch;
 
+pub use acquire::Acquire;
 pub use error::Error;
 pub use guard::Guard;
-pub use lock::{Acquire, DirLock};
+pub use lock::DirLock;
 pub use lost::Lost;
 pub use treelock::{Finding, Severity};
 

@@ -6,6 +6,7 @@ use std::{
     io,
     path::Path,
     pin::Pin,
+    process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,14 +18,10 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+    sys::inotify::{self, AddWatchFlags, InitFlags, WatchDescriptor},
 };
 
-use crate::{
-    error::{Doing, Error},
-    table::Table,
-    watch::wake_all,
-};
+use crate::{site::Site, watch::wake_all};
 
 /// The future of [`Guard::lost`](crate::Guard::lost).
 ///
@@ -38,7 +35,7 @@ use crate::{
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Lost {
     alarm: Arc<Alarm>,
-    /// Whether the guard was dropped, after which there is nothing to be lost.
+    /// Whether the guard was dropped, after which nothing can be lost.
     released: Arc<AtomicBool>,
     key: u64,
 }
@@ -69,90 +66,89 @@ impl Alarm {
     }
 }
 
-/// A thread that listens for a table. Ends when this is dropped.
-pub(crate) struct Listener {
-    alarm: Arc<Alarm>,
-    ear: Option<Ear>,
-    /// The process that listens. One that it forked has the same ear.
-    process: u32,
-}
-
-/// How often the thread looks where the kernel has no listener left for it: there are few for each user
+/// How often the thread looks if the kernel has no inotify instance left: each user has few
 /// (`fs.inotify.max_user_instances`), and locks must not depend on them.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the kernel tells of the table's directory.
 #[derive(Clone)]
-struct Ear {
-    inotify: Arc<Inotify>,
+struct Inotify {
+    instance: Arc<inotify::Inotify>,
     directory: WatchDescriptor,
 }
 
-impl Ear {
-    fn new(directory: &Path) -> nix::Result<Ear> {
-        let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC)?);
+impl Inotify {
+    fn new(directory: &Path) -> nix::Result<Inotify> {
+        let instance = Arc::new(inotify::Inotify::init(InitFlags::IN_CLOEXEC)?);
         let inside = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
         let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        let watch = inotify.add_watch(directory, inside | itself)?;
+        let watch = instance.add_watch(directory, inside | itself)?;
         for above in directory.ancestors().skip(1) {
-            // One that may not be watched is another's to move.
-            let _ = inotify.add_watch(above, AddWatchFlags::IN_MOVE_SELF);
+            // If we may not watch it, it belongs to somebody else, who may move it.
+            let _ = instance.add_watch(above, AddWatchFlags::IN_MOVE_SELF);
         }
-        Ok(Ear { inotify, directory: watch })
+        Ok(Inotify { instance, directory: watch })
     }
 
-    /// Waits until something happened; returns at once, and false, if it hears nothing any more.
-    fn listen(&self) -> bool {
-        matches!(self.inotify.read_events(), Ok(_) | Err(Errno::EINTR))
+    /// Waits until something has happened. Returns false, at once, if no more events will come.
+    fn wait(&self) -> bool {
+        matches!(self.instance.read_events(), Ok(_) | Err(Errno::EINTR))
     }
 }
 
+/// A thread that listens for the loss of a table. It ends when this is dropped.
+pub(crate) struct Listener {
+    alarm: Arc<Alarm>,
+    inotify: Option<Inotify>,
+    /// The process that listens. A process that it forked has the same inotify instance.
+    process: u32,
+}
+
 impl Listener {
-    fn new(table: &Arc<Table>) -> io::Result<Listener> {
-        let ear = Ear::new(table.directory()).ok();
+    /// Starts the thread. Drop the site before this: the thread ends when it finds no site.
+    pub(crate) fn new(site: &Arc<Site>) -> io::Result<Listener> {
+        let inotify = Inotify::new(site.directory()).ok();
         let alarm = Arc::new(Alarm::default());
-        // The thread must not keep the table: it ends with it.
-        let (weak, own, bell) = (Arc::downgrade(table), ear.clone(), alarm.clone());
+        let (weak, events, bell) = (Arc::downgrade(site), inotify.clone(), alarm.clone());
         let thread = thread::Builder::new().name("treelock-lost".into());
         thread.spawn(move || {
-            while let Some(table) = weak.upgrade() {
-                if !table.is_in_place() {
+            while let Some(site) = weak.upgrade() {
+                if !site.is_in_place() {
                     return bell.ring();
                 }
-                drop(table);
-                if !own.as_ref().is_some_and(Ear::listen) {
-                    thread::sleep(LOOK);
+                drop(site);
+                if !events.as_ref().is_some_and(Inotify::wait) {
+                    thread::sleep(LOOK_INTERVAL);
                 }
             }
         })?;
-        Ok(Listener { alarm, ear, process: std::process::id() })
+        Ok(Listener { alarm, inotify, process: process::id() })
+    }
+
+    pub(crate) fn alarm(&self) -> Arc<Alarm> {
+        self.alarm.clone()
     }
 }
 
 impl Drop for Listener {
-    /// Wakes the thread with a last event, so that it sees that the table is gone.
+    /// Wakes the thread with a last event, so that it finds that the site is gone.
     fn drop(&mut self) {
-        if let Some(Ear { inotify, directory }) = &self.ear
-            && self.process == std::process::id()
+        if let Some(Inotify { instance, directory }) = &self.inotify
+            && self.process == process::id()
         {
-            let _ = inotify.rm_watch(*directory);
+            let _ = instance.rm_watch(*directory);
         }
     }
 }
 
 impl Lost {
-    pub(crate) fn new(table: &Arc<Table>, released: Arc<AtomicBool>) -> Result<Lost, Error> {
-        let mut listener = table.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        if listener.is_none() {
-            *listener = Some(Listener::new(table).doing("watch", table.path())?);
-        }
-        let alarm = listener.as_ref().expect("there by now").alarm.clone();
+    pub(crate) fn new(alarm: Arc<Alarm>, released: Arc<AtomicBool>) -> Lost {
         let key = {
             let mut heard = alarm.lock();
             heard.last_key += 1;
             heard.last_key
         };
-        Ok(Lost { alarm, released, key })
+        Lost { alarm, released, key }
     }
 }
 

@@ -1,6 +1,8 @@
-//! Disks and what lies on them: full, read-only, not ours, and things in the table's place that are no files.
+//! Disks and what lies on them: full, read-only, not ours, and things in the table's place that are
+//! no files.
 //!
-//! A disk that can be filled is a small one in memory, mounted by a process that has its own view of mounts.
+//! A disk that can be filled is a small one in memory, mounted by a process that has its own view
+//! of mounts.
 
 use std::{
     fs::{self, File},
@@ -137,7 +139,8 @@ fn a_read_only_disk() {
     assert!(looker.snapshot().expect("it can be read").entries.is_empty());
 }
 
-/// A symbolic link, which is not followed, wherever it leads; a directory; a pipe, at which nobody hangs.
+/// A symbolic link, which is not followed, wherever it leads; a directory; a pipe, at which nobody
+/// hangs.
 #[test]
 fn what_is_no_file_is_refused_and_kept() {
     type Make = fn(&Scratch);

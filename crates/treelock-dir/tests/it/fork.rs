@@ -1,5 +1,5 @@
-//! A process that forks and goes on without `exec`: both then have the same open file descriptions, and with
-//! them the same locks.
+//! A process that forks and goes on without `exec`: both then have the same open file descriptions,
+//! and with them the same locks.
 
 use std::process::exit;
 

@@ -1,7 +1,7 @@
 //! Helper processes: this test binary once more, started to play a part.
 //!
-//! [`Part::start`] starts one. It runs the "test" [`a_part`], which looks into its environment for what to
-//! play. What the harness prints comes before the line `ready`.
+//! [`Part::start`] starts one. It runs the "test" [`a_part`], which looks into its environment for
+//! what to play. What the harness prints comes before the line `ready`.
 
 use std::{
     env,
@@ -140,8 +140,9 @@ fn this_program(wrap: &[&str], test: &str) -> Command {
     command
 }
 
-/// Whether this is the process that a test has for itself. If it is not, it is started, in the first of
-/// these ways that is possible here, and must end well: `test` is the full name of the caller.
+/// Whether this is the process that a test has for itself. If it is not, it is started, in the
+/// first of these ways that is possible here, and must end well: `test` is the full name of the
+/// caller.
 ///
 /// For what a process has only once: its limits, its working directory, its user, its mounts.
 pub(crate) fn is_alone(test: &str, ways: &[&[&str]]) -> bool {

@@ -1,12 +1,14 @@
-//! Death at random instants (C22): workers ask, wait, hold, give up and release as fast as they can, and
-//! one after another is killed and replaced. Whether two ever meet is told by marks of their own.
+//! Death at random instants (C22): workers ask, wait, hold, give up and release as fast as they
+//! can, and one after another is killed and replaced. Whether two ever meet is told by marks of
+//! their own.
 //!
 //! # The marks
 //!
-//! A place is a folder. Who enters makes a file there, named by its access and its process, and then looks
-//! for those of others; who leaves removes its own. Of two who meet, at least one sees the other's mark. A
-//! mark may be that of a process that was killed in the place: so whoever finds one that must not be there
-//! waits for what becomes of it. If it is removed, its owner was alive, and they have met.
+//! A place is a folder. Who enters makes a file there, named by its access and its process, and
+//! then looks for those of others; who leaves removes its own. Of two who meet, at least one sees
+//! the other's mark. A mark may be that of a process that was killed in the place: so whoever finds
+//! one that must not be there waits for what becomes of it. If it is removed, its owner was alive,
+//! and they have met.
 
 use std::{
     fs::{self, File},

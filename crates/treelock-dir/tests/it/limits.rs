@@ -59,7 +59,8 @@ fn no_more_file_descriptors() {
     assert!(lost.poll().is_some());
 }
 
-/// A waiter for another process needs a thread. If there is none it is told so, and stands in nobody's way.
+/// A waiter for another process needs a thread. If there is none it is told so, and stands in
+/// nobody's way.
 #[test]
 fn no_more_threads() {
     // Nobody else has this user's number, and root has no limit.

@@ -168,8 +168,8 @@ fn threads() -> Vec<String> {
     names
 }
 
-/// The threads that listen and wait end when there is nothing to listen to or to wait for, and take their
-/// descriptors with them.
+/// The threads that listen and wait end when there is nothing to listen to or to wait for, and take
+/// their descriptors with them.
 #[test]
 fn no_thread_is_left() {
     if !is_alone("lost::no_thread_is_left", &[&[]]) {
@@ -203,7 +203,8 @@ fn no_thread_is_left() {
     eventually("all is closed", || descriptors() == before);
 }
 
-/// A future that is dropped, or polled by another task, lets go of the waker that it was given before.
+/// A future that is dropped, or polled by another task, lets go of the waker that it was given
+/// before.
 #[test]
 fn no_waker_is_kept() {
     struct Quiet;

@@ -83,6 +83,13 @@ pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
+/// The processes that wait, the first in line first.
+pub(crate) fn waiters(lock: &DirLock) -> Vec<u32> {
+    let snapshot = lock.snapshot().expect("a table");
+    let pid = |entry: &treelock::Entry| entry.process.as_ref().expect("each has one").pid;
+    snapshot.waiting().map(pid).collect()
+}
+
 /// The latch of a table, taken by somebody who does not let it go.
 pub(crate) struct Latch(File);
 

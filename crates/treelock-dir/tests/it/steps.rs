@@ -1,8 +1,9 @@
-//! Death at every instruction that others could notice (C22): a process that asks, waits, gives up or
-//! releases is traced and killed at its first system call, at its second, and so on, before and after
-//! each, until it gets through alive.
+//! Death at every instruction that others could notice (C22): a process that asks, waits, gives up
+//! or releases is traced and killed at its first system call, at its second, and so on, before and
+//! after each, until it gets through alive.
 //!
-//! What happens between two system calls happens in the memory of the process, so this is every instruction.
+//! What happens between two system calls happens in the memory of the process, so this is every
+//! instruction.
 
 use std::{
     thread,
@@ -25,8 +26,8 @@ use crate::{
     scratch::{LONG, Latch, Scratch, eventually, long, write},
 };
 
-/// The part of the one who is killed: do one thing, in a thread that is not the first of its process, since
-/// the first is waited for in another way.
+/// The part of the one who is killed: do one thing, in a thread that is not the first of its
+/// process, since the first is waited for in another way.
 pub(crate) fn step(lock: &DirLock) {
     let lock = lock.clone();
     let steps = thread::spawn(move || {
@@ -130,15 +131,15 @@ impl Drop for Traced {
     }
 }
 
-/// Whether somebody waits. If the latch is taken this cannot be seen, and it must not be waited for: the one
-/// who has it has been stopped by us.
+/// Whether somebody waits. If the latch is taken this cannot be seen, and it must not be waited
+/// for: the one who has it has been stopped by us.
 fn stands_in_line(scratch: &Scratch) -> bool {
     let seen = || scratch.lock.snapshot().expect("a table").waiting().count() > 0;
     !Latch::is_taken(&scratch.table()) && seen()
 }
 
-/// Someone who asks for everything while the traced process is stopped, and who blocks, if at all, when this
-/// returns: at the latch or behind the ticket of the one who is about to die.
+/// Someone who asks for everything while the traced process is stopped, and who blocks, if at all,
+/// when this returns: at the latch or behind the ticket of the one who is about to die.
 fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     let lock = lock.clone();
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -242,8 +243,8 @@ fn one_who_is_woken() {
     die_at_each_stop("hold", Rival::LeavesLate, one_table());
 }
 
-/// A process that is stopped at the worst moment, while it enters its request, stops all who ask; the check
-/// says so and names it; and when it goes on, so do they.
+/// A process that is stopped at the worst moment, while it enters its request, stops all who ask;
+/// the check says so and names it; and when it goes on, so do they.
 #[test]
 fn one_who_is_stopped_with_the_latch() {
     let scratch = Scratch::new();

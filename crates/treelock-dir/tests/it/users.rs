@@ -68,8 +68,9 @@ fn two_users_share_a_directory() {
     }
 }
 
-/// In a directory where all may write and nobody may remove what is another's, Linux may be told not to let
-/// a file of another be opened by who would also make it (`fs.protected_regular`, as systemd sets it).
+/// In a directory where all may write and nobody may remove what is another's, Linux may be told
+/// not to let a file of another be opened by who would also make it (`fs.protected_regular`, as
+/// systemd sets it).
 #[test]
 fn two_users_share_a_protected_directory() {
     let protected = fs::read_to_string("/proc/sys/fs/protected_regular").unwrap_or_default();
@@ -182,7 +183,8 @@ fn rights_that_do_not_fit_are_odd() {
     }
 }
 
-/// The table of a group's directory is the group's, also where the directory does not hand its group on.
+/// The table of a group's directory is the group's, also where the directory does not hand its
+/// group on.
 #[test]
 fn a_table_belongs_to_the_group_of_its_directory() {
     if !is_alone("users::a_table_belongs_to_the_group_of_its_directory", &[&ROOT]) {
@@ -197,7 +199,8 @@ fn a_table_belongs_to_the_group_of_its_directory() {
     assert_eq!((table.gid(), table.mode() & 0o777), (54303, 0o660));
 }
 
-/// Who may write no lock of this directory may not read them either, or could hold the latch for ever.
+/// Who may write no lock of this directory may not read them either, or could hold the latch for
+/// ever.
 #[test]
 fn a_table_is_for_those_who_may_write_its_directory() {
     for (directory, table) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o1777, 0o666)] {
@@ -210,7 +213,8 @@ fn a_table_is_for_those_who_may_write_its_directory() {
     }
 }
 
-/// A table that is begun in an empty file, which somebody was about to make, has the rights of a new one.
+/// A table that is begun in an empty file, which somebody was about to make, has the rights of a
+/// new one.
 #[test]
 fn a_table_that_was_only_begun_is_shared() {
     let scratch = Scratch::new();
