@@ -2,7 +2,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
-use treelock::{Blocked, FencingToken, Sighting};
+use treelock::{Blocked, FencingToken, engine::Sighting};
 
 use crate::{
     error::{Doing, Error},
@@ -44,7 +44,7 @@ pub(crate) struct ReusableCells {
 
 impl ReusableCells {
     fn are_there(&self, cells: &Cells<'_>) -> bool {
-        self.cells.iter().all(|cell| cells.grant(*cell) == (self.ticket, self.token.0))
+        self.cells.iter().all(|cell| cells.grant(*cell) == (self.ticket, self.token.get()))
     }
 }
 
@@ -121,7 +121,7 @@ impl Ask<'_> {
                 return Err(error).doing("write the lock table", self.site.path());
             }
         }
-        Ok(Outcome::Entered { ticket, token: FencingToken(token), cells: places, blockers })
+        Ok(Outcome::Entered { ticket, token: FencingToken::new(token), cells: places, blockers })
     }
 
     /// Locks the first ticket after the last one given that nobody has locked. Returns it.

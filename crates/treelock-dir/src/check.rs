@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
 use nix::sys::statvfs::statvfs;
-use treelock::Finding;
+use treelock::engine::Finding;
 
 use crate::{
     error::{Doing, Error},

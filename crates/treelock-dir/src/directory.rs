@@ -10,7 +10,7 @@ use treelock::{Blocked, Request};
 
 use crate::{
     error::Error,
-    table::{Answer, Table},
+    table::{Reply, Table},
     turn::Turn,
 };
 
@@ -64,12 +64,12 @@ impl Directory {
         loop {
             let table = self.table()?;
             match table.ask(request, may_wait) {
-                Ok(Answer::Entered(seat, blockers)) => {
+                Ok(Reply::Entered(seat, blockers)) => {
                     return Ok(Ok(Turn::new(table, request.clone(), seat, blockers)));
                 }
-                Ok(Answer::Refused(blocked)) => return Ok(Err(blocked)),
-                Ok(Answer::Gone) if replaced < REOPENINGS_MAX => {}
-                Ok(Answer::Gone) => return Err(table.site.lost()),
+                Ok(Reply::Refused(blocked)) => return Ok(Err(blocked)),
+                Ok(Reply::Gone) if replaced < REOPENINGS_MAX => {}
+                Ok(Reply::Gone) => return Err(table.site.lost()),
                 // Opening it again mends it, if nobody uses it.
                 Err(Error::Damaged { .. }) if replaced == 0 => {}
                 Err(error) => return Err(error),
@@ -77,5 +77,16 @@ impl Directory {
             replaced += 1;
             self.forget(&table);
         }
+    }
+
+    /// Enters a request if nobody is in the way.
+    pub(crate) fn attempt(&self, request: &Request) -> Result<Turn, Error> {
+        Ok(self.ask(request, false)??)
+    }
+
+    /// Closes the files that are kept to be used again. The next request opens the table anew.
+    pub(crate) fn close(&self) {
+        let old = self.opened().take_if(|table| table.site.is_own());
+        drop(old);
     }
 }

@@ -3,13 +3,9 @@
 use std::{fmt, process::Command};
 
 use command_fds::CommandFdExt;
-use treelock::{FencingToken, Request};
+use treelock::{Answer, FencingToken, Request};
 
-use crate::{
-    error::{Doing, Error},
-    lost::Lost,
-    turn::Turn,
-};
+use crate::{error::Error, lost::Lost, turn::Turn};
 
 /// Holds what a request asked for, until it is dropped or the process ends, however it ends.
 ///
@@ -22,16 +18,16 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use treelock::Request;
+/// use treelock::{Request, Wait};
 /// use treelock_dir::DirLock;
 ///
 /// # let scratch = tempfile::tempdir().unwrap();
 /// let lock = DirLock::new(scratch.path().join("locks"));
-/// let photos = Request::new().write("photos").unwrap();
-/// let guard = lock.acquire_blocking(&photos)?;
-/// assert!(lock.try_acquire(&photos).is_err());
+/// let photos = Request::new().write("photos")?;
+/// let guard = lock.acquire(&photos).wait()?;
+/// assert!(lock.try_acquire(&photos).wait().is_err());
 /// drop(guard);
-/// assert!(lock.try_acquire(&photos).is_ok());
+/// assert!(lock.try_acquire(&photos).wait().is_ok());
 /// # Ok::<(), treelock_dir::Error>(())
 /// ```
 #[must_use = "dropping a guard releases its lock at once"]
@@ -46,55 +42,16 @@ impl Guard {
         Guard { turn }
     }
 
-    /// Returns the fencing token. It is larger than that of every earlier grant of this table that
-    /// conflicts, even if the table was removed and made anew in between. Give it to the resource
-    /// with each access, for a [`FenceGate`](treelock::FenceGate) there.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # let scratch = tempfile::tempdir().unwrap();
-    /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let request = Request::new().write("photos").unwrap();
-    /// let first = lock.try_acquire(&request)?.token();
-    /// assert!(lock.try_acquire(&request)?.token() > first);
-    /// # Ok::<(), treelock_dir::Error>(())
-    /// ```
-    #[must_use]
-    pub fn token(&self) -> FencingToken {
-        self.turn.seat().token
-    }
-
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # let scratch = tempfile::tempdir().unwrap();
-    /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let guard = lock.try_acquire(&Request::new())?;
-    /// assert_eq!(lock.snapshot()?.entries[0].ticket, guard.ticket());
-    /// # Ok::<(), treelock_dir::Error>(())
-    /// ```
-    #[must_use]
-    pub fn ticket(&self) -> u64 {
-        self.turn.seat().ticket
-    }
-
     /// Returns the request that is held.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use treelock::Request;
+    /// # use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let guard = lock.try_acquire(&Request::new().write("photos").unwrap())?;
+    /// let guard = lock.try_acquire(&Request::new().write("photos")?).wait()?;
     /// assert_eq!(guard.request().to_string(), "write /photos");
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
@@ -103,17 +60,56 @@ impl Guard {
         &self.turn.request
     }
 
+    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let guard = lock.try_acquire(&Request::new()).wait()?;
+    /// assert_eq!(lock.snapshot().wait()?.entries[0].ticket, guard.ticket());
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ticket(&self) -> u64 {
+        self.turn.seat().ticket
+    }
+
+    /// Returns the fencing token. It is larger than that of every earlier grant of this table that
+    /// conflicts, even if the table was removed and made anew in between. Give it to the resource
+    /// with each access, for a [`FenceGate`](treelock::FenceGate) there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let request = Request::new().write("photos")?;
+    /// let first = lock.try_acquire(&request).wait()?.token();
+    /// assert!(lock.try_acquire(&request).wait()?.token() > first);
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    #[must_use]
+    pub fn token(&self) -> FencingToken {
+        self.turn.seat().token
+    }
+
     /// Returns whether others still see this lock. While the process lives, there is one way to
     /// lose it: somebody removes or replaces the table. Costs one `statx`.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use treelock::Request;
+    /// # use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let path = scratch.path().join("locks");
-    /// let guard = DirLock::new(&path).try_acquire(&Request::new())?;
+    /// let guard = DirLock::new(&path).try_acquire(&Request::new()).wait()?;
     /// assert!(guard.is_valid());
     /// std::fs::remove_dir_all(&path).unwrap();
     /// assert!(!guard.is_valid());
@@ -124,18 +120,22 @@ impl Guard {
         self.turn.table.site.is_in_place()
     }
 
-    /// Returns a future that is ready when the lock is lost, that is when
+    /// Returns the answer that comes when the lock is lost, that is when
     /// [`is_valid`](Guard::is_valid) becomes false. It does not borrow the guard, and it never
-    /// resolves once the guard has been dropped.
+    /// comes once the guard has been dropped.
     ///
     /// The kernel tells of changes to the directory and of moves of the directories above it
     /// (inotify). The first call for a table starts a thread that listens. If the kernel has no
     /// inotify instance left, the thread looks once a second. If a symbolic link on the way is made
     /// to point elsewhere, that is not noticed.
     ///
-    /// # Errors
+    /// If no thread can be started, neither at the call nor when the answer is first awaited,
+    /// nobody can listen. The answer then comes at once: it is safer to stop for nothing than to go
+    /// on without the lock. [`is_valid`](Guard::is_valid) tells which of the two it is.
     ///
-    /// [`Error::Io`] if no thread can be started.
+    /// # Cancel safety
+    ///
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -145,16 +145,33 @@ impl Guard {
     /// # async fn work() {}
     /// # async fn example(lock: DirLock) -> Result<(), treelock_dir::Error> {
     /// let guard = lock.acquire(&Request::new()).await?;
-    /// let lost = guard.lost()?;
-    /// // With tokio: select! { _ = lost => stop(), _ = work() => {} }
+    /// let lost = guard.lost();
+    /// // With tokio: select! { () = lost => stop(), () = work() => {} }
     /// # lost.await;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn lost(&self) -> Result<Lost, Error> {
-        let table = &self.turn.table;
-        let alarm = table.alarm().doing("watch", table.site.path())?;
-        Ok(Lost::new(alarm, self.turn.released()))
+    pub fn lost(&self) -> Answer<()> {
+        Answer::of(Lost::new(&self.turn.table.losses, self.turn.released()))
+    }
+
+    /// Releases the lock at once, as dropping the guard does. The answer is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let photos = Request::new().write("photos")?;
+    /// lock.acquire(&photos).wait()?.release().wait();
+    /// assert!(lock.blocked(&photos).wait()?.is_none());
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn release(self) -> Answer<()> {
+        drop(self);
+        Answer::ready(())
     }
 
     /// Lets the process that `command` starts keep the lock too. If this process dies, the lock
@@ -175,11 +192,11 @@ impl Guard {
     ///
     /// ```
     /// # use std::process::Command;
-    /// # use treelock::Request;
+    /// # use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let guard = lock.try_acquire(&Request::new().write("target").unwrap())?;
+    /// let guard = lock.try_acquire(&Request::new().write("target")?).wait()?;
     /// let mut make = Command::new("true");
     /// guard.inherit(&mut make)?;
     /// make.status().unwrap();
@@ -194,6 +211,6 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Guard({})", self.turn.request)
+        write!(f, "Guard({}; ticket {})", self.turn.request, self.ticket())
     }
 }

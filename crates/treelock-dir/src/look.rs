@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use treelock::{Process, Sighting};
+use treelock::engine::{Process, Sighting};
 
 use crate::{
     error::{Doing, Error},

@@ -1,14 +1,13 @@
 //! Learning that the lock was lost: that the table was removed or replaced (C21).
 
 use std::{
-    fmt,
     future::Future,
     io,
     path::Path,
     pin::Pin,
     process,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -20,29 +19,17 @@ use nix::{
     errno::Errno,
     sys::inotify::{self, AddWatchFlags, InitFlags, WatchDescriptor},
 };
+use treelock::engine::wake_all;
 
-use crate::{site::Site, watch::wake_all};
+use crate::site::Site;
 
-/// The future of [`Guard::lost`](crate::Guard::lost).
-///
-/// # Cancel safety
-///
-/// It may be dropped at any time.
-///
-/// # Examples
-///
-/// See [`Guard::lost`](crate::Guard::lost).
-#[must_use = "a future does nothing until it is awaited"]
-pub struct Lost {
-    alarm: Arc<Alarm>,
-    /// Whether the guard was dropped, after which nothing can be lost.
-    released: Arc<AtomicBool>,
-    key: u64,
+/// Tells those who hold something in a table that the table is lost.
+pub(crate) struct Losses {
+    site: Arc<Site>,
+    heard: Mutex<Heard>,
+    /// The thread that listens, from the first time that somebody asks.
+    listener: Mutex<Option<Listener>>,
 }
-
-/// What the thread that listens shares with the futures.
-#[derive(Default)]
-pub(crate) struct Alarm(Mutex<Heard>);
 
 #[derive(Default)]
 struct Heard {
@@ -51,18 +38,38 @@ struct Heard {
     wakers: Vec<(u64, Waker)>,
 }
 
-impl Alarm {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Heard {
+    fn take(&mut self, key: u64) -> Option<Waker> {
+        let index = self.wakers.iter().position(|(known, _)| *known == key)?;
+        Some(self.wakers.swap_remove(index).1)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Losses {
+    pub(crate) fn new(site: Arc<Site>) -> Arc<Losses> {
+        Arc::new(Losses { site, heard: Mutex::default(), listener: Mutex::default() })
+    }
+
+    /// Starts the thread that listens, if none listens yet.
+    fn listen(self: &Arc<Losses>) -> io::Result<()> {
+        let mut listener = lock(&self.listener);
+        if listener.is_none() {
+            *listener = Some(Listener::new(self)?);
+        }
+        Ok(())
     }
 
     fn ring(&self) {
         let wakers = {
-            let mut heard = self.lock();
+            let mut heard = lock(&self.heard);
             heard.lost = true;
             std::mem::take(&mut heard.wakers)
         };
-        wake_all(wakers.into_iter().map(|(_, waker)| waker));
+        wake_all(wakers.into_iter().map(|(_, waker)| waker), || ());
     }
 }
 
@@ -97,41 +104,35 @@ impl Inotify {
 }
 
 /// A thread that listens for the loss of a table. It ends when this is dropped.
-pub(crate) struct Listener {
-    alarm: Arc<Alarm>,
+struct Listener {
     inotify: Option<Inotify>,
     /// The process that listens. A process that it forked has the same inotify instance.
     process: u32,
 }
 
 impl Listener {
-    /// Starts the thread. Drop the site before this: the thread ends when it finds no site.
-    pub(crate) fn new(site: &Arc<Site>) -> io::Result<Listener> {
-        let inotify = Inotify::new(site.directory()).ok();
-        let alarm = Arc::new(Alarm::default());
-        let (weak, events, bell) = (Arc::downgrade(site), inotify.clone(), alarm.clone());
+    fn new(losses: &Arc<Losses>) -> io::Result<Listener> {
+        let inotify = Inotify::new(losses.site.directory()).ok();
+        // The thread must not keep the table: it ends with it.
+        let (weak, events) = (Arc::downgrade(losses), inotify.clone());
         let thread = thread::Builder::new().name("treelock-lost".into());
         thread.spawn(move || {
-            while let Some(site) = weak.upgrade() {
-                if !site.is_in_place() {
-                    return bell.ring();
+            while let Some(losses) = weak.upgrade() {
+                if !losses.site.is_in_place() {
+                    return losses.ring();
                 }
-                drop(site);
+                drop(losses);
                 if !events.as_ref().is_some_and(Inotify::wait) {
                     thread::sleep(LOOK_INTERVAL);
                 }
             }
         })?;
-        Ok(Listener { alarm, inotify, process: process::id() })
-    }
-
-    pub(crate) fn alarm(&self) -> Arc<Alarm> {
-        self.alarm.clone()
+        Ok(Listener { inotify, process: process::id() })
     }
 }
 
 impl Drop for Listener {
-    /// Wakes the thread with a last event, so that it finds that the site is gone.
+    /// Wakes the thread with a last event, so that it finds that the table is gone.
     fn drop(&mut self) {
         if let Some(Inotify { instance, directory }) = &self.inotify
             && self.process == process::id()
@@ -141,14 +142,25 @@ impl Drop for Listener {
     }
 }
 
+/// A future that is ready when a table is lost, while somebody holds something in it.
+pub(crate) struct Lost {
+    /// Gone with the last who holds or asks, after which nothing can be lost.
+    losses: Weak<Losses>,
+    /// Whether the guard was dropped, after which it cannot lose anything.
+    released: Arc<AtomicBool>,
+    key: u64,
+}
+
 impl Lost {
-    pub(crate) fn new(alarm: Arc<Alarm>, released: Arc<AtomicBool>) -> Lost {
+    /// Begins to listen. If no thread can be started now, the first poll tries again.
+    pub(crate) fn new(losses: &Arc<Losses>, released: Arc<AtomicBool>) -> Lost {
+        let _ = losses.listen();
         let key = {
-            let mut heard = alarm.lock();
+            let mut heard = lock(&losses.heard);
             heard.last_key += 1;
             heard.last_key
         };
-        Lost { alarm, released, key }
+        Lost { losses: Arc::downgrade(losses), released, key }
     }
 }
 
@@ -159,13 +171,17 @@ impl Future for Lost {
         if self.released.load(Ordering::Acquire) {
             return Poll::Pending;
         }
+        let Some(losses) = self.losses.upgrade() else { return Poll::Pending };
+        // If nobody can listen, a loss would never be heard of. Better too early than never.
+        if losses.listen().is_err() {
+            return Poll::Ready(());
+        }
         let waker = context.waker().clone();
-        let mut heard = self.alarm.lock();
+        let mut heard = lock(&losses.heard);
         if heard.lost {
             return Poll::Ready(());
         }
-        let old = heard.wakers.iter().position(|(key, _)| *key == self.key);
-        let old = old.map(|index| heard.wakers.swap_remove(index));
+        let old = heard.take(self.key);
         heard.wakers.push((self.key, waker));
         drop(heard);
         drop(old);
@@ -175,16 +191,8 @@ impl Future for Lost {
 
 impl Drop for Lost {
     fn drop(&mut self) {
-        let mut heard = self.alarm.lock();
-        let own = heard.wakers.iter().position(|(key, _)| *key == self.key);
-        let own = own.map(|index| heard.wakers.swap_remove(index));
-        drop(heard);
+        let Some(losses) = self.losses.upgrade() else { return };
+        let own = lock(&losses.heard).take(self.key);
         drop(own);
-    }
-}
-
-impl fmt::Debug for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lost").field("lost", &self.alarm.lock().lost).finish_non_exhaustive()
     }
 }

@@ -36,7 +36,7 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind},
+    io::ErrorKind,
     os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -53,7 +53,7 @@ use crate::{
         request::Draft,
     },
     kernel::{self, Kind},
-    lost::{Alarm, Listener},
+    lost::Losses,
     site::Site,
     watch::Watches,
 };
@@ -63,15 +63,12 @@ const SPARE_FILES_MAX: usize = 16;
 
 /// An open table.
 pub(crate) struct Table {
-    /// Dropped before `listener`, whose thread ends when it finds no site.
     pub(crate) site: Arc<Site>,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) losses: Arc<Losses>,
     spare: Mutex<Vec<Spare>>,
     /// What the table is read into.
     buffer: Mutex<Vec<u8>>,
-    /// The thread that listens for the loss of the table, from the first time that somebody asks
-    /// for it.
-    listener: Mutex<Option<Listener>>,
 }
 
 /// What a live request has in the table.
@@ -91,7 +88,7 @@ struct Spare {
 }
 
 /// The answer to who asks.
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     /// Entered; waits for these tickets, the earliest first, or for nobody.
     Entered(Seat, Vec<u64>),
     /// Not entered, since somebody is in the way.
@@ -115,8 +112,9 @@ impl Table {
         let site = Arc::new(Site::new(path, &file)?);
         begin(&site, &file)?;
         let watches = Arc::new(Watches::new(file));
-        let (spare, buffer, listener) = Default::default();
-        Ok(Table { site, watches, spare, buffer, listener })
+        let losses = Losses::new(site.clone());
+        let (spare, buffer) = Default::default();
+        Ok(Table { site, watches, losses, spare, buffer })
     }
 
     /// Returns an open file description of this table that holds no lock; `None` if another table
@@ -151,14 +149,14 @@ impl Table {
 
     /// Enters a request behind all that are live. A request that may not wait is entered only if
     /// nobody is in the way.
-    pub(crate) fn ask(&self, request: &Request, may_wait: bool) -> Result<Answer, Error> {
+    pub(crate) fn ask(&self, request: &Request, may_wait: bool) -> Result<Reply, Error> {
         let draft = Draft::new(request);
         let (bytes, most) = (draft.payload.len(), PAYLOAD_BYTES_MAX);
         if bytes > most {
             return Err(Error::TooLarge { bytes, most });
         }
         let Some(Spare { file, cells: old }) = self.description()? else {
-            return Ok(Answer::Gone);
+            return Ok(Reply::Gone);
         };
         let site = &self.site;
         let ask = Ask { site, file: &file, old: old.as_ref(), draft: &draft, may_wait };
@@ -167,13 +165,13 @@ impl Table {
         *lock(&self.buffer) = buffer;
         Ok(match outcome? {
             Outcome::Entered { ticket, token, cells, blockers } => {
-                Answer::Entered(Seat { ticket, token, file, cells }, blockers)
+                Reply::Entered(Seat { ticket, token, file, cells }, blockers)
             }
             Outcome::Refused(blocked) => {
                 self.keep(file, old);
-                Answer::Refused(blocked)
+                Reply::Refused(blocked)
             }
-            Outcome::Gone => Answer::Gone,
+            Outcome::Gone => Reply::Gone,
         })
     }
 
@@ -220,15 +218,6 @@ impl Table {
             self.keep(file, leave_cells.then_some(ReusableCells { ticket, token, cells }));
         }
         self.watches.gone(ticket);
-    }
-
-    /// Returns what rings when the table is lost. Starts a thread if none listens yet.
-    pub(crate) fn alarm(&self) -> io::Result<Arc<Alarm>> {
-        let mut listener = lock(&self.listener);
-        if let Some(listener) = &*listener {
-            return Ok(listener.alarm());
-        }
-        Ok(listener.insert(Listener::new(&self.site)?).alarm())
     }
 }
 

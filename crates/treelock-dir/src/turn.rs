@@ -51,7 +51,7 @@ impl Turn {
     }
 
     /// Checks that the table is still the one that others use.
-    pub(crate) fn check_in_place(&self) -> Result<(), Error> {
+    fn check_in_place(&self) -> Result<(), Error> {
         match self.table.site.is_in_place() {
             true => Ok(()),
             false => Err(self.table.site.lost()),
@@ -68,7 +68,7 @@ impl Turn {
     }
 
     /// Returns whether it is granted. If not, `waker` is called when there is reason to ask again.
-    pub(crate) fn is_granted(&mut self, waker: &Waker) -> Result<bool, Error> {
+    pub(crate) fn is_granted_or_watched(&mut self, waker: &Waker) -> Result<bool, Error> {
         if self.blockers.is_empty() {
             return Ok(true);
         }
@@ -81,9 +81,27 @@ impl Turn {
             self.watch(last, waker)?;
             watched = Some(last);
         }
+        self.note_grant()?;
+        Ok(true)
+    }
+
+    /// Returns whether it is granted at this moment.
+    pub(crate) fn is_granted(&mut self) -> Result<bool, Error> {
+        if self.blockers.is_empty() {
+            return Ok(true);
+        }
+        if self.last_blocker()?.is_some() {
+            return Ok(false);
+        }
+        self.note_grant()?;
+        Ok(true)
+    }
+
+    /// Notes that all who were in the way have left, if the table is still the one that others use.
+    fn note_grant(&self) -> Result<(), Error> {
         self.check_in_place()?;
         self.table.note_grant(self.seat());
-        Ok(true)
+        Ok(())
     }
 
     /// Returns the latest of the tickets that it still waits for.

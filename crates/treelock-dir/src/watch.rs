@@ -10,11 +10,12 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread,
 };
+
+use treelock::engine::wake_all;
 
 use crate::kernel::{self, Kind};
 
@@ -47,7 +48,7 @@ impl Watches {
     /// Wakes whoever waited for a ticket that has left, once the mutex is free (C9).
     pub(crate) fn gone(&self, ticket: u64) {
         let left = self.lock().remove(&ticket);
-        wake_all(left.into_iter().flat_map(Wakers::into_values));
+        wake_all(left.into_iter().flat_map(Wakers::into_values), || ());
     }
 
     /// Forgets a waiter. Its waker is dropped once the mutex is free (C9).
@@ -95,21 +96,5 @@ impl Watches {
             thread::yield_now();
         }
         self.gone(ticket);
-    }
-}
-
-/// Wakes all, even if a user's waker panics: the first panic goes on when all are woken, unless the
-/// thread is panicking already.
-pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
-    let mut panicked = None;
-    for waker in wakers {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            panicked.get_or_insert(payload);
-        }
-    }
-    if let Some(payload) = panicked
-        && !thread::panicking()
-    {
-        resume_unwind(payload);
     }
 }

@@ -335,8 +335,8 @@ mod tests {
         let long: String = "x".repeat(10_000);
         for request in [
             Request::new(),
-            Request::new().label(""),
-            Request::new().with(Access::Write, Node::root()).label("all\n\u{1f333}"),
+            Request::new().with_label(""),
+            Request::new().with(Access::Write, Node::root()).with_label("all\n\u{1f333}"),
             Request::new().read("a/b/c").unwrap().write("d").unwrap(),
             Request::new().with(Access::Read, node(b"\xff/\0")),
             Request::new().with_ancestors(Access::Write, node(b"7"), [node(b"3"), node(b"2")]),
@@ -372,7 +372,7 @@ mod tests {
     /// all.
     #[test]
     fn damage_is_taken_as_a_write_on_everything() {
-        let request = Request::new().read("a/b/c").unwrap().label("me");
+        let request = Request::new().read("a/b/c").unwrap().with_label("me");
         let draft = Draft::new(&request);
         let whole: Vec<[u8; CELL_BYTES]> = write(&draft, stamp()).collect();
         let first = |cells: &[[u8; CELL_BYTES]]| {
@@ -385,7 +385,7 @@ mod tests {
                 cells[0][byte] = value;
                 let record = first(&cells);
                 let all = record.request.to_string() == "write /";
-                assert_eq!(record.damaged, all && record.request.get_label() == Some(DAMAGED));
+                assert_eq!(record.damaged, all && record.request.label() == Some(DAMAGED));
             }
         }
         let mut cells = whole.clone();

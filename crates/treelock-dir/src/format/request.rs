@@ -83,7 +83,7 @@ impl<'a> Draft<'a> {
         let above = |above: &[Node]| above.iter().map(pack).collect();
         let above: Vec<Option<Vec<Vec<u8>>>> =
             request.given_ancestors().map(|given| given.map(above)).collect();
-        let payload = encode(request.get_label(), &roots, &above);
+        let payload = encode(request.label(), &roots, &above);
         let plain = above.iter().all(Option::is_none).then_some(roots);
         Draft { request, payload, plain }
     }
@@ -138,7 +138,7 @@ pub(crate) fn decode(payload: &[u8]) -> Option<Request> {
     let (stored, rest): (Stored<'_>, _) = take(payload)?;
     let request = stored.roots.iter().try_fold(Request::new(), enter)?;
     rest.is_empty().then(|| match stored.label {
-        Some(label) => request.label(label),
+        Some(label) => request.with_label(label),
         None => request,
     })
 }
@@ -160,7 +160,7 @@ pub(crate) const DAMAGED: &str = "damaged record";
 
 /// Returns what a damaged record counts as: a write on everything, which is safe.
 pub(crate) fn damaged() -> Request {
-    Request::new().with(Access::Write, Node::root()).label(DAMAGED)
+    Request::new().with(Access::Write, Node::root()).with_label(DAMAGED)
 }
 
 #[cfg(test)]
@@ -184,14 +184,14 @@ mod tests {
             &[b"\xff\0"],
             &[&[b'x'; 200], b"y"],
         ];
-        let mut requests = vec![Request::new(), Request::new().label("nobody")];
+        let mut requests = vec![Request::new(), Request::new().with_label("nobody")];
         for (number, components) in nodes.iter().enumerate() {
             let own = node(components);
             for access in [Access::Read, Access::Write] {
                 let plain = Request::new().with(access, own.clone());
                 let two = plain.clone().with(Access::Read, node(nodes[(number + 3) % 9]));
                 let given = plain.clone().with_ancestors(access, own.clone(), [node(&[b"a"])]);
-                requests.extend([plain.label("one\u{1f333}"), two, given]);
+                requests.extend([plain.with_label("one\u{1f333}"), two, given]);
             }
         }
         requests

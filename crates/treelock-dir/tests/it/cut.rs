@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use treelock_dir::{DirLock, Error, Severity};
+use treelock::{Wait, engine::Severity};
+use treelock_dir::{DirLock, Error};
 
 use crate::{
     raw::CELL,
@@ -15,10 +16,10 @@ fn what_is_not_a_table_is_refused_and_kept() {
     fs::create_dir(scratch.lock.path()).expect("a scratch directory");
     for text in ["a list of tables and chairs\n".repeat(100), "treelock table of 2050".repeat(50)] {
         fs::write(scratch.table(), &text).expect("room");
-        let error = scratch.lock.try_acquire(&write("a")).expect_err("not a table");
+        let error = scratch.lock.try_acquire(&write("a")).wait().expect_err("not a table");
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
-        assert!(scratch.lock.snapshot().is_err());
-        let found = scratch.lock.check().expect("a place that can be looked at");
+        assert!(scratch.lock.snapshot().wait().is_err());
+        let found = scratch.lock.check().wait().expect("a place that can be looked at");
         assert!(found.iter().any(|finding| finding.severity == Severity::Bad), "{found:?}");
         assert_eq!(fs::read_to_string(scratch.table()).expect("still there"), text);
     }
@@ -28,11 +29,11 @@ fn what_is_not_a_table_is_refused_and_kept() {
 #[test]
 fn a_file_longer_than_any_table() {
     let scratch = Scratch::new();
-    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     scratch.raw_table().set_len(1 << 40).expect("a file with a hole");
-    let error = scratch.lock.try_acquire(&write("a")).expect_err("it is no table");
+    let error = scratch.lock.try_acquire(&write("a")).wait().expect_err("it is no table");
     assert!(error.to_string().contains("longer than any lock table"), "{error}");
-    assert!(scratch.lock.snapshot().is_err());
+    assert!(scratch.lock.snapshot().wait().is_err());
 }
 
 /// Emptied, cut within its header, behind it, and within the cells.
@@ -40,17 +41,17 @@ fn a_file_longer_than_any_table() {
 fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
     for length in [0, 100, CELL as u64, CELL as u64 + 100] {
         let scratch = Scratch::new();
-        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
         scratch.raw_table().set_len(length).expect("a scratch file");
         let another = DirLock::new(scratch.lock.path());
         for lock in [&scratch.lock, &another] {
-            let error = lock.try_acquire(&write("a/b")).err();
+            let error = lock.try_acquire(&write("a/b")).wait().err();
             let error = error.unwrap_or_else(|| panic!("two hold it, cut to {length}"));
             assert!(matches!(error, Error::Damaged { .. }), "{error}, cut to {length}");
         }
         let before = guard.token();
         drop(guard);
-        let guard = another.try_acquire(&write("a")).expect("nobody uses it any more");
+        let guard = another.try_acquire(&write("a")).wait().expect("nobody uses it any more");
         assert!(guard.token() > before);
     }
 }
@@ -63,11 +64,11 @@ fn a_table_that_has_grown_and_was_cut_short() {
     let grown = scratch.size();
     scratch.raw_table().set_len(grown / 2).expect("a scratch file");
     for lock in [&scratch.lock, &DirLock::new(scratch.lock.path())] {
-        let error = lock.try_acquire(&write("crowd/19")).expect_err("it is held");
+        let error = lock.try_acquire(&write("crowd/19")).wait().expect_err("it is held");
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
     drop(guards);
-    drop(scratch.lock.try_acquire(&write("crowd/19")).expect("nobody uses it any more"));
+    drop(scratch.lock.try_acquire(&write("crowd/19")).wait().expect("nobody uses it any more"));
     scratch.assert_at_rest();
 }
 
@@ -76,14 +77,14 @@ fn a_table_that_has_grown_and_was_cut_short() {
 #[test]
 fn a_table_that_was_emptied_and_begun_anew() {
     let scratch = Scratch::new();
-    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     scratch.raw_table().set_len(0).expect("a scratch file");
     let another = DirLock::new(scratch.lock.path());
-    let guard = another.try_acquire(&write("a")).expect("a new table is free");
-    let error = scratch.lock.try_acquire(&write("a/b")).expect_err("somebody holds it");
+    let guard = another.try_acquire(&write("a")).wait().expect("a new table is free");
+    let error = scratch.lock.try_acquire(&write("a/b")).wait().expect_err("somebody holds it");
     assert_eq!(error.blocked().map(|blocked| blocked.ticket), Some(guard.ticket()));
-    let beside = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
-    assert_eq!(another.snapshot().expect("a table").held().count(), 2);
+    let beside = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    assert_eq!(another.snapshot().wait().expect("a table").held().count(), 2);
     drop((guard, beside));
     scratch.assert_at_rest();
 }
@@ -92,12 +93,12 @@ fn a_table_that_was_emptied_and_begun_anew() {
 #[test]
 fn a_table_that_was_emptied_in_use_cannot_be_shown() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     scratch.raw_table().set_len(0).expect("a scratch file");
-    let error = scratch.lock.snapshot().expect_err("nobody knows who holds what");
+    let error = scratch.lock.snapshot().wait().expect_err("nobody knows who holds what");
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     drop(guard);
-    assert!(scratch.lock.snapshot().expect("nobody uses it").entries.is_empty());
+    assert!(scratch.lock.snapshot().wait().expect("nobody uses it").entries.is_empty());
 }
 
 /// Those who leave an emptied table may make it longer again, with zeros for a header.
@@ -110,11 +111,11 @@ fn a_table_that_was_emptied_in_use_and_written_to() {
     drop(crowd);
     assert!(scratch.size() > CELL as u64, "one of them has freed its cell");
     for lock in [&scratch.lock, &DirLock::new(scratch.lock.path())] {
-        let error = lock.try_acquire(&write("crowd/2")).expect_err("it is held");
+        let error = lock.try_acquire(&write("crowd/2")).wait().expect_err("it is held");
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
     drop(last);
-    drop(scratch.lock.try_acquire(&write("crowd/2")).expect("nobody uses it any more"));
+    drop(scratch.lock.try_acquire(&write("crowd/2")).wait().expect("nobody uses it any more"));
     scratch.assert_at_rest();
 }
 
@@ -123,11 +124,12 @@ fn a_table_that_was_emptied_in_use_and_written_to() {
 fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
     for length in [0, 100, 256, 1000] {
         let scratch = Scratch::new();
-        let before = scratch.lock.try_acquire(&write("a")).expect("a new lock is free").token();
+        let before =
+            scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free").token();
         scratch.raw_table().set_len(length).expect("a scratch file");
-        let guard = scratch.lock.try_acquire(&write("a")).expect("nobody uses it");
+        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("nobody uses it");
         assert!(guard.token() > before, "{length}");
-        assert_eq!(scratch.lock.snapshot().expect("a table").held().count(), 1, "{length}");
+        assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 1, "{length}");
     }
 }
 
@@ -136,14 +138,14 @@ fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
 #[test]
 fn a_damaged_table_that_nobody_uses_shows_nobody() {
     let scratch = Scratch::new();
-    let one = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
-    let two = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+    let one = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let two = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
     scratch.raw_table().set_len(0).expect("a scratch file");
-    assert!(scratch.lock.snapshot().is_err());
+    assert!(scratch.lock.snapshot().wait().is_err());
     drop(one);
-    assert!(scratch.lock.snapshot().is_err());
+    assert!(scratch.lock.snapshot().wait().is_err());
     drop(two); // and its mark in a file that has no header
-    assert!(scratch.lock.snapshot().expect("nobody uses it").entries.is_empty());
-    assert!(scratch.lock.blocked(&write("/")).expect("nobody uses it").is_none());
+    assert!(scratch.lock.snapshot().wait().expect("nobody uses it").entries.is_empty());
+    assert!(scratch.lock.blocked(&write("/")).wait().expect("nobody uses it").is_none());
     scratch.assert_at_rest();
 }

@@ -7,17 +7,18 @@ use std::{
     time::Duration,
 };
 
-use treelock_dir::{DirLock, Error, Severity};
+use treelock::{Wait, engine::Severity};
+use treelock_dir::{DirLock, Error};
 
 use crate::{
     helper::Helper,
     raw::{CELL, LENGTH_AT, PART_AT, PAYLOAD_AT},
-    scratch::{Scratch, long, read, write},
+    scratch::{AcquireWithin, Scratch, long, read, write},
 };
 
 impl Scratch {
     fn says_damaged(&self) -> bool {
-        let found = self.lock.check().expect("a place that can be looked at");
+        let found = self.lock.check().wait().expect("a place that can be looked at");
         found.iter().any(|f| f.severity == Severity::Odd && f.what.contains("damaged"))
     }
 }
@@ -25,17 +26,17 @@ impl Scratch {
 #[test]
 fn garbage_in_a_record_counts_as_a_write_on_everything() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     scratch.overwrite(scratch.cells(guard.ticket())[0] + PAYLOAD_AT as u64, &[0xff; 200]);
     assert_all_blocked(&scratch);
     drop(guard);
-    drop(scratch.lock.try_acquire(&write("b")).expect("its owner has left"));
+    drop(scratch.lock.try_acquire(&write("b")).wait().expect("its owner has left"));
     assert!(!scratch.says_damaged());
 }
 
 /// A record that cannot be read is in everybody's way, and everybody is told of it.
 fn assert_all_blocked(scratch: &Scratch) {
-    let error = scratch.lock.try_acquire(&read("b")).expect_err("nobody knows what it is");
+    let error = scratch.lock.try_acquire(&read("b")).wait().expect_err("nobody knows what it is");
     let blocked = error.blocked().expect("somebody is in the way");
     assert_eq!(blocked.label.as_deref(), Some("damaged record"), "{blocked}");
     assert_eq!(blocked.blocker.to_string(), "write /");
@@ -46,7 +47,7 @@ fn assert_all_blocked(scratch: &Scratch) {
 #[test]
 fn a_half_written_record_counts_as_a_write_on_everything() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&long("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&long("a")).wait().expect("a new lock is free");
     let cells = scratch.cells(guard.ticket());
     assert!(cells.len() > 3, "the record is too short for this test");
     for cell in &cells[1..] {
@@ -56,7 +57,7 @@ fn a_half_written_record_counts_as_a_write_on_everything() {
         assert_all_blocked(&scratch);
         scratch.overwrite(*cell, &whole);
         assert!(!scratch.says_damaged());
-        drop(scratch.lock.try_acquire(&read("b")).expect("it can be read again"));
+        drop(scratch.lock.try_acquire(&read("b")).wait().expect("it can be read again"));
     }
     drop(guard);
     scratch.assert_at_rest();
@@ -68,15 +69,15 @@ fn a_half_written_record_counts_as_a_write_on_everything() {
 fn a_half_written_record_of_a_dead_process_is_nobodys() {
     let scratch = Scratch::new();
     let mut holder = Helper::holding(&scratch.lock, "a");
-    let ticket = scratch.lock.snapshot().expect("a table").entries[0].ticket;
+    let ticket = scratch.lock.snapshot().wait().expect("a table").entries[0].ticket;
     let cells = scratch.cells(ticket);
     holder.kill();
     for cell in &cells[1..] {
         scratch.overwrite(*cell, &[0; CELL]);
     }
-    assert!(scratch.lock.snapshot().expect("a table").entries.is_empty());
+    assert!(scratch.lock.snapshot().wait().expect("a table").entries.is_empty());
     assert!(!scratch.says_damaged());
-    let guard = scratch.lock.try_acquire(&write("/")).expect("nobody is in the way");
+    let guard = scratch.lock.try_acquire(&write("/")).wait().expect("nobody is in the way");
     assert!(guard.ticket() > ticket, "a ticket is used once");
 }
 
@@ -84,7 +85,7 @@ fn a_half_written_record_of_a_dead_process_is_nobodys() {
 #[test]
 fn a_record_with_another_length_counts_as_a_write_on_everything() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let at = scratch.cells(guard.ticket())[0] + LENGTH_AT as u64;
     let mut length = [0; 4];
     scratch.raw_table().read_exact_at(&mut length, at).expect("a cell");
@@ -100,7 +101,7 @@ fn a_record_with_another_length_counts_as_a_write_on_everything() {
 #[test]
 fn parts_with_wrong_numbers_count_as_a_write_on_everything() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&long("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&long("a")).wait().expect("a new lock is free");
     let cells = scratch.cells(guard.ticket());
     let last = cells.last().expect("there are several") + PART_AT as u64;
     for number in [cells.len() - 2, cells.len()] {
@@ -117,7 +118,7 @@ fn parts_with_wrong_numbers_count_as_a_write_on_everything() {
 #[test]
 fn a_record_without_a_ticket_is_nobodys() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     scratch.overwrite(CELL as u64, &[0; 8]);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -125,11 +126,11 @@ fn a_record_without_a_ticket_is_nobodys() {
             let (lock, done) = (DirLock::new(scratch.lock.path()), &done);
             scope.spawn(move || {
                 while !done.load(Ordering::SeqCst) {
-                    drop(lock.try_acquire(&write(node)).expect("nobody is in the way"));
+                    drop(lock.try_acquire(&write(node)).wait().expect("nobody is in the way"));
                 }
             });
         }
-        let shown = |_| scratch.lock.snapshot().expect("a table").entries;
+        let shown = |_| scratch.lock.snapshot().wait().expect("a table").entries;
         let shown = (0..2000).flat_map(shown).any(|entry| entry.ticket == 0);
         done.store(true, Ordering::SeqCst);
         assert!(!shown, "ticket 0 was never given");
@@ -149,8 +150,8 @@ fn garbage_anywhere_is_a_clear_answer() {
     };
     for round in 0..200 {
         let scratch = Scratch::new();
-        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
-        drop(scratch.lock.try_acquire(&long("b")).expect("free"));
+        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+        drop(scratch.lock.try_acquire(&long("b")).wait().expect("free"));
         let start = CELL + (random() % 1500) as usize;
         let length = 1 + (random() % 600) as usize;
         let bytes: Vec<u8> = match round % 3 {
@@ -172,10 +173,10 @@ fn look_at_everything(scratch: &Scratch) {
     };
     let lock = DirLock::new(scratch.lock.path());
     for lock in [&scratch.lock, &lock] {
-        lock.try_acquire(&read("c")).map_or_else(fits, drop);
-        lock.acquire_timeout(&long("c"), Duration::ZERO).map_or_else(fits, drop);
-        lock.snapshot().map_or_else(fits, |snapshot| drop(snapshot.to_string()));
-        lock.blocked(&write("/")).map_or_else(fits, drop);
-        drop(lock.check().expect("a place that can be looked at"));
+        lock.try_acquire(&read("c")).wait().map_or_else(fits, drop);
+        lock.acquire_within(&long("c"), Duration::ZERO).map_or_else(fits, drop);
+        lock.snapshot().wait().map_or_else(fits, |snapshot| drop(snapshot.to_string()));
+        lock.blocked(&write("/")).wait().map_or_else(fits, drop);
+        drop(lock.check().wait().expect("a place that can be looked at"));
     }
 }

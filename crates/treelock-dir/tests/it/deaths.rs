@@ -1,6 +1,6 @@
 //! Processes that are killed while they hold or wait (C22).
 
-use treelock::State;
+use treelock::{State, Wait};
 
 use crate::{
     helper::{Helper, Part},
@@ -13,14 +13,14 @@ use crate::{
 fn a_killed_holder_frees_its_place() {
     let Scratch { lock, .. } = &Scratch::new();
     let mut holder = Helper::holding(lock, "a");
-    let error = lock.try_acquire(&write("a/b")).expect_err("somebody holds it");
+    let error = lock.try_acquire(&write("a/b")).wait().expect_err("somebody holds it");
     let process = error.blocked().and_then(|blocked| blocked.process.clone());
     assert_eq!(process.map(|process| process.pid), Some(holder.pid()));
     holder.kill();
-    let guard = lock.try_acquire(&write("a/b")).expect("free when it is dead");
-    assert_eq!(lock.snapshot().expect("a table").entries.len(), 1);
+    let guard = lock.try_acquire(&write("a/b")).wait().expect("free when it is dead");
+    assert_eq!(lock.snapshot().wait().expect("a table").entries.len(), 1);
     drop(guard);
-    assert!(lock.snapshot().expect("a table").entries.is_empty());
+    assert!(lock.snapshot().wait().expect("a table").entries.is_empty());
 }
 
 /// In a line of processes, those behind the one that is killed go on when it is their turn, not
@@ -28,7 +28,7 @@ fn a_killed_holder_frees_its_place() {
 #[test]
 fn a_killed_waiter_leaves_the_line() {
     let Scratch { lock, .. } = &Scratch::new();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut waiting: Vec<Helper> = (1..=3)
         .map(|count| {
             let helper = Part::new("hold", lock.path(), "a").start();
@@ -44,6 +44,6 @@ fn a_killed_waiter_leaves_the_line() {
     assert_eq!(waiters(lock), [line[2]]);
     drop(guard);
     waiting[0].expect("holds");
-    let snapshot = lock.snapshot().expect("a table");
+    let snapshot = lock.snapshot().wait().expect("a table");
     assert_eq!((snapshot.entries.len(), snapshot.entries[0].state), (1, State::Held));
 }

@@ -14,11 +14,12 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use treelock::Wait;
 use treelock_dir::DirLock;
 
 use crate::{
     killed, processes,
-    scratch::{LONG, long, write},
+    scratch::{AcquireWithin, LONG, long, write},
     steps,
 };
 
@@ -67,7 +68,7 @@ pub(crate) fn hear() -> Option<String> {
 
 /// Hold a node until there is no more input.
 fn hold(lock: &DirLock) {
-    let guard = lock.acquire_blocking(&long(&word())).expect("a table that works");
+    let guard = lock.acquire(&long(&word())).wait().expect("a table that works");
     say("holds");
     while hear().is_some() {}
     drop(guard);
@@ -76,7 +77,8 @@ fn hold(lock: &DirLock) {
 /// Hold many nodes that have nothing to do with each other, until there is no more input.
 fn crowd(lock: &DirLock) {
     let (count, above) = (250, word());
-    let hold = |i| lock.try_acquire(&write(&format!("{above}/{i}"))).expect("nobody is in the way");
+    let hold =
+        |i| lock.try_acquire(&write(&format!("{above}/{i}"))).wait().expect("nobody is in the way");
     let guards: Vec<_> = (0..count).map(hold).collect();
     say("holds");
     while hear().is_some() {}
@@ -87,7 +89,7 @@ fn crowd(lock: &DirLock) {
 fn make(lock: &DirLock) {
     while let Some(name) = hear() {
         let lock = DirLock::new(lock.path().join(name));
-        match lock.acquire_timeout(&write("/"), LONG) {
+        match lock.acquire_within(&write("/"), LONG) {
             Ok(_) => say("made"),
             Err(error) => say(&error.to_string()),
         }

@@ -6,12 +6,13 @@ use crate::{
     helper::Helper,
     scratch::{Scratch, write},
 };
+use treelock::Wait;
 
 /// A child that inherited the lock keeps it when its parent is killed, and is found.
 #[test]
 fn a_child_keeps_the_lock() {
     let Scratch { lock, .. } = &Scratch::new();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut sleep = Command::new("sleep");
     guard.inherit(sleep.arg("600")).expect("a free descriptor");
     let mut child = sleep.spawn().expect("sleep is everywhere");
@@ -21,10 +22,10 @@ fn a_child_keeps_the_lock() {
     assert_eq!(lock.processes(guard.ticket()).expect("/proc"), both);
     // Dropping the guard releases for the child too.
     drop(guard);
-    drop(lock.try_acquire(&write("a")).expect("released"));
+    drop(lock.try_acquire(&write("a")).wait().expect("released"));
     // A guard that is never dropped is as one whose process was killed.
     let ticket = {
-        let guard = lock.try_acquire(&write("a")).expect("free again");
+        let guard = lock.try_acquire(&write("a")).wait().expect("free again");
         let ticket = guard.ticket();
         std::mem::forget(guard);
         ticket
@@ -38,7 +39,7 @@ fn a_child_keeps_the_lock() {
 #[test]
 fn an_inherited_descriptor_has_a_high_number() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut list = Command::new("sh");
     guard.inherit(list.args(["-c", "ls -l /proc/$$/fd"])).expect("a free descriptor");
     let listed = String::from_utf8(list.output().expect("sh is everywhere").stdout);
@@ -55,8 +56,8 @@ fn an_inherited_descriptor_has_a_high_number() {
 fn processes_at_another_table_are_not_found() {
     let [one, two] = [(); 2].map(|()| Scratch::new());
     let holder = Helper::holding(&one.lock, "a");
-    let guard = two.lock.try_acquire(&write("a")).expect("a new lock is free");
-    assert_eq!(one.lock.snapshot().expect("a table").entries[0].ticket, guard.ticket());
+    let guard = two.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    assert_eq!(one.lock.snapshot().wait().expect("a table").entries[0].ticket, guard.ticket());
     assert_eq!(one.lock.processes(guard.ticket()).expect("/proc"), [holder.pid()]);
     assert_eq!(two.lock.processes(guard.ticket()).expect("/proc"), [std::process::id()]);
 }

@@ -9,11 +9,11 @@ use std::{
     time::Instant,
 };
 
-use treelock_dir::Severity;
+use treelock::{Wait, engine::Severity};
 
 use crate::{
     helper::is_alone,
-    scratch::{LONG, Latch, Scratch, eventually, write},
+    scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, write},
 };
 
 /// Those who look stand in line with those who ask, so that neither keep the others away.
@@ -22,20 +22,22 @@ fn lookers_do_not_keep_others_from_asking() {
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
     let _crowd: Vec<_> = (0..200)
-        .map(|i| lock.try_acquire(&write(&format!("crowd/{i}"))).expect("nobody is in the way"))
+        .map(|i| {
+            lock.try_acquire(&write(&format!("crowd/{i}"))).wait().expect("nobody is in the way")
+        })
         .collect();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 while !done.load(Ordering::SeqCst) {
-                    assert!(lock.snapshot().expect("a table").held().count() >= 200);
+                    assert!(lock.snapshot().wait().expect("a table").held().count() >= 200);
                 }
             });
         }
         let start = Instant::now();
         let asked = (0..50).take_while(|_| {
-            drop(lock.try_acquire(&write("a")).expect("nobody is in the way"));
+            drop(lock.try_acquire(&write("a")).wait().expect("nobody is in the way"));
             start.elapsed() < LONG
         });
         let asked = asked.count();
@@ -52,9 +54,9 @@ fn a_latch_that_is_not_let_go() {
     scratch.assert_at_rest();
     let latch = Latch::of_one_who_stopped(&scratch.table());
     thread::scope(|scope| {
-        let asks = scope.spawn(|| lock.acquire_timeout(&write("a"), LONG));
-        let looks = scope.spawn(|| lock.snapshot());
-        let checks = scope.spawn(|| lock.check());
+        let asks = scope.spawn(|| lock.acquire_within(&write("a"), LONG));
+        let looks = scope.spawn(|| lock.snapshot().wait());
+        let checks = scope.spawn(|| lock.check().wait());
         eventually("the check says what is wrong", || checks.is_finished());
         assert!(!asks.is_finished() && !looks.is_finished(), "the latch is taken");
         let found = checks.join().expect("no panic").expect("a place that can be looked at");
@@ -74,14 +76,14 @@ fn a_latch_that_is_not_let_go() {
 fn who_may_write_does_not_share_the_latch() {
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut waits = Box::pin(lock.acquire(&write("a")));
     assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     let latch = Latch::of_a_reader_who_stopped(&scratch.table());
     thread::scope(|scope| {
-        let looks = scope.spawn(|| lock.snapshot());
-        let asks_who = scope.spawn(|| waits.blocked());
-        let checks = scope.spawn(|| lock.check());
+        let looks = scope.spawn(|| lock.snapshot().wait());
+        let asks_who = scope.spawn(|| waits.blocked().wait());
+        let checks = scope.spawn(|| lock.check().wait());
         eventually("the check says what is wrong", || checks.is_finished());
         let found = checks.join().expect("no panic").expect("a place that can be looked at");
         assert!(found.iter().any(|f| f.severity == Severity::Bad), "{found:?}");
@@ -116,7 +118,7 @@ fn a_signal_while_one_waits_for_the_latch() {
     scratch.assert_at_rest();
     let latch = Latch::of_one_who_stopped(&scratch.table());
     let lock = scratch.lock.clone();
-    let asks = thread::spawn(move || lock.try_acquire(&write("a")));
+    let asks = thread::spawn(move || lock.try_acquire(&write("a")).wait());
     eventually("it was interrupted again and again", || {
         // SAFETY: the thread is not joined yet.
         unsafe { pthread_kill(asks.as_pthread_t(), nix::libc::SIGUSR1) };

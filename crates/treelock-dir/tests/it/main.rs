@@ -7,6 +7,7 @@ mod deaths;
 mod directory;
 mod disks;
 mod fork;
+mod give_up;
 mod helper;
 mod inherited;
 mod killed;

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt};
 
+use treelock::Wait;
 use treelock_dir::Guard;
 
 use crate::scratch::{Scratch, write};
@@ -44,7 +45,7 @@ impl Scratch {
 
     /// So many guards of one handle in a new table; the first has the first cell, and so on.
     pub(crate) fn crowd(&self, count: usize) -> Vec<Guard> {
-        let ask = |i: usize| self.lock.try_acquire(&write(&format!("crowd/{i}")));
+        let ask = |i: usize| self.lock.try_acquire(&write(&format!("crowd/{i}"))).wait();
         (0..count).map(|i| ask(i).expect("nobody is in the way")).collect()
     }
 }

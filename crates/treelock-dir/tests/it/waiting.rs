@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use treelock::Wait;
 use treelock_conformance::{Polled, Task};
 use treelock_dir::Error;
 
 use crate::{
     helper::{Helper, is_alone},
     raw::STATE_AT,
-    scratch::{LONG, Scratch, eventually, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
 /// A time-out that is over leaves the line, and takes no longer than it must to say who is in the
@@ -24,20 +25,20 @@ fn a_time_out_behind_another_process() {
     let Scratch { lock, .. } = &Scratch::new();
     let mut holder = Helper::holding(lock, "a");
     for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(5)] {
-        let error = lock.acquire_timeout(&write("a/b"), timeout).expect_err("it is held");
+        let error = lock.acquire_within(&write("a/b"), timeout).expect_err("it is held");
         let blocked = error.blocked().expect("somebody is in the way");
         assert_eq!(blocked.process.as_ref().map(|process| process.pid), Some(holder.pid()));
-        assert_eq!(lock.snapshot().expect("a table").entries.len(), 1);
+        assert_eq!(lock.snapshot().wait().expect("a table").entries.len(), 1);
     }
     assert!(holder.end().success());
-    drop(lock.acquire_timeout(&write("a/b"), Duration::ZERO).expect("nobody is in the way"));
+    drop(lock.acquire_within(&write("a/b"), Duration::ZERO).expect("nobody is in the way"));
 }
 
 /// A holder that had to wait is shown as held from when it was granted, not from when it asked.
 #[test]
 fn one_who_waited_holds_since_it_was_granted() {
     let Scratch { lock, .. } = &Scratch::new();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut waits = Polled::new(lock.acquire(&write("a")));
     assert!(waits.poll().is_none());
     // Long enough to be told from no time at all.
@@ -45,7 +46,7 @@ fn one_who_waited_holds_since_it_was_granted() {
     let start = Instant::now();
     drop(guard);
     let guard = waits.poll().expect("it is granted").expect("a table that works");
-    let age = lock.snapshot().expect("a table").entries[0].age;
+    let age = lock.snapshot().wait().expect("a table").entries[0].age;
     assert!(age <= start.elapsed(), "{age:?}, of at most {:?}", start.elapsed());
     drop(guard);
 }
@@ -54,13 +55,13 @@ fn one_who_waited_holds_since_it_was_granted() {
 #[test]
 fn one_who_waits_is_behind_those_ahead() {
     let Scratch { lock, .. } = &Scratch::new();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut line = [(); 3].map(|()| Box::pin(lock.acquire(&write("a"))));
     for acquire in &mut line {
         assert!(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
     for (before, acquire) in line.iter().enumerate() {
-        let blocked = acquire.blocked().expect("a table").expect("somebody holds it");
+        let blocked = acquire.blocked().wait().expect("a table").expect("somebody holds it");
         assert_eq!((blocked.ahead, blocked.ticket), (before + 1, guard.ticket()));
     }
 }
@@ -69,12 +70,12 @@ fn one_who_waits_is_behind_those_ahead() {
 #[test]
 fn a_lost_place_is_behind_nobody() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut acquire = Box::pin(scratch.lock.acquire(&write("a")));
     assert!(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    assert!(acquire.blocked().expect("a table").is_some());
+    assert!(acquire.blocked().wait().expect("a table").is_some());
     fs::remove_file(scratch.table()).expect("a table");
-    assert!(acquire.blocked().expect_err("its place is lost").is_lost());
+    assert!(acquire.blocked().wait().expect_err("its place is lost").is_lost());
     drop(guard);
 }
 
@@ -88,13 +89,15 @@ fn a_waiter_whose_table_is_replaced_is_told() {
         let lock = &scratch.lock;
         let mut holder = Helper::holding(lock, "a");
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| lock.acquire_timeout(&write("a"), LONG));
-            eventually("it is in line", || lock.snapshot().expect("a table").waiting().count() > 0);
+            let waiter = scope.spawn(|| lock.acquire_within(&write("a"), LONG));
+            eventually("it is in line", || {
+                lock.snapshot().wait().expect("a table").waiting().count() > 0
+            });
             lose(&scratch).expect("a scratch directory");
             assert!(holder.end().success(), "releasing does not fail");
             let error = waiter.join().expect("no panic").expect_err("its place is lost");
             assert!(error.is_lost(), "{error}");
-            drop(lock.try_acquire(&write("a")).expect("a new table"));
+            drop(lock.try_acquire(&write("a")).wait().expect("a new table"));
         });
     }
 }
@@ -110,11 +113,11 @@ fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
     for lose in lose {
         let scratch = &Scratch::new();
         let lock = &scratch.lock;
-        let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+        let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
         std::thread::scope(|scope| {
             let waits =
-                scope.spawn(|| lock.acquire_timeout(&write("a"), Duration::from_millis(300)));
-            let waiting = || lock.snapshot().expect("a table").waiting().count() == 1;
+                scope.spawn(|| lock.acquire_within(&write("a"), Duration::from_millis(300)));
+            let waiting = || lock.snapshot().wait().expect("a table").waiting().count() == 1;
             eventually("it waits", waiting);
             lose(scratch, guard.ticket());
             eventually("its time is over", || waits.is_finished());

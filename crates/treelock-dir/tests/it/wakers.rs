@@ -13,6 +13,7 @@ use crate::{
     helper::is_alone,
     scratch::{Scratch, read, write},
 };
+use treelock::Wait;
 
 /// A waker that panics takes nobody else's wake-up with it.
 #[test]
@@ -25,7 +26,7 @@ fn a_waker_that_panics() {
     }
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut quiet: Vec<_> = (0..4).map(|_| Polled::new(lock.acquire(&read("a")))).collect();
     assert!(quiet.iter_mut().all(|task| task.poll().is_none()));
     let mut loud: Vec<_> = (0..4).map(|_| Box::pin(lock.acquire(&read("a")))).collect();
@@ -56,7 +57,7 @@ fn a_waker_that_panics_in_a_panic() {
     }
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut task = Box::pin(lock.acquire(&write("a")));
     let waker = Waker::from(Arc::new(Panics));
     assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -78,7 +79,7 @@ fn who_gives_up_keeps_no_waker() {
         fn wake(self: Arc<Self>) {}
     }
     let Scratch { lock, .. } = &Scratch::new();
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let [one, two] = [(); 2].map(|()| Arc::new(Quiet));
     let mut acquire = Box::pin(lock.acquire(&write("a")));
     for quiet in [&one, &two] {

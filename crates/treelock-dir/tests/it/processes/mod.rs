@@ -23,7 +23,7 @@ use std::{
 
 use tempfile::TempDir;
 use treelock::{Blocked, Entry, Request, Snapshot};
-use treelock_conformance::{Engine, Task, Wakes, leaving, random, scenarios, threads};
+use treelock_conformance::{Subject, Task, Wakes, leaving, random, scenarios, threads};
 
 pub(crate) use self::serve::serve;
 use self::wire::{Answer, Order};
@@ -157,7 +157,7 @@ impl Processes {
     }
 }
 
-impl Engine for Processes {
+impl Subject for Processes {
     type Task = RemoteTask;
     type Guard = Remote;
 

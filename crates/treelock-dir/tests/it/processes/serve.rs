@@ -7,11 +7,12 @@ use std::{
     thread,
 };
 
+use treelock::Wait;
 use treelock_conformance::{Polled, Task};
 use treelock_dir::{DirLock, Error, Guard};
 
 use super::wire::{Answer, Order, Row};
-use crate::helper;
+use crate::{helper, scratch::AcquireWithin};
 
 enum Kept {
     Task(Polled<Guard>),
@@ -83,13 +84,14 @@ impl Server {
                 self.asked(
                     number,
                     match timeout {
-                        None => lock.try_acquire(&request),
-                        Some(timeout) => lock.acquire_timeout(&request, timeout),
+                        None => lock.try_acquire(&request).wait(),
+                        Some(timeout) => lock.acquire_within(&request, timeout),
                     },
                 )
             }
             Order::Look { directory } => {
-                let table = self.lock(directory).snapshot().expect("a table that can be read");
+                let table =
+                    self.lock(directory).snapshot().wait().expect("a table that can be read");
                 Answer::Table(table.entries.iter().map(Row::from).collect())
             }
             Order::Forget { directory } => {

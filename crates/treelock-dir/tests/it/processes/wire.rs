@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use treelock::{Access, Blocked, Entry, Node, Request, Root, Sighting, Snapshot, State};
+use treelock::{Access, Blocked, Entry, Node, Request, Root, Snapshot, State, engine::Sighting};
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Order {
@@ -128,7 +128,7 @@ impl From<&Request> for Asked {
             request.roots().zip(request.given_ancestors()).map(|((access, node), above)| {
                 (Place::of(access, node), above.map(|above| above.iter().map(name).collect()))
             });
-        Asked { label: request.get_label().map(String::from), roots: roots.collect() }
+        Asked { label: request.label().map(String::from), roots: roots.collect() }
     }
 }
 
@@ -142,7 +142,7 @@ impl From<&Asked> for Request {
             }
         });
         match &asked.label {
-            Some(label) => request.label(label.as_str()),
+            Some(label) => request.with_label(label.as_str()),
             None => request,
         }
     }
