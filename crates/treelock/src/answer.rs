@@ -47,7 +47,7 @@ enum State<T> {
     Given,
 }
 
-/// No value within is ever pinned.
+/// The value within is never pinned.
 impl<T> Unpin for Answer<T> {}
 
 impl<T> Answer<T> {

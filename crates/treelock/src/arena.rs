@@ -125,7 +125,7 @@ impl<T> Arena<T> {
         value
     }
 
-    /// Free the memory of a page without values. The page that is filled next is spared, so that
+    /// Frees the memory of a page without values. The page that is filled next is spared, so that
     /// one value that comes and goes does not allocate: at most one page is kept without need.
     fn give_back(&mut self, number: usize) {
         match self.pages.get_mut(number) {

@@ -59,14 +59,14 @@ impl Claimed {
         self.counted.union(self.queued).intersects(modes)
     }
 
-    /// Count an unblocked claim.
+    /// Counts an unblocked claim.
     #[inline]
     pub(crate) fn count(&mut self, mode: Mode) {
         self.unblocked[mode as usize] += 1;
         self.counted.insert(mode);
     }
 
-    /// Take back what `count` did.
+    /// Takes back what `count` did.
     #[inline]
     pub(crate) fn discount(&mut self, mode: Mode) {
         let count = &mut self.unblocked[mode as usize];
@@ -87,7 +87,7 @@ impl Claimed {
         self.queued
     }
 
-    /// Put a blocked claim at the end of the queue of its mode.
+    /// Puts a blocked claim at the end of the queue of its mode.
     pub(crate) fn push(&mut self, mode: Mode, entry: Slot, blocked: &mut Arena<BlockedClaim>) {
         let queue = &mut self.queues.get_or_insert_default()[mode as usize];
         match queue.tail.replace(entry) {
@@ -100,7 +100,7 @@ impl Claimed {
         self.queued.insert(mode);
     }
 
-    /// Take a blocked claim out of the queue of its mode.
+    /// Takes a blocked claim out of the queue of its mode.
     pub(crate) fn unlink(
         &mut self,
         mode: Mode,

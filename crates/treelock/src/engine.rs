@@ -140,7 +140,7 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The place could not be looked at, for a reason that is no finding.
+    /// The place could not be looked at, for a reason that is not itself a finding.
     ///
     /// # Examples
     ///
@@ -263,7 +263,7 @@ pub trait Held: Debug + Send + Sync + 'static {
     fn ticket(&self) -> u64;
 
     /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
-    /// Give it to the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
+    /// Gives it to the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
     ///
     /// # Examples
     ///

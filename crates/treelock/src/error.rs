@@ -44,7 +44,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The sentence is that of the cause, so there is no other source.
+/// It has no source: the sentence is already that of the cause.
 impl error::Error for Error {}
 
 impl From<Blocked> for Error {

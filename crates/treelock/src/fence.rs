@@ -83,7 +83,7 @@ impl FromStr for FencingToken {
 /// The resource's side: accepts an access with its token, or refuses it because somebody with a
 /// later lock was here already.
 ///
-/// Keep one for each thing that is protected as a whole (a file, a row, a record), stored with it
+/// Keeps one for each thing that is protected as a whole (a file, a row, a record), stored with it
 /// and changed in the same transaction. A write is accepted iff its token is at least that of every
 /// read and write accepted before; a read iff its token is at least that of every write accepted
 /// before.

@@ -338,7 +338,7 @@ impl Request {
         })
     }
 
-    /// Expand the roots now, so that it is not done under the mutex.
+    /// Expands the roots now, so that it is not done under the mutex.
     #[inline]
     pub(crate) fn prepare(&self) {
         if let Roots::Many(many) = &self.0 {

@@ -100,7 +100,7 @@ impl Snapshot {
         })
     }
 
-    /// Put the sightings of one moment in order and say who waits for whom.
+    /// Puts the sightings of one moment in order and say who waits for whom.
     fn assemble(
         mut sightings: Vec<Sighting>,
         state: impl Fn(&Sighting, Option<u64>) -> State,
@@ -196,7 +196,7 @@ fn hash(node: &Node, depth: usize) -> u64 {
 }
 
 impl Earliest {
-    /// Enter a request; returns the ticket of the earliest one that conflicts with it.
+    /// Enters a request; returns the ticket of the earliest one that conflicts with it.
     fn enter(&mut self, ticket: u64, request: &Request) -> Option<u64> {
         let mut found: Option<u64> = None;
         for chain in request.claims().chains() {

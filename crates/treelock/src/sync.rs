@@ -27,7 +27,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Puts the thread that made it to sleep, until its waker is called.
 pub(crate) struct Parker(std::sync::Arc<Unparker>);
 
-/// The flag says that the waker was called, whoever used up the thread's own token meanwhile.
+/// The flag says that the waker was called, even if the thread's own token was used up meanwhile.
 struct Unparker {
     thread: thread::Thread,
     woken: AtomicBool,

@@ -229,7 +229,7 @@ impl LockTable {
         (id, ticket, granted)
     }
 
-    /// Claim the nodes of a chain, the latest at each; note the claims that are blocked, with their
+    /// Claims the nodes of a chain, the latest at each; note the claims that are blocked, with their
     /// nodes. Returns the leaf, to be linked in front of those at its node.
     #[inline(always)]
     fn join_chain(&mut self, chain: &Chain<'_>, blocked: &mut Vec<(usize, Slot)>) -> Leaf {
@@ -247,7 +247,7 @@ impl LockTable {
         Leaf { at: leaf, before: None, behind: self.tree[leaf].roots }
     }
 
-    /// Put the blocked claims of a new request, given with their nodes, into the queues there.
+    /// Puts the blocked claims of a new request, given with their nodes, into the queues there.
     #[cold]
     fn wait(&mut self, id: Slot, blocked: &[(usize, Slot)]) {
         let Live { ticket, request, .. } = &self.live[id];
@@ -276,7 +276,7 @@ impl LockTable {
     }
 
     /// Takes a request out, whether it waits or holds, and grants what becomes free. Returns what
-    /// is left of it. Whoever asked has the request still, so that nothing of it is freed here.
+    /// is left of it. The caller still has the request, so nothing of it is freed here.
     pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
         let Live { request, leaves, waits, .. } = self.live.remove(id);
         let mut waker = None;
@@ -299,7 +299,7 @@ impl LockTable {
         Left { _waits: waits, _waker: waker }
     }
 
-    /// Take the claims of a chain back, from the deepest up.
+    /// Takes the claims of a chain back, from the deepest up.
     #[inline(always)]
     fn leave_chain(
         &mut self,
@@ -338,7 +338,7 @@ impl LockTable {
         }
     }
 
-    /// Look at the heads of the node's queues, and unblock what nothing earlier blocks any more.
+    /// Looks at the heads of the node's queues, and unblock what nothing earlier blocks any more.
     /// See the head of this file for why this is all there is to do.
     fn unblock(&mut self, at: Slot, granted: &mut Granted) {
         for mode in self.tree[at].claimed.queued().iter() {
@@ -376,7 +376,7 @@ impl LockTable {
     }
 }
 
-/// Note that a claim of a waiting request is no longer blocked; grant the request if it was the
+/// Notes that a claim of a waiting request is no longer blocked; grant the request if it was the
 /// last. Returns whether it is granted.
 fn unblocked(
     live: &mut Live,
@@ -419,7 +419,7 @@ impl LockTable {
         }
     }
 
-    /// Put a root of a new request in front of those at the same node.
+    /// Puts a root of a new request in front of those at the same node.
     #[inline(always)]
     fn link_root(&mut self, link: RootLink, at: Slot, behind: Option<RootLink>) {
         self.tree[at].roots = Some(link);

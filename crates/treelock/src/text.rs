@@ -20,7 +20,7 @@ impl Node {
         }
     }
 
-    /// Parse a name that needs no second look: it is good, fits a draft, and has no two slashes on
+    /// Parses a name that needs no second look: it is good, fits a draft, and has no two slashes on
     /// end, so that its text is the node's.
     #[inline]
     fn parse_plain<const SIZE: usize>(name: &[u8]) -> Option<Node> {
@@ -69,7 +69,7 @@ impl<const SIZE: usize> Draft<SIZE> {
         Draft { bytes: [0; SIZE], length: HEAD, hash: 0, seed }
     }
 
-    /// Add a component whose text ends at `end`, if it is good and fits.
+    /// Adds a component whose text ends at `end`, if it is good and fits.
     #[inline(always)]
     fn push(&mut self, component: &[u8], end: usize) -> Option<()> {
         check(component).ok()?;

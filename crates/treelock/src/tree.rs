@@ -149,7 +149,7 @@ impl Tree {
         std::iter::successors(self.nodes[at].first_child, |child| self.nodes[*child].behind)
     }
 
-    /// Keep a node without claims for its next use, and forget the one that has been idle longest
+    /// Keeps a node without claims for its next use, and forget the one that has been idle longest
     /// if there are too many.
     pub(crate) fn rest(&mut self, at: Slot) {
         let far_out = self.is_far_out(at);
@@ -174,7 +174,7 @@ impl Tree {
         }
     }
 
-    /// Forget the node that has been idle longest.
+    /// Forgets the node that has been idle longest.
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.idle.pop_front() {
             self.nodes[oldest].idle = false;
@@ -188,7 +188,7 @@ impl Tree {
         at.number() > 16 * (self.index.len() + IDLE_NODES)
     }
 
-    /// Remove a node, and those above it that were there for its sake, if nobody needs them.
+    /// Removes a node, and those above it that were there for its sake, if nobody needs them.
     fn forget(&mut self, mut at: Slot) {
         while !self.nodes[at].is_needed() {
             let hash = self.nodes[at].hash();
@@ -207,7 +207,7 @@ impl Tree {
         self.shrink();
     }
 
-    /// Give memory of the index back when most of it is empty. Halving at an eighth leaves as many
+    /// Gives memory of the index back when most of it is empty. Halving at an eighth leaves as many
     /// removals before the next time as this one moves entries.
     fn shrink(&mut self) {
         if self.index.capacity() > 4 * IDLE_NODES && self.index.len() < self.index.capacity() / 8 {

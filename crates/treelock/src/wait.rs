@@ -16,7 +16,7 @@ use crate::sync::Parker;
 ///
 /// # Blocking
 ///
-/// Not for use within async code, whose executor would stand still: `.await` there.
+/// Do not use it in async code, where it would stop the executor: `.await` there.
 ///
 /// # Examples
 ///

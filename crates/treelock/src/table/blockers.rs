@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl LockTable {
-    /// Say who is in the way of a live request, unless it is granted.
+    /// Says who is in the way of a live request, unless it is granted.
     pub(crate) fn why_waiting(&self, id: Slot) -> Option<Blocked> {
         let live = &self.live[id];
         if live.state() == State::Held {
