@@ -7,6 +7,7 @@
 
 mod args;
 mod check;
+mod error;
 mod folder;
 mod ledger;
 mod report;
@@ -22,11 +23,10 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::args::Args;
+use crate::error::{Result, sentence};
 use crate::report::Report;
 use crate::scheme::Kind;
 use crate::source::Source;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
             if report.is_treelock_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("folders: {error}");
+            eprintln!("folders: {}", sentence(&*error));
             ExitCode::from(2)
         }
     }

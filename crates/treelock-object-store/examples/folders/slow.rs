@@ -17,8 +17,8 @@ use object_store::{
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-/// How many deletes of one stream are on their way at once.
-const DELETES: usize = 16;
+/// How many deletes of one stream are under way at once, at most.
+const DELETES_AT_ONCE_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Slow<S> {
@@ -90,7 +90,7 @@ impl<S: ObjectStore> ObjectStore for Slow<S> {
                     Ok(location)
                 }
             })
-            .buffered(DELETES)
+            .buffered(DELETES_AT_ONCE_MAX)
             .boxed()
     }
 

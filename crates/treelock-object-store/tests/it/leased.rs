@@ -97,7 +97,7 @@ pub(crate) struct Fails;
 
 impl fmt::Display for Fails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody answers; see that the endpoints are right")
+        f.write_str("nobody answers; check that the endpoints are right")
     }
 }
 

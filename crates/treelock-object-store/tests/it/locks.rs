@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use treelock::{Access, Node, Request, TreeLock};
-use treelock_object_store::LockedStore;
+use treelock_object_store::{Folders, LockedStore};
 
 use crate::ground::{Ground, Store, hold, live, poll, read, soon, waiting, write};
 
@@ -61,8 +61,8 @@ fn reads() -> Vec<(&'static str, Request, Operation)> {
         operation!("list_with_delimiter none", root.clone(), |s| {
             s.list_with_delimiter(None).await?
         }),
-        operation!("list_dir", read("a"), |s| s.list_dir("a").await?),
-        operation!("list_dir empty", root, |s| s.list_dir("").await?),
+        operation!("list_folder", read("a"), |s| s.list_folder("a").await?),
+        operation!("list_folder empty", root, |s| s.list_folder("").await?),
         operation!("read_folder", read("a/b"), |s| drop(s.read_folder("a/b").await?)),
     ]
 }
@@ -84,7 +84,7 @@ fn writes() -> Vec<(&'static str, Request, Operation)> {
             s.delete_stream(both).try_collect::<Vec<_>>().await?
         }),
         operation!("write_folder", write("a/b"), |s| drop(s.write_folder("a/b").await?)),
-        operation!("delete_dir", write("a/b"), |s| s.delete_dir("a/b").await?),
+        operation!("delete_folder", write("a/b"), |s| s.delete_folder("a/b").await?),
     ]
 }
 
@@ -100,14 +100,14 @@ fn twos() -> Vec<(&'static str, Request, Operation)> {
         operation!("rename_if_not_exists", rename(), |s| {
             s.rename_if_not_exists(&path("a/b/x"), &path("z/w")).await?
         }),
-        operation!("rename_dir", write("a/b").write("z/w").unwrap(), |s| {
-            s.rename_dir("a/b", "z/w").await?
+        operation!("rename_folder", write("a/b").write("z/w").unwrap(), |s| {
+            s.rename_folder("a/b", "z/w").await?
         }),
-        operation!("copy_dir", read("a/b").write("z/w").unwrap(), |s| {
-            s.copy_dir("a/b", "z/w").await?
+        operation!("copy_folder", read("a/b").write("z/w").unwrap(), |s| {
+            s.copy_folder("a/b", "z/w").await?
         }),
         operation!("view", read("a/b").write("z").unwrap(), |s| {
-            drop(s.view(&read("a/b").write("z").unwrap()).await)
+            drop(s.view(&read("a/b").write("z").unwrap()).await?)
         }),
     ]
 }
@@ -198,7 +198,7 @@ async fn a_failing_operation_gives_its_lock_back() {
         let store = ground.locked();
         assert!(store.get(&path("none")).await.is_err());
         assert!(store.copy(&path("none"), &path("z")).await.is_err());
-        assert!(store.rename_dir("none", "z").await.is_err());
+        assert!(store.rename_folder("none", "z").await.is_err());
         assert_eq!(live(store.lock()), 0, "on {}", ground.name);
     }
 }

@@ -2,10 +2,10 @@
 
 mod cancel;
 mod conformance;
-mod dirs;
 mod errors;
 mod faults;
 mod faulty;
+mod folders;
 mod ground;
 mod leased;
 mod locks;
