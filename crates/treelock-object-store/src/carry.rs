@@ -14,7 +14,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use object_store::{
     Error, GetResult, GetResultPayload, MultipartUpload, PutPayload, PutResult, Result, UploadPart,
 };
-use treelock::Engine;
+use treelock::engine::Engine;
 
 use crate::error::lock::{LockError, STORE_NAME};
 use crate::hold::Hold;
@@ -64,7 +64,7 @@ impl<T, L: Engine> Stream for CarryingStream<T, L> {
 /// Returns whether an item reports a loss already: it then knows better whether work had begun.
 fn reports_a_loss<T>(item: &Option<Result<T>>) -> bool {
     let Some(Err(error)) = item else { return false };
-    LockError::find(error).is_some_and(LockError::is_lost)
+    LockError::find(error).is_some_and(LockError::was_held)
 }
 
 /// Moves the lock into the payload of `result`.

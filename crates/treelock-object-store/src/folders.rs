@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use object_store::{ListResult, ObjectStore};
-use treelock::Engine;
+use treelock::engine::Engine;
 
 use crate::error::folder::FolderError;
 use crate::job::FolderJob;

@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use object_store::Result;
-use treelock::{Access, Engine, Node, Request};
+use treelock::Request;
+use treelock::engine::{Engine, Held};
 
 use crate::error::lock::LockError;
 
-/// A granted request and its guard, shared by all that work under it: streams, uploads, jobs, views
+/// The guard of a granted request, shared by all that work under it: streams, uploads, jobs, views
 /// and their clones. The lock is released when the last of them is gone.
 pub(crate) struct Hold<L: Engine> {
-    request: Request,
     guard: L::Guard,
 }
 
@@ -23,20 +23,13 @@ impl<L: Engine> Hold<L> {
     /// Waits for all that a request names.
     pub(crate) async fn acquire(lock: &L, request: Request) -> Result<Arc<Hold<L>>, LockError> {
         match lock.acquire(&request).await {
-            Ok(guard) => Ok(Arc::new(Hold { request, guard })),
-            Err(error) => Err(LockError::NotGranted { request, source: error.into() }),
+            Ok(guard) => Ok(Arc::new(Hold { guard })),
+            Err(error) => Err(LockError::not_granted(request, error)),
         }
     }
 
-    /// Returns whether a root of the request covers `node` for this access.
-    pub(crate) fn covers(&self, access: Access, node: &Node) -> bool {
-        self.request.roots().any(|(held, root)| {
-            (held == Access::Write || access == Access::Read) && root.contains(node)
-        })
-    }
-
     pub(crate) fn request(&self) -> &Request {
-        &self.request
+        self.guard.request()
     }
 
     pub(crate) fn guard(&self) -> &L::Guard {
@@ -57,9 +50,9 @@ impl<L: Engine> Hold<L> {
 
     /// Refuses a step if the lock is lost; the error says whether the work had `begun` before.
     pub(crate) fn check_step(&self, begun: bool) -> Result<(), LockError> {
-        match L::is_valid(&self.guard) {
+        match self.guard.is_valid() {
             true => Ok(()),
-            false => Err(LockError::Lost { request: self.request.clone(), begun }),
+            false => Err(LockError::Lost { request: self.request().clone(), begun }),
         }
     }
 }

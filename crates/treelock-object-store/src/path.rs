@@ -1,11 +1,9 @@
 //! Paths of the store: from texts, to nodes of the lock, and from folder to folder.
 
 use object_store::path::Path;
-use object_store::{Error, Result};
-use treelock::{Node, ToNode};
+use treelock::{Node, NodeError, ToNode};
 
 use crate::error::folder::FolderError;
-use crate::error::lock::STORE_NAME;
 use crate::verb::Verb;
 
 /// Takes a text for a path as it stands, without encoding it.
@@ -26,11 +24,11 @@ pub(crate) fn parse_folder(verb: Verb, text: &str) -> Result<Path, FolderError> 
 
 /// Returns the node of a path. The empty path is the root, as [`object_store::ObjectStore`] defines
 /// it; the folder verbs that write have refused it before.
-pub(crate) fn node(path: &Path) -> Result<Node> {
-    if path.is_root() {
-        return Ok(Node::root());
+pub(crate) fn node(path: &Path) -> Result<Node, NodeError> {
+    match path.is_root() {
+        true => Ok(Node::root()),
+        false => path.as_ref().to_node(),
     }
-    path.to_node().map_err(|error| Error::Generic { store: STORE_NAME, source: error.into() })
 }
 
 /// Returns whether a location lies below a folder. The folder's own name does not: an object of

@@ -18,7 +18,8 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     RenameTargetMode, Result,
 };
-use treelock::{Access, Engine, Node, Request, TreeLock};
+use treelock::engine::Engine;
+use treelock::{Access, Node, NodeError, Request, TreeLock};
 
 use crate::carry::{CarryingStream, CarryingUpload, carry_get};
 use crate::error::folder::FolderError;
@@ -121,7 +122,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// let lock = TreeLock::new();
     /// let store = LockedStore::with_lock(InMemory::new(), lock.clone());
     ///
-    /// let backup = lock.acquire(&Request::new().read("photos")?.label("backup")).await;
+    /// let backup = lock.acquire(&Request::new().read("photos")?.with_label("backup")).await;
     /// // Until `backup` is dropped, `store` changes nothing below `photos`.
     /// # drop(backup);
     /// # Ok(())
@@ -146,7 +147,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = LockedStore::new(InMemory::new());
     /// let folder = store.write_folder("inbox").await?;
-    /// assert_eq!(store.lock().snapshot().entries.len(), 1);
+    /// assert_eq!(store.lock().snapshot().await.entries.len(), 1);
     /// # drop(folder);
     /// # Ok(())
     /// # }
@@ -179,9 +180,9 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     ) -> Result<Arc<Hold<L>>> {
         let mut request = Request::new();
         for (access, path) in roots {
-            request = request.with(*access, node(path)?);
+            request = request.with(*access, node(path).map_err(not_a_node)?);
         }
-        let hold = Hold::acquire(&self.lock, request.label(label)).await?;
+        let hold = Hold::acquire(&self.lock, request.with_label(label)).await?;
         hold.check()?;
         Ok(hold)
     }
@@ -212,7 +213,8 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
             .iter()
             .flatten()
             .try_fold(Request::new(), |all, path| Ok(all.with(Access::Write, node(path)?)))
-            .map(|all| all.label("delete"));
+            .map(|all| all.with_label("delete"))
+            .map_err(not_a_node);
         self.locked_stream(request, |inner, hold| {
             let hold = Arc::clone(hold);
             let checked = move |location: Result<Path>| {
@@ -333,7 +335,7 @@ impl<S: fmt::Display, L: Engine> fmt::Display for LockedStore<S, L> {
 
 impl<S: fmt::Debug, L: Engine> fmt::Debug for LockedStore<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(STORE_NAME).field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct(STORE_NAME).field("inner", &self.inner).field("lock", &self.lock).finish()
     }
 }
 
@@ -350,7 +352,12 @@ pub(crate) async fn rename<S: ObjectStore>(
     store.rename_opts(from, to, options).await
 }
 
+/// Makes the store's error of a path that names no node.
+pub(crate) fn not_a_node(error: NodeError) -> Error {
+    Error::Generic { store: STORE_NAME, source: error.into() }
+}
+
 fn list_request(prefix: Option<&Path>) -> Result<Request> {
-    let node = prefix.map_or_else(|| Ok(Node::root()), node)?;
-    Ok(Request::new().with(Access::Read, node).label("list"))
+    let node = prefix.map_or_else(|| Ok(Node::root()), node).map_err(not_a_node)?;
+    Ok(Request::new().with(Access::Read, node).with_label("list"))
 }

@@ -16,7 +16,8 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
-use treelock::{Access, Engine, Request, TreeLock};
+use treelock::engine::Engine;
+use treelock::{Access, Request, TreeLock};
 
 use crate::carry::{CarryingStream, CarryingUpload, carry_get};
 use crate::error::folder::FolderError;
@@ -26,7 +27,7 @@ use crate::job::FolderJob;
 use crate::job::lock_source::LockSource;
 use crate::job::plan::Plan;
 use crate::path::{node, parse, parse_folder};
-use crate::store::{LockedStore, rename};
+use crate::store::{LockedStore, not_a_node, rename};
 use crate::verb::Verb;
 
 impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
@@ -65,7 +66,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         path: impl AsRef<str>,
     ) -> Result<LockedView<S, L>, FolderError> {
         let path = parse(Verb::Read, path.as_ref())?;
-        self.view(&folder(Access::Read, Verb::Read, path)?).await
+        self.view(&folder(Access::Read, Verb::Read, &path)?).await
     }
 
     /// Locks a folder for writing; returns a view that reads and writes below it without locking
@@ -104,7 +105,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         path: impl AsRef<str>,
     ) -> Result<LockedView<S, L>, FolderError> {
         let path = parse_folder(Verb::Write, path.as_ref())?;
-        self.view(&folder(Access::Write, Verb::Write, path)?).await
+        self.view(&folder(Access::Write, Verb::Write, &path)?).await
     }
 
     /// Locks whatever a request names; returns a view that works within it without locking again.
@@ -143,11 +144,8 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     }
 }
 
-fn folder(access: Access, verb: Verb, path: Path) -> Result<Request, FolderError> {
-    match node(&path) {
-        Ok(node) => Ok(Request::new().with(access, node).label(verb.name())),
-        Err(source) => Err(FolderError::Store { verb, path, source }),
-    }
+fn folder(access: Access, verb: Verb, path: &Path) -> Result<Request, FolderError> {
+    Ok(Request::new().with(access, node(path)?).with_label(verb.name()))
 }
 
 /// A store that works within what it has locked, and takes no lock again.
@@ -235,12 +233,11 @@ impl<S: ObjectStore, L: Engine> LockedView<S, L> {
 
 /// Refuses what the request of a view does not cover.
 fn check_covered<L: Engine>(hold: &Hold<L>, access: Access, path: &Path) -> Result<()> {
-    let node = node(path)?;
-    if hold.covers(access, &node) {
+    let needed = Request::new().with(access, node(path).map_err(not_a_node)?);
+    let held = hold.request();
+    if held.covers(&needed) {
         return Ok(());
     }
-    let needed = Request::new().with(access, node);
-    let held = hold.request();
     let source = format!("the operation needs `{needed}`, but the view holds `{held}`").into();
     Err(Error::PermissionDenied { path: path.to_string(), source })
 }

@@ -169,7 +169,7 @@ async fn rename(world: &World, from: &Path, to: &Path) -> Result<()> {
 
 async fn copy(world: &World, from: &Path, to: &Path) -> Result<()> {
     let (_held, store) = world.scheme.enter(true).await;
-    let view = store.view(&Request::new().read(from)?.write(to)?.label("copy")).await?;
+    let view = store.view(&Request::new().read(from)?.write(to)?.with_label("copy")).await?;
     let manifest = folder::manifest(&view, from).await?;
     view.copy_folder(from, to).await?;
     if let Some(manifest) = manifest {

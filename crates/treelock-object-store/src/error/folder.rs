@@ -5,6 +5,7 @@ use std::fmt;
 use std::iter;
 
 use object_store::path::Path;
+use treelock::{Blocked, NodeError};
 
 use crate::error::incomplete::Incomplete;
 use crate::error::lock::{LockError, STORE_NAME};
@@ -102,6 +103,9 @@ pub enum FolderError {
         /// What the store said.
         source: object_store::Error,
     },
+    /// A text names no node of the lock. From a [`Request`](treelock::Request) of your own: paths of
+    /// the store all name one.
+    Node(NodeError),
     /// The lock was not granted, or was lost before anything was changed. Never with a
     /// [`TreeLock`](treelock::TreeLock).
     Lock(LockError),
@@ -111,6 +115,47 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    /// Returns who is in the way, if that is why the lock was not granted: see
+    /// [`LockError::blocked`].
+    ///
+    /// # Examples
+    ///
+    /// See [`is_lost`](FolderError::is_lost).
+    pub fn blocked(&self) -> Option<&Blocked> {
+        LockError::of(self)?.blocked()
+    }
+
+    /// Returns whether the lock was lost: see [`LockError::is_lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock_object_store::FolderError;
+    /// fn advice(error: &FolderError) -> &'static str {
+    ///     match error {
+    ///         FolderError::Incomplete(_) if error.is_lost() => "others may have been there",
+    ///         FolderError::Incomplete(_) => "the store failed half-way",
+    ///         error if error.is_lost() => "nothing was changed: ask again",
+    ///         error if error.is_unavailable() => "nothing was changed: ask later",
+    ///         error if error.blocked().is_some() => "nothing was changed: somebody else is there",
+    ///         _ => "nothing was changed: see what it says",
+    ///     }
+    /// }
+    /// # let _ = advice;
+    /// ```
+    pub fn is_lost(&self) -> bool {
+        LockError::of(self).is_some_and(LockError::is_lost)
+    }
+
+    /// Returns whether the lock's engine could not be reached: see [`LockError::is_unavailable`].
+    ///
+    /// # Examples
+    ///
+    /// See [`is_lost`](FolderError::is_lost).
+    pub fn is_unavailable(&self) -> bool {
+        LockError::of(self).is_some_and(LockError::is_unavailable)
+    }
+
     /// Makes one of what failed while a folder was looked at.
     pub(crate) fn store(verb: Verb, path: &Path, source: object_store::Error) -> FolderError {
         let path = path.clone();
@@ -186,6 +231,7 @@ impl fmt::Display for FolderError {
             FolderError::Store { verb, path, .. } => {
                 write!(f, "{verb}: the store failed to look at `{path}`, so nothing was changed")
             }
+            FolderError::Node(error) => error.fmt(f),
             FolderError::Lock(error) => error.fmt(f),
             FolderError::Incomplete(state) => state.fmt(f),
         }
@@ -197,10 +243,18 @@ impl Error for FolderError {
         match self {
             FolderError::InvalidPath { source, .. } => Some(source),
             FolderError::Store { source, .. } => Some(source),
+            FolderError::Node(error) => error.source(),
             FolderError::Lock(error) => error.source(),
             FolderError::Incomplete(state) => state.source(),
             _ => None,
         }
+    }
+}
+
+/// Lets `?` work in a function that builds requests.
+impl From<NodeError> for FolderError {
+    fn from(error: NodeError) -> FolderError {
+        FolderError::Node(error)
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Incomplete {
 
 impl Incomplete {
     fn is_lost(&self) -> bool {
-        LockError::find(&self.source).is_some_and(LockError::is_lost)
+        LockError::find(&self.source).is_some_and(LockError::was_held)
     }
 }
 
@@ -101,8 +101,8 @@ impl Error for Incomplete {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         // Not the store's error around the lock's, which would print the same sentence before it.
         match LockError::find(&self.source) {
-            Some(lock) => Some(lock),
-            None => Some(&self.source),
+            Some(lock) if lock.was_held() => Some(lock),
+            _ => Some(&self.source),
         }
     }
 }

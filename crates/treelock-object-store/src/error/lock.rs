@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::iter;
 
-use treelock::Request;
+use treelock::engine::EngineError;
+use treelock::{Blocked, Request};
 
 /// How this crate names itself in an [`object_store::Error`].
 pub(crate) const STORE_NAME: &str = "LockedStore";
@@ -43,6 +44,12 @@ pub enum LockError {
     NotGranted {
         /// What was asked for.
         request: Request,
+        /// Who is in the way, if that is why.
+        blocked: Option<Box<Blocked>>,
+        /// Whether the request lost its place in the line, so that asking again may succeed.
+        is_lost: bool,
+        /// Whether the engine could not be reached, so that asking later may succeed.
+        is_unavailable: bool,
         /// What the engine says, and what to do.
         source: Box<dyn Error + Send + Sync>,
     },
@@ -58,19 +65,62 @@ pub enum LockError {
 }
 
 impl LockError {
-    /// Returns whether the lock was held and lost.
+    /// Keeps what an engine's error says, without its type.
+    pub(crate) fn not_granted<E: EngineError>(request: Request, error: E) -> LockError {
+        LockError::NotGranted {
+            request,
+            blocked: error.blocked().cloned().map(Box::new),
+            is_lost: error.is_lost(),
+            is_unavailable: error.is_unavailable(),
+            source: error.into(),
+        }
+    }
+
+    /// Returns who is in the way, if that is why the lock was not granted.
+    ///
+    /// # Examples
+    ///
+    /// See [`is_lost`](LockError::is_lost).
+    pub fn blocked(&self) -> Option<&Blocked> {
+        match self {
+            LockError::NotGranted { blocked, .. } => blocked.as_deref(),
+            LockError::Lost { .. } => None,
+        }
+    }
+
+    /// Returns whether it was lost: the lock while it was held, or the request's place in the line,
+    /// so that asking again may succeed.
     ///
     /// # Examples
     ///
     /// ```
     /// # use treelock_object_store::LockError;
-    /// fn is_lost(error: &object_store::Error) -> bool {
-    ///     LockError::of(error).is_some_and(LockError::is_lost)
+    /// fn should_ask_again(error: &object_store::Error) -> bool {
+    ///     LockError::of(error).is_some_and(|lock| {
+    ///         lock.is_lost() || lock.is_unavailable() || lock.blocked().is_some()
+    ///     })
     /// }
-    /// # let _ = is_lost;
+    /// # let _ = should_ask_again;
     /// ```
     pub fn is_lost(&self) -> bool {
+        match self {
+            LockError::NotGranted { is_lost, .. } => *is_lost,
+            LockError::Lost { .. } => true,
+        }
+    }
+
+    /// Returns whether the lock was held, and lost then.
+    pub(crate) fn was_held(&self) -> bool {
         matches!(self, LockError::Lost { .. })
+    }
+
+    /// Returns whether the engine could not be reached, so that asking later may succeed.
+    ///
+    /// # Examples
+    ///
+    /// See [`is_lost`](LockError::is_lost).
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, LockError::NotGranted { is_unavailable: true, .. })
     }
 
     /// Returns the first one among an error and its sources.
@@ -94,7 +144,7 @@ fn roots(request: &Request) -> String {
 impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (LockError::NotGranted { request, .. } | LockError::Lost { request, .. }) = self;
-        if let Some(label) = request.get_label() {
+        if let Some(label) = request.label() {
             write!(f, "{label}: ")?;
         }
         let roots = roots(request);

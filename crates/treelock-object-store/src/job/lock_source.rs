@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use treelock::Engine;
+use treelock::engine::Engine;
 
 use crate::error::folder::FolderError;
 use crate::hold::Hold;
@@ -22,11 +22,7 @@ impl<L: Engine> LockSource<L> {
             LockSource::Engine(lock) => {
                 Hold::acquire(lock, request).await.map_err(FolderError::Lock)
             }
-            LockSource::View(hold)
-                if request.roots().all(|(access, node)| hold.covers(access, node)) =>
-            {
-                Ok(Arc::clone(hold))
-            }
+            LockSource::View(hold) if hold.request().covers(&request) => Ok(Arc::clone(hold)),
             LockSource::View(hold) => Err(FolderError::OutsideView {
                 verb: plan.verb,
                 needed: request.to_string(),

@@ -16,7 +16,8 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use object_store::ObjectStore;
-use treelock::{Engine, TreeLock};
+use treelock::TreeLock;
+use treelock::engine::Engine;
 
 use crate::error::folder::FolderError;
 use crate::job::lock_source::LockSource;

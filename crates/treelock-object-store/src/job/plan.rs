@@ -33,13 +33,11 @@ impl Plan {
     /// Returns the request for the locks that the verb needs.
     pub(crate) fn request(&self) -> Result<Request, FolderError> {
         let source = if self.verb == Verb::Copy { Access::Read } else { Access::Write };
-        let root = |path| node(path).map_err(|source| self.store_error(path, source));
-        let request = Request::new().with(source, root(&self.from)?);
+        let request = Request::new().with(source, node(&self.from)?).with_label(self.verb.name());
         Ok(match &self.to {
-            Some(to) => request.with(Access::Write, root(to)?),
+            Some(to) => request.with(Access::Write, node(to)?),
             None => request,
-        }
-        .label(self.verb.name()))
+        })
     }
 
     pub(crate) fn store_error(&self, path: &Path, source: object_store::Error) -> FolderError {

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use futures_util::stream::{self, StreamExt};
 use object_store::path::Path;
 use object_store::{CopyOptions, Error, ObjectStore};
-use treelock::Engine;
+use treelock::engine::Engine;
 
 use crate::error::folder::FolderError;
 use crate::hold::Hold;

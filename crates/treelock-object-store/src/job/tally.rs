@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, Result};
-use treelock::Engine;
+use treelock::engine::Engine;
 
 use crate::error::folder::FolderError;
 use crate::error::incomplete::Incomplete;

@@ -4,11 +4,12 @@ use std::error::Error;
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use treelock::{Request, TreeLock};
 use treelock_object_store::{FolderError, Folders, LockError, LockedStore};
 
 use crate::faulty::{Call, Faulty, How};
-use crate::ground::{Ground, read, soon};
-use crate::leased::Leased;
+use crate::ground::{Ground, read, soon, write};
+use crate::leased::{Leased, Refusal};
 use crate::lost::ground;
 
 async fn texts() -> Vec<String> {
@@ -100,7 +101,7 @@ async fn errors_become_the_stores_own() {
 
 #[tokio::test]
 async fn errors_of_the_lock_say_what_to_do() {
-    let (_ground, store) = ground(&Leased::failing(), 1).await;
+    let (_ground, store) = ground(&Leased::refusing(Refusal::NobodyAnswers), 1).await;
     let error = store.rename_folder("a", "b").await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -150,4 +151,53 @@ async fn errors_of_the_lock_say_what_to_do() {
          call it again to delete the rest"
     );
     assert!(source.starts_with("delete_folder: the lock `write /a` was lost"), "{source}");
+}
+
+#[tokio::test]
+async fn errors_of_the_lock_answer_as_the_engines_own() {
+    let blocked = async {
+        let lock = TreeLock::new();
+        let _guard = lock.acquire(&write("a").with_label("import")).await;
+        lock.try_acquire(&read("a")).await.unwrap_err()
+    };
+    let cases = [
+        (Refusal::from(blocked.await), (true, false, false)),
+        (Refusal::LostPlace, (false, true, false)),
+        (Refusal::NobodyAnswers, (false, false, true)),
+    ];
+    for (refusal, expected) in cases {
+        let (_ground, store) = ground(&Leased::refusing(refusal), 1).await;
+        let error = store.delete_folder("a").await.unwrap_err();
+        let answers = (error.blocked().is_some(), error.is_lost(), error.is_unavailable());
+        assert_eq!(answers, expected, "{error:?}");
+        let label = error.blocked().map(|blocked| blocked.label.as_deref());
+        assert!(matches!(label, None | Some(Some("import"))), "{error:?}");
+        let error = store.put(&Path::from("a/1"), "x".into()).await.unwrap_err();
+        let lock = LockError::of(&error).expect("it is the lock's");
+        let answers = (lock.blocked().is_some(), lock.is_lost(), lock.is_unavailable());
+        assert_eq!(answers, expected, "{error:?}");
+    }
+    let (_ground, store) = ground(&Leased::lost_at_call(1), 1).await;
+    let error = store.delete_folder("a").await.unwrap_err();
+    let answers = (error.blocked().is_some(), error.is_lost(), error.is_unavailable());
+    assert_eq!(answers, (false, true, false), "{error:?}");
+    let (_ground, store) = ground(&Leased::default(), 1).await;
+    let error = store.delete_folder("").await.unwrap_err();
+    let answers = (error.blocked().is_some(), error.is_lost(), error.is_unavailable());
+    assert_eq!(answers, (false, false, false), "{error:?}");
+}
+
+#[tokio::test]
+async fn requests_and_views_share_one_error() {
+    async fn archive(store: &crate::ground::Store, folder: &str) -> Result<(), FolderError> {
+        let view = store.view(&Request::new().write(folder)?.write("archive")?).await?;
+        view.rename_folder(folder, "archive/here").await?;
+        Ok(())
+    }
+    let store = Ground::memory().with(&["a/1"]).await.locked();
+    archive(&store, "a").await.unwrap();
+    let error = archive(&store, "").await.unwrap_err();
+    assert!(matches!(&error, FolderError::Node(node) if node.text() == ""), "{error:?}");
+    assert_eq!(error.to_string(), Request::new().write("").unwrap_err().to_string());
+    assert!(error.source().is_none());
 }

@@ -9,6 +9,8 @@ mod folders;
 mod ground;
 mod leased;
 mod locks;
+mod loss;
 mod lost;
+mod seen;
 mod streams;
 mod views;

@@ -16,7 +16,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use treelock_object_store::{LockError, LockedStore};
 
 use crate::ground::Ground;
-use crate::leased::{Leased, Seen};
+use crate::leased::Leased;
+use crate::seen::Seen;
 
 pub(crate) const OBJECTS: [&str; 5] = ["a/1", "a/2", "a/3", "a/sub/4", "a/sub/5"];
 

@@ -9,14 +9,14 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use treelock_object_store::{FolderError, Folders, LockError, LockedStore};
 
 use crate::ground::{Ground, hold, live, poll, read, soon, write};
-use crate::leased::Leased;
+use crate::leased::{Leased, Refusal};
 use crate::lost::{
     Ends, OBJECTS, all, assert_nothing_is_gone, done, ground, is_lost, lost_begun, once,
 };
 
 #[tokio::test]
 async fn a_lock_that_cannot_be_asked_lets_nothing_be_done() {
-    let lock = Leased::failing();
+    let lock = Leased::refusing(Refusal::NobodyAnswers);
     let (ground, store) = ground(&lock, 1).await;
     for (name, operation) in all(&store) {
         let error = soon(operation).await.expect_err(name);

@@ -8,7 +8,8 @@ use treelock_dir::DirLock;
 use treelock_object_store::{FolderError, Folders, LockError, LockedStore, LockedView};
 
 use crate::ground::{Ground, poll, soon, write};
-use crate::leased::{Leased, Seen};
+use crate::leased::Leased;
+use crate::seen::Seen;
 use crate::lost::{OBJECTS, all, ground, is_lost};
 
 #[tokio::test]
@@ -40,7 +41,7 @@ async fn a_store_on_the_lock_of_one_host() {
     let view = one.read_folder("a").await.unwrap();
     let mut rename = other.rename_folder("a", "b");
     assert!(poll(&mut rename).is_pending());
-    assert_eq!(one.lock().snapshot().unwrap().waiting().count(), 1);
+    assert_eq!(one.lock().snapshot().await.unwrap().waiting().count(), 1);
     let text = view.get(&Path::from("a/1")).await.unwrap().bytes().await.unwrap();
     assert_eq!(text, "a/1");
     drop(view);
