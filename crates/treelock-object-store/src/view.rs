@@ -111,7 +111,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// Locks whatever a request names; returns a view that works within it without locking again.
     ///
     /// For operations over several folders, all asked for at once, so that two tasks cannot
-    /// deadlock each other.
+    /// deadlock each other. A [`Path`] is given to the request as `path.as_ref()`.
     ///
     /// # Cancel safety
     ///

@@ -169,7 +169,8 @@ async fn rename(world: &World, from: &Path, to: &Path) -> Result<()> {
 
 async fn copy(world: &World, from: &Path, to: &Path) -> Result<()> {
     let (_held, store) = world.scheme.enter(true).await;
-    let view = store.view(&Request::new().read(from)?.write(to)?.with_label("copy")).await?;
+    let request = Request::new().read(from.as_ref())?.write(to.as_ref())?.with_label("copy");
+    let view = store.view(&request).await?;
     let manifest = folder::manifest(&view, from).await?;
     view.copy_folder(from, to).await?;
     if let Some(manifest) = manifest {

@@ -87,10 +87,7 @@ impl Engine for Leased {
         LeasedAcquire { inner: self.lock.acquire(request), lock: self.clone() }
     }
 
-    fn try_acquire(
-        &self,
-        request: &Request,
-    ) -> Answer<Result<LeasedGuard, Refusal>> {
+    fn try_acquire(&self, request: &Request) -> Answer<Result<LeasedGuard, Refusal>> {
         self.acquire(request).give_up()
     }
 

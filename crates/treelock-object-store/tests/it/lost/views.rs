@@ -9,8 +9,8 @@ use treelock_object_store::{FolderError, Folders, LockError, LockedStore, Locked
 
 use crate::ground::{Ground, poll, soon, write};
 use crate::leased::Leased;
-use crate::seen::Seen;
 use crate::lost::{OBJECTS, all, ground, is_lost};
+use crate::seen::Seen;
 
 #[tokio::test]
 async fn a_view_whose_lock_is_lost_does_nothing_more() {
