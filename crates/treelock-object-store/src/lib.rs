@@ -40,15 +40,15 @@
 //! `try_collect()`). Or hold the folder with [`LockedStore::read_folder`] or
 //! [`LockedStore::write_folder`] and work through the [`LockedView`] that they return, which takes
 //! no lock again. Or work on [`LockedStore::inner`] under your own guard. To find a task that waits
-//! for itself, print `store.lock().snapshot().await`: it shows who holds what, for how long, and who
-//! waits.
+//! for itself, print `store.lock().snapshot().await`: it shows who holds what, for how long, and
+//! who waits.
 //!
 //! # Several processes
 //!
 //! The lock of [`LockedStore::new`] lives in its process. [`LockedStore::with_lock`] takes any
-//! [`Engine`](treelock::engine::Engine): the `DirLock` of the crate `treelock-dir` for the processes of one
-//! host, the `EtcdLock` of `treelock-etcd` for those of many. Each process wraps the bucket with a
-//! handle of its own to the same lock.
+//! [`Engine`](treelock::engine::Engine): the `DirLock` of the crate `treelock-dir` for the
+//! processes of one host, the `EtcdLock` of `treelock-etcd` for those of many. Each process wraps
+//! the bucket with a handle of its own to the same lock.
 //!
 //! ```
 //! # use object_store::{ObjectStoreExt, local::LocalFileSystem, path::Path};

@@ -172,7 +172,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     }
 
     /// Waits for the locks of one operation. A task may be polled late after the grant, so the lock
-    /// is looked at before it is handed on.
+    /// is checked before it is handed on.
     async fn acquire(
         &self,
         label: &'static str,

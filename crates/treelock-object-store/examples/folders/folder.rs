@@ -18,7 +18,7 @@ const FILES_AT_ONCE_MAX: usize = 16;
 /// What a folder says about itself.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// Unique for each writing of a folder; copies share it.
+    /// Unique for each time a folder is written; copies share it.
     pub(crate) edition: u64,
     /// Name below the folder, and hash.
     pub(crate) files: BTreeMap<String, u64>,
@@ -31,14 +31,14 @@ pub(crate) enum Found {
     Torn(String),
 }
 
-/// 64 bits of SipHash: the files differ by chance, not by malice.
+/// Returns 64 bits of SipHash, which are enough: nobody forges these files.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
 }
 
-/// The place of a file below a folder.
+/// Returns the place of a file below a folder.
 fn below(folder: &Path, name: &str) -> Result<Path> {
     Ok(Path::parse(format!("{folder}/{name}"))?)
 }
@@ -99,7 +99,7 @@ pub(crate) async fn read(store: &dyn ObjectStore, folder: &Path) -> Result<Found
     Ok(torn.into_iter().flatten().next().map_or(Found::Whole, Found::Torn))
 }
 
-/// What is wrong with one file of a manifest, if anything is.
+/// Returns what is wrong with one file of a manifest, if anything is.
 async fn check_file(
     store: &dyn ObjectStore,
     folder: &Path,

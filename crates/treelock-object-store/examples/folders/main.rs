@@ -3,7 +3,7 @@
 //!
 //! Each folder carries a manifest of its files' hashes. A reader that finds a folder and its
 //! manifest apart has seen a *torn* folder. The workers keep a ledger of which folders should
-//! exist; at the end, a file that should exist and is nowhere is *lost*. `--help` tells more.
+//! exist; at the end, a file that should exist and is nowhere is *lost*. `--help` says more.
 
 mod args;
 mod check;

@@ -31,7 +31,7 @@ impl<S> Slow<S> {
         Slow { inner: Arc::new(inner), latency }
     }
 
-    /// The store without the wait, to fill it and to look at it.
+    /// Returns the store without the wait, to fill it and to look at it.
     pub(crate) fn inner(&self) -> &S {
         &self.inner
     }

@@ -92,7 +92,8 @@ impl Source {
         }
     }
 
-    /// The files of the `index`-th folder: the next few, beginning anew when all are dealt out.
+    /// Returns the files of the `index`-th folder: the next few, from the first again after the
+    /// last.
     pub(crate) fn files(&self, index: usize) -> &[File] {
         let folders = self.files.len().div_ceil(FILES_PER_FOLDER);
         let start = (index % folders) * FILES_PER_FOLDER;

@@ -111,7 +111,7 @@ pub(crate) async fn work(world: Arc<World>, seed: u64) -> Notes {
     notes
 }
 
-/// Nothing there, or something there already, or twice the same place: the dice fell so.
+/// Returns whether chance chose a place where nothing is, or something already, or the same twice.
 fn is_refusal(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(
         error.downcast_ref(),

@@ -103,8 +103,8 @@ pub enum FolderError {
         /// What the store said.
         source: object_store::Error,
     },
-    /// A text names no node of the lock. From a [`Request`](treelock::Request) of your own: paths of
-    /// the store all name one.
+    /// A text names no node of the lock. From a [`Request`](treelock::Request) of your own: paths
+    /// of the store all name one.
     Node(NodeError),
     /// The lock was not granted, or was lost before anything was changed. Never with a
     /// [`TreeLock`](treelock::TreeLock).
@@ -172,8 +172,8 @@ impl FolderError {
     }
 }
 
-/// Here, above both: a [`FolderError::Lock`] passes the lock's sources on, so that no sentence is
-/// printed twice, and is therefore looked into.
+/// Not beside the type, because it looks into a [`FolderError::Lock`], which has the lock's sentence
+/// and the lock's source, so that no sentence is printed twice.
 impl LockError {
     /// Returns the lock's part in an error of this crate's operations; `None` if it has none.
     ///

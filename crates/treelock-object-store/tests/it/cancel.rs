@@ -18,7 +18,7 @@ async fn drop_at(call: Call, nth: usize) {
         let store = LockedStore::new(Faulty::new(ground.bare.clone(), call, nth, How::Hang));
         let mut job = store.rename_folder("a", "b").parallelism(2);
         while !store.inner().came() {
-            // A time-out of zero would not let blocking threads finish their files.
+            // With a time-out of zero, blocking threads could not finish their files.
             let step = tokio::time::timeout(Duration::from_millis(5), &mut job).await;
             assert!(step.is_err(), "{context}: it ended");
         }

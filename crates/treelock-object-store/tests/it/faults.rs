@@ -1,5 +1,5 @@
-//! The store fails at each call in turn: nothing is lost, the error says what is where, and what it
-//! advises works.
+//! The store fails at each call in turn: nothing is lost, the error says what is where, and its
+//! advice works.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn below(path: &Path, from: &str) -> String {
     path.as_ref().strip_prefix(from).unwrap().trim_start_matches('/').to_string()
 }
 
-/// Each object stands below `a`, below `b`, or both, with its own content.
+/// Asserts that each object exists below `a`, below `b`, or both, with its own content.
 async fn assert_nothing_lost(ground: &Ground, context: &str) {
     let contents = ground.contents().await;
     for name in OBJECTS {
@@ -26,7 +26,7 @@ async fn assert_nothing_lost(ground: &Ground, context: &str) {
     }
 }
 
-/// The lists of the error, checked against what stands in the store.
+/// Checks the lists of the error against what exists in the store.
 async fn assert_tells_the_truth(ground: &Ground, state: &Incomplete, how: How, context: &str) {
     let contents = ground.contents().await;
     let listed: BTreeSet<_> = state.done.iter().chain(&state.remaining).map(Path::as_ref).collect();
@@ -79,7 +79,7 @@ async fn fail_at(verb: Verb, call: Call, nth: usize, how: How, parallelism: usiz
     }
 }
 
-/// What the error tells to do, done: the verb is then finished as if nothing had failed.
+/// Does what the error advises: the verb is then finished as if nothing had failed.
 async fn follow_the_advice(
     ground: &Ground,
     store: &LockedStore<Faulty>,

@@ -1,4 +1,4 @@
-//! The folder verbs where all goes well, and their odd cases, each with nothing changed.
+//! The folder verbs when all goes well, and what they refuse, with nothing changed.
 
 use std::sync::{Arc, Mutex};
 
@@ -92,7 +92,7 @@ async fn paths_are_texts_strings_or_paths_and_are_not_encoded() {
     ground.assert_holds(&[("d~/100%", "odd")]).await;
 }
 
-/// Asks, and shows that it is refused with nothing changed.
+/// Asks, and asserts that it is refused with nothing changed.
 async fn refused(
     ground: Ground,
     ask: fn(&Store) -> FolderJob<Arc<dyn object_store::ObjectStore>>,
@@ -151,7 +151,7 @@ refuses! {
     a_target_that_exists_is_refused: TREE, [
         |s| s.rename_folder("a", "other"), |s| s.copy_folder("a/b", "a/bc"),
         |s| s.rename_folder("other", "a/b/deep"),
-        // An object of the target's very name is in the way too.
+        // An object named exactly as the target is in the way too.
         |s| s.rename_folder("a/bc", "other/4"), |s| s.copy_folder("a/bc", "a/b/1"),
     ], FolderError::AlreadyExists { .. },
 }
@@ -217,6 +217,19 @@ async fn progress_tells_of_each_object_first_copied_then_deleted() {
             .collect();
         assert_eq!(*told.lock().unwrap(), expected);
     }
+}
+
+/// A job is the future itself, to be joined and polled by reference.
+#[tokio::test]
+async fn jobs_are_futures() {
+    let ground = Ground::memory().with(&["a/1", "b/1"]).await;
+    let store = ground.locked();
+    let (mut one, other) = (store.copy_folder("a", "x"), store.copy_folder("b", "y"));
+    assert!(format!("{one:?}").contains("Copy"), "{one:?}");
+    let (one, other) = soon(futures_util::future::join(&mut one, other)).await;
+    assert_eq!((one.unwrap().objects, other.unwrap().objects), (1, 1));
+    let all = [("a/1", "a/1"), ("b/1", "b/1"), ("x/1", "a/1"), ("y/1", "b/1")];
+    ground.assert_holds(&all).await;
 }
 
 #[tokio::test]

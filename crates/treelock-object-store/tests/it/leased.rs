@@ -16,7 +16,7 @@ use treelock::{
 use crate::loss::Loss;
 use crate::seen::Seen;
 
-/// The lock. What is held is lost at a look of its holder's, at a call of the store's, or at once.
+/// The lock. It is lost when a holder looks at it, during a call of the store, or on command.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leased {
     pub(crate) lock: TreeLock,
@@ -65,7 +65,7 @@ impl Leased {
         self.most_roots.load(Ordering::SeqCst)
     }
 
-    /// Returns the store, which deletes so many objects in one call.
+    /// Returns a store that knows when the lock is lost, and deletes `chunk` objects in one call.
     pub(crate) fn seen(&self, inner: Arc<dyn ObjectStore>, chunk: usize) -> Seen {
         Seen::new(inner, Arc::clone(&self.loss), chunk)
     }
@@ -104,7 +104,7 @@ impl Engine for Leased {
     }
 }
 
-/// A request on its way, refused when it asks.
+/// A request on its way. It is refused when it asks.
 #[derive(Debug)]
 pub(crate) struct LeasedAcquire {
     inner: Acquire,

@@ -12,7 +12,7 @@ use crate::ground::{Ground, Store, hold, live, poll, read, soon, waiting, write}
 
 type Operation = fn(Store) -> BoxFuture<'static, Result<(), Box<dyn std::error::Error>>>;
 
-/// What stands in the store before each operation.
+/// The objects that exist before each operation.
 const OBJECTS: [&str; 3] = ["a/b/x", "a/b/y", "a/c"];
 
 /// The nodes that are held against each operation.
@@ -112,8 +112,8 @@ fn twos() -> Vec<(&'static str, Request, Operation)> {
     ]
 }
 
-/// The conflict rule of CONTRACT section 1 (C1), written out anew so that the core does not judge
-/// itself.
+/// Returns whether two requests conflict: the rule of C1, written out anew so that the core does
+/// not judge itself.
 fn conflict(one: &Request, other: &Request) -> bool {
     one.roots().any(|(access, node)| {
         other.roots().any(|(its_access, its_node)| {

@@ -52,7 +52,8 @@ impl ObjectStore for Seen {
         self.inner.get_opts(at, options).await
     }
 
-    /// As that of S3: locations are collected for one large request, and forgotten after an error.
+    /// Deletes as S3 does: locations are collected for one large request, and dropped after an
+    /// error.
     fn delete_stream(
         &self,
         locations: BoxStream<'static, Result<Path>>,

@@ -128,7 +128,7 @@ async fn a_multipart_upload_holds_the_write_until_completed_aborted_or_dropped()
                     continue;
                 }
             }
-            // The upload is still there: what released is its end, not its drop.
+            // The upload still exists: its end released the lock, not its drop.
             assert!(is_free(store.lock(), &read("a")), "{end}, on {}", ground.name);
             drop(upload);
         }
@@ -189,7 +189,7 @@ async fn a_bad_location_among_deletes_comes_out_in_its_place() {
     assert!(ground.contents().await.is_empty());
 }
 
-/// The trait object and its streams can go where tokio sends them.
+/// The trait object, its streams and its jobs can be sent to other threads.
 #[tokio::test]
 async fn stores_and_streams_are_send_and_static() {
     fn movable<T: Send + 'static>(value: T) -> T {

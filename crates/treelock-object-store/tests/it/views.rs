@@ -81,7 +81,7 @@ async fn a_view_refuses_what_it_has_not_locked() {
     view.copy(&inside, &path("w/1")).await.unwrap();
 }
 
-/// Makes one thing from a view, drops the view, and shows that the thing holds the lock alone.
+/// Makes one thing from a view, drops the view, and asserts that the thing holds the lock alone.
 macro_rules! keeps_the_lock {
     ($($name:ident: |$view:ident| $made:expr;)*) => {$(
         #[tokio::test]

@@ -1,5 +1,5 @@
-//! A lock that is not granted: nothing is done. A lock that is lost: nothing more is begun, and
-//! nothing that was not alone to its end says `Ok`.
+//! If a lock is not granted, nothing is done. If it is lost, nothing more is begun, and nothing
+//! returns `Ok` that did not hold its lock to the end.
 
 mod carriers;
 mod operations;
@@ -33,7 +33,7 @@ pub(crate) fn is_lost(error: &(dyn Error + 'static)) -> bool {
     LockError::of(error).is_some_and(LockError::is_lost)
 }
 
-/// Whether work had begun when the lock was lost; none if it is no loss.
+/// Returns whether work had begun when the lock was lost; `None` if the error is another one.
 pub(crate) fn lost_begun(error: &(dyn Error + 'static)) -> Option<bool> {
     match LockError::of(error) {
         Some(LockError::Lost { begun, .. }) => Some(*begun),
@@ -43,7 +43,7 @@ pub(crate) fn lost_begun(error: &(dyn Error + 'static)) -> Option<bool> {
 
 pub(crate) type Ends = BoxFuture<'static, object_store::Result<()>>;
 
-/// Each operation of the store, under its name.
+/// Returns each operation of the store, with its name.
 pub(crate) fn all<S: ObjectStore + Clone>(store: &S) -> Vec<(&'static str, Ends)> {
     async fn upload(store: impl ObjectStore) -> object_store::Result<()> {
         let mut upload = store.put_multipart(&Path::from("a/other")).await?;
@@ -84,7 +84,7 @@ pub(crate) async fn done<T>(_: T) -> object_store::Result<()> {
     Ok(())
 }
 
-/// Each object stands below `a`, below `b`, or both.
+/// Asserts that each object exists below `a`, below `b`, or both.
 pub(crate) async fn assert_nothing_is_gone(ground: &Ground, context: &str) {
     let contents = ground.contents().await;
     for name in OBJECTS {

@@ -43,7 +43,7 @@ async fn a_lock_that_cannot_be_asked_lets_nothing_be_done() {
     assert_eq!(ground.contents().await.len(), OBJECTS.len());
 }
 
-/// Each operation, with the lock lost at each look at it: before it is begun, and at its end.
+/// Runs each operation with the lock lost at each look at it: before it begins, and at its end.
 #[tokio::test]
 async fn what_was_not_alone_to_its_end_does_not_say_ok() {
     let (_ground, store) = ground(&Leased::default(), 1).await;
@@ -98,7 +98,7 @@ async fn a_lock_that_is_lost_before_its_holder_has_a_turn_begins_nothing() {
     }
 }
 
-/// Each operation that the store refuses for what is there or is not.
+/// Returns each operation that the store refuses because an object exists or is missing.
 fn refused<S: ObjectStore + Clone>(store: &S) -> Vec<(&'static str, Ends)> {
     let it = |work: fn(S, Path, Path) -> Ends| work(store.clone(), "a/1".into(), "a/none".into());
     vec![
@@ -121,10 +121,10 @@ fn refused<S: ObjectStore + Clone>(store: &S) -> Vec<(&'static str, Ends)> {
     ]
 }
 
-/// What is there, or is not, may be the doing of the next holder.
+/// That an object exists or is missing may be the doing of the next holder.
 #[tokio::test]
 async fn a_loss_is_told_before_what_the_store_said() {
-    // The store of real files, which refuses a delete of nothing.
+    // The store of real files, which refuses to delete what does not exist.
     let ground = Ground::local().with(&OBJECTS).await;
     let store = |lock: &Leased| {
         LockedStore::with_lock(lock.seen(Arc::clone(&ground.bare), 1), lock.clone())
@@ -134,7 +134,7 @@ async fn a_loss_is_told_before_what_the_store_said() {
     for (index, name) in names.into_iter().enumerate() {
         let paths = if ["copy", "rename"].contains(&name) { 2 } else { 1 };
         for (in_a_view, last) in [(false, 2), (true, paths + 1)] {
-            // Without a loss the store refuses: else this would test nothing.
+            // Without a loss the store must refuse, or this would test nothing.
             for loses in [false, true] {
                 let context = format!("{name}, view {in_a_view}, loses {loses}");
                 let lock = Leased::lost_at_look(if loses { last } else { usize::MAX });
@@ -169,7 +169,7 @@ async fn a_loss_is_told_before_what_the_store_said() {
     }
 }
 
-/// One object, moved in the one way and in the other, when the lock is lost during the copy.
+/// Moves one object in either way, and loses the lock during the copy.
 #[tokio::test]
 async fn a_loss_keeps_a_delete_back_but_not_a_rename() {
     let (from, to) = (Path::from("a/1"), Path::from("b/1"));

@@ -9,7 +9,7 @@ use crate::ground::{Ground, live, soon, write};
 use crate::leased::Leased;
 use crate::lost::{OBJECTS, assert_nothing_is_gone, ground, is_lost, lost_begun};
 
-/// The lock is lost at each look at it in turn. Returns at how many looks it was lost.
+/// Loses the lock at each look at it in turn. Returns at how many looks it was lost.
 async fn lose_at_each_look(verb: &str, in_a_view: bool, chunk: usize) -> usize {
     for look in 1.. {
         let context = format!("{verb}, lost at look {look}, chunks of {chunk}, view {in_a_view}");
@@ -48,7 +48,7 @@ async fn lose_at_each_look(verb: &str, in_a_view: bool, chunk: usize) -> usize {
     unreachable!("there are fewer looks than numbers")
 }
 
-/// What the error says was done, was done, and nothing else was.
+/// Asserts that what the error reports as done is done, and that nothing else is.
 async fn assert_tells_the_truth(
     ground: &Ground,
     lock: &Leased,
@@ -89,7 +89,7 @@ async fn a_verb_begins_nothing_after_the_loss() {
     }
 }
 
-/// The lock is lost while a call is under way, which ends as it will; none begins after it.
+/// The lock is lost during a call, which may end either way; no call begins after it.
 #[tokio::test]
 async fn a_loss_during_a_call_stops_before_the_next() {
     for parallelism in [1, 3, 16] {

@@ -1,4 +1,4 @@
-//! Views: nothing is done in one whose lock is lost, be it that of a lease or of one host.
+//! Views: nothing is done within one whose lock is lost, on a lease and on one host.
 
 use std::sync::Arc;
 
