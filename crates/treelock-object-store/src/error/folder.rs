@@ -172,8 +172,8 @@ impl FolderError {
     }
 }
 
-/// Not beside the type, because it looks into a [`FolderError::Lock`], which has the lock's sentence
-/// and the lock's source, so that no sentence is printed twice.
+/// Not beside the type, because it looks into a [`FolderError::Lock`], which has the lock's
+/// sentence and the lock's source, so that no sentence is printed twice.
 impl LockError {
     /// Returns the lock's part in an error of this crate's operations; `None` if it has none.
     ///
