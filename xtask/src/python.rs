@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Outcome, execute, root};
+use crate::command::{Outcome, execute, root};
 
 const PACKAGE: &str = "crates/treelock-python";
 
