@@ -29,8 +29,8 @@ enum Step {
     Ci,
     /// Formatting
     Fmt,
-    /// Line widths, lengths of files and functions, circles of imports, numbers of the contract,
-    /// links, dependencies, and facts that stand twice; what is accepted is in xtask/tidy.toml
+    /// Line widths, lengths of files and functions, circles of imports, numbers of CONTRACT.md,
+    /// links, dependencies, and facts that stand twice; xtask/tidy.toml lists what may stay
     Tidy {
         /// The repository to look at, instead of this one
         #[arg(long, value_name = "FOLDER")]

@@ -1,5 +1,5 @@
 //! The numbers of the contract: each that is cited stands in CONTRACT.md, and each that is built is
-//! cited by a test.
+//! cited by a test, and listed in TESTING.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +15,9 @@ use super::{
 
 /// Where the contract stands.
 const PATH: &str = "CONTRACT.md";
+
+/// Where it stands which tests hold which number.
+const TESTING: &str = "TESTING.md";
 
 /// The word by which the contract says that a number is not built yet.
 const PLANNED: &str = "(planned)";
@@ -41,13 +44,21 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             citing.entry(file).or_insert(line);
         }
     }
-    for (number, (line, is_planned)) in &numbers {
-        if !is_planned && !tested.contains(number) {
+    let explained: Option<BTreeSet<u32>> = tree.texts.get(TESTING).map(|text| {
+        let cited = cited(TESTING, text).into_iter();
+        cited.map(|(number, _)| number).collect()
+    });
+    for (number, (line, _)) in numbers.iter().filter(|(_, (_, is_planned))| !is_planned) {
+        if !tested.contains(number) {
             let text = format!(
                 "no test cites C{number}: name it in the comment of the test that shows it, or \
                  say {PLANNED}"
             );
             findings.push(Finding::at(Kind::Contract, PATH, *line, text));
+        }
+        if explained.as_ref().is_some_and(|explained| !explained.contains(number)) {
+            let text = format!("C{number} is missing: say here which tests hold it");
+            findings.push(Finding::of(Kind::Contract, TESTING, text));
         }
     }
     findings.extend(unexplained(tree, &citing));

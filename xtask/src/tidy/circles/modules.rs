@@ -88,14 +88,16 @@ impl Modules {
         folder: &str,
         items: Option<&[Item]>,
     ) {
-        let Some(Ok(parsed)) = tree.rust.get(file) else { return };
+        // One that cannot be parsed is reported, and stands here without items.
+        let parsed = tree.rust.get(file).and_then(|parsed| parsed.as_ref().ok());
+        let parsed = parsed.map_or(&[][..], |parsed| &parsed.items);
         let id = self.0.len();
         let module = Module { file: file.into(), name: name.into(), parent, ..Module::default() };
         self.0.push(module);
         if let Some(parent) = parent {
             self.0[parent].children.insert(name.into(), id);
         }
-        for item in items.unwrap_or(&parsed.items) {
+        for item in items.unwrap_or(parsed) {
             match item {
                 Item::Mod(inner) => self.declare(tree, id, inner, folder),
                 Item::Use(item) => {

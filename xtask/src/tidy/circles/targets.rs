@@ -36,7 +36,7 @@ pub(super) fn roots(tree: &Tree) -> BTreeSet<String> {
     roots
 }
 
-/// Whether this is `NAME/main.rs`.
+/// Whether this is the main file of a target in a folder of its own.
 fn is_main(rest: &str) -> bool {
     rest.split_once('/').is_some_and(|(_, file)| file == "main.rs")
 }
