@@ -56,7 +56,8 @@ impl HostLock for Directory {
     }
 }
 
-/// flock(2) on a file that stays open: two system calls, the least that a lock of the kernel can cost.
+/// flock(2) on a file that stays open: two system calls, the least that a lock of the kernel can
+/// cost.
 pub struct OpenFlock(Option<Flocked>);
 
 enum Flocked {

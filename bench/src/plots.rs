@@ -111,8 +111,8 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, 0.0), |(low, high), value| (low.min(value), high.max(value)))
 }
 
-/// Round numbers from the last at or below `low` to the first at or above `high`: 1, 2 and 5 of each
-/// decade or, where these are too few, every digit.
+/// Round numbers from the last at or below `low` to the first at or above `high`: 1, 2 and 5 of
+/// each decade or, where these are too few, every digit.
 fn marks(low: f64, high: f64) -> Vec<f64> {
     let coarse = marks_of(&[1.0, 2.0, 5.0], low, high);
     if coarse.len() > 3 {

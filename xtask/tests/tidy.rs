@@ -107,8 +107,8 @@ fn wide_lines() {
     let words = "word ".repeat(25);
     let url = format!("https://example.org/{}", "x".repeat(100));
     let text = format!(
-        "//! {words}\n\n/// {url}\n/// | {words} |\npub const A: &str =\n    \"{words}\";\n// {url} \
-         x\n"
+        "//! {words}\n\n/// {url}\n/// | {words} |\npub const A: &str =\n    \"{words}\";\n// \
+         {url} x\n"
     );
     finds(
         &[
@@ -295,13 +295,20 @@ fn links_and_names_of_files() {
             "b.md:4: links: `d/e.rs` is the name of no file: name one that exists",
         ],
     );
-    let url = "https://github.com/treelock/treelock/blob/main/nowhere.md";
+    // In parts, since this file is checked too.
+    let url = ["https://github.com/treelock", "/treelock/blob/main/nowhere.md"].concat();
+    let name = "`gone.".to_string() + "rs`";
+    let text = format!("/// See {url}, and {name}.\npub struct Lower;\n");
+    let wrong = format!("a/src/lower.rs:1: links: {url} leads nowhere");
+    let list = "[foreign-names]\n\"gone.rs\" = \"of another program\"\n";
     finds(
-        &[("a/src/lower.rs", &format!("/// See {url}, and `gone.rs`.\npub struct Lower;\n"))],
-        &[
-            &format!("a/src/lower.rs:1: links: {url} leads nowhere"),
-            "a/src/lower.rs:1: links: `gone.rs` is the name of no file",
-        ],
+        &[("a/src/lower.rs", &text)],
+        &[&wrong, &format!("a/src/lower.rs:1: links: {name} is the name of no file")],
+    );
+    finds(&[("a/src/lower.rs", &text), ("xtask/tidy.toml", list)], &[&wrong]);
+    finds(
+        &[("xtask/tidy.toml", list)],
+        &["xtask/tidy.toml:2: links: remove `gone.rs`: it is not cited, or a file of this"],
     );
 }
 
@@ -345,9 +352,8 @@ fn facts_that_differ() {
     let readme = changed("README.md", "Rust 1.88 or later", "a compiler");
     finds(
         &[("README.md", &readme)],
-        &[
-            "xtask/tidy.toml:2: facts: the oldest Rust: \"Rust ([0-9.]+) or later\" is found nowhere",
-        ],
+        &["xtask/tidy.toml:2: facts: the oldest Rust: \"Rust ([0-9.]+) or later\" is found \
+             nowhere"],
     );
     let list = changed("xtask/tidy.toml", "rust-version", "rust");
     finds(
@@ -373,7 +379,8 @@ fn sentences_that_stand_twice() {
         &["b.md:1: sentences: \"this is a sentence of more than twelve words …\" also stands in"],
     );
     let list = format!(
-        "[[sentence]]\ntext = '{sentence}'\nplaces = [\n\"b.md\",\n\"gone.md\"]\nreason = 'a motto'\n"
+        "[[sentence]]\ntext = '{sentence}'\nplaces = [\n\"b.md\",\n\"gone.md\"]\nreason = 'a \
+         motto'\n"
     );
     finds(
         &[

@@ -1,7 +1,7 @@
 //! A process that waits for a lock of its host, for the benchmark's workload 13.
 //!
-//! `waiter LOCK DIRECTORY` prints a line when it is about to ask, and one with the number of times that it
-//! slept while it waited when it has been granted; then it releases and ends.
+//! `waiter LOCK DIRECTORY` prints a line when it is about to ask, and one with the number of times
+//! that it slept while it waited when it has been granted; then it releases and ends.
 
 use std::env;
 use std::io::{Write, stdout};

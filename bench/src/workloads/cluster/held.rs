@@ -5,10 +5,10 @@ use std::time::Duration;
 use etcd_client::{Client as Etcd, PutOptions, Txn, TxnOp};
 use treelock_etcd::EtcdLock;
 
-use super::Tally;
 use super::client::{Client, LockApi};
 use super::pair::{pairs, places, rounds};
 use super::server::{Cluster, Data, RUNTIME};
+use super::tally::Tally;
 use crate::measure::Bench;
 use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 
@@ -114,9 +114,9 @@ async fn fill(cluster: &Cluster, size: usize, since: Since) -> Result<(), etcd_c
     }
 }
 
-/// Makes etcd give up the buffer of the keys just put. It keeps one as large as the largest burst between two
-/// commits, until a commit in which no key was written, and copies it for each transaction (3.4; in a profile it is
-/// `bucketBuffer.Copy`).
+/// Makes etcd give up the buffer of the keys just put. It keeps one as large as the largest burst
+/// between two commits, until a commit in which no key was written, and copies it for each
+/// transaction (3.4; in a profile it is `bucketBuffer.Copy`).
 async fn forget_burst(client: &mut Etcd) -> Result<(), etcd_client::Error> {
     for _ in 0..2 {
         tokio::time::sleep(COMMIT).await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::iter::Sum;
 
-/// What a client sends that has nothing to do with a lock in particular: to keep its lease, and to begin.
+/// What a client sends that has nothing to do with a lock in particular: to keep its lease, and to
+/// begin.
 const NOT_COUNTED: [&str; 4] = ["LeaseKeepAlive", "LeaseGrant", "LeaseRevoke", "Status"];
 
 /// The values of all series, by name and labels.
@@ -39,8 +40,8 @@ impl Metrics {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// How often each method was called by clients, without [`NOT_COUNTED`]. In a stream each message that a
-    /// client sends counts as a call, and opening it does not.
+    /// How often each method was called by clients, without [`NOT_COUNTED`]. In a stream each
+    /// message that a client sends counts as a call, and opening it does not.
     pub(super) fn calls(&self) -> BTreeMap<String, f64> {
         let mut calls = BTreeMap::new();
         for (series, value) in &self.0 {
@@ -76,12 +77,16 @@ mod tests {
 
     const TEXT: &str = "\
 # HELP grpc_server_started_total Total number of RPCs started on the server.
-grpc_server_started_total{grpc_method=\"Txn\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 7
-grpc_server_msg_received_total{grpc_method=\"Txn\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 7
+grpc_server_started_total{grpc_method=\"Txn\",\
+    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 7
+grpc_server_msg_received_total{grpc_method=\"Txn\",\
+    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 7
 grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"w\",grpc_type=\"bidi_stream\"} 1
 grpc_server_msg_received_total{grpc_method=\"Watch\",grpc_service=\"w\",grpc_type=\"bidi_stream\"} 3
-grpc_server_msg_received_total{grpc_method=\"LeaseKeepAlive\",grpc_service=\"l\",grpc_type=\"bidi_stream\"} 9
-grpc_server_started_total{grpc_method=\"Range\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 0
+grpc_server_msg_received_total{grpc_method=\"LeaseKeepAlive\",\
+    grpc_service=\"l\",grpc_type=\"bidi_stream\"} 9
+grpc_server_started_total{grpc_method=\"Range\",\
+    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 0
 etcd_disk_wal_fsync_duration_seconds_sum 0.5
 etcd_server_is_leader 1e+00
 ";

@@ -1,8 +1,9 @@
-//! Workload 14: locks between machines, against etcd's own Lock API, on clusters of the workload's own.
+//! Workload 14: locks between machines, against etcd's own Lock API, on clusters of the workload's
+//! own.
 //!
-//! All of it runs twice: with etcd's data on disk, where the time for which a write is made durable is most of
-//! the time of all, and in memory, where what is left is what a lock costs by itself. Both are on one machine,
-//! so the network costs nothing.
+//! All of it runs twice: with etcd's data on disk, where the time for which a write is made durable
+//! is most of the time of all, and in memory, where what is left is what a lock costs by itself.
+//! Both are on one machine, so the network costs nothing.
 
 mod client;
 mod contended;
@@ -14,14 +15,9 @@ mod server;
 mod sharing;
 mod tally;
 
-use self::client::clients;
 use self::server::{Cluster, Data};
-use self::tally::Tally;
 use crate::measure::Bench;
 use crate::report::{Report, Table};
-
-/// How many want the lock at once, in all that is contended or concurrent.
-const CROWD: usize = 16;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
     for data in [Data::Disk, Data::Memory] {

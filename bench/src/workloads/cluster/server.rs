@@ -119,7 +119,8 @@ async fn leads(endpoint: &str) -> Result<bool, etcd_client::Error> {
     Ok(status.header().is_some_and(|header| header.member_id() == status.leader()))
 }
 
-/// A port that is free now; another process may take it before etcd does, and then etcd does not start.
+/// A port that is free now; another process may take it before etcd does, and then etcd does not
+/// start.
 fn free_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))

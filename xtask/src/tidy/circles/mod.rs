@@ -1,9 +1,9 @@
 //! No circle of imports between the files of a crate: what a file uses, it can be read after.
 //!
-//! Of each target (library, program, example, test) the modules are read as the compiler finds them,
-//! tests within a file as a part of it. An arrow leads from a file to each file whose items it names,
-//! in a `use` or in a path; an item that is re-exported counts for the file that defines it. A
-//! declaration (`mod x;`) is no arrow, so a file may own others and be used by none of them.
+//! Of each target (library, program, example, test) the modules are read as the compiler finds
+//! them, tests within a file as a part of it. An arrow leads from a file to each file whose items
+//! it names, in a `use` or in a path; an item that is re-exported counts for the file that defines
+//! it. A declaration (`mod x;`) is no arrow, so a file may own others and be used by none of them.
 
 mod knots;
 mod modules;

@@ -1,4 +1,5 @@
-//! The modules of a target: in which file each is, what it defines, and what it names from elsewhere.
+//! The modules of a target: in which file each is, what it defines, and what it names from
+//! elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
