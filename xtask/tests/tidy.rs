@@ -167,10 +167,11 @@ fn circles_of_two_files() {
         )],
         &["a/src/lower.rs: circles: a circle of 2 files: lower.rs, upper.rs"],
     );
-    // By a path in code, in a macro, and in the tests of a file.
+    // By a path in code, in a macro, in an attribute, and in the tests of a file.
     for text in [
         "pub struct Lower;\n\nfn f(_: crate::upper::Upper) {}\n",
         "pub struct Lower;\n\nfn f() -> usize {\n    vec![super::upper::Upper::LENGTH].len()\n}\n",
+        "#[a(b = crate::upper::c)]\npub struct Lower;\n",
         "pub struct Lower;\n\n#[cfg(test)]\nmod tests {\n    use super::super::upper;\n}\n",
     ] {
         finds(

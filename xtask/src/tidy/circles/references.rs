@@ -1,7 +1,7 @@
-//! The paths that the code of a target names, in `use` lines, in code and within macros.
+//! The paths that the code of a target names: in `use` lines, in code, within macros and attributes.
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::{ItemMod, ItemUse, Macro, Path, Visibility, visit::Visit};
+use syn::{ItemMod, ItemUse, Macro, MetaList, Path, Visibility, visit::Visit};
 
 use super::modules::{Id, Modules, flatten};
 use crate::tidy::tree::Tree;
@@ -43,7 +43,7 @@ impl Reader<'_> {
         self.references.push(Reference { from: self.module, path, line });
     }
 
-    /// Looks for paths in what a macro is given, which need not be Rust.
+    /// Looks for paths in what a macro or an attribute is given, which need not be Rust.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
@@ -107,6 +107,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_macro(&mut self, call: &'ast Macro) {
         self.tokens(call.tokens.clone());
         syn::visit::visit_macro(self, call);
+    }
+
+    fn visit_meta_list(&mut self, attribute: &'ast MetaList) {
+        self.tokens(attribute.tokens.clone());
+        syn::visit::visit_meta_list(self, attribute);
     }
 
     /// `pub(in crate::x)` uses nothing.
