@@ -25,50 +25,52 @@ struct Arguments {
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Step {
-    /// All steps below, in this order; stops at the first that fails
+    /// Runs all steps below, in this order; stops at the first that fails
     Ci,
-    /// Formatting
+    /// Checks the formatting
     Fmt,
-    /// Line widths, lengths of files and functions, circles of imports, numbers of CONTRACT.md,
-    /// links, dependencies, and facts that stand twice; xtask/tidy.toml lists what may stay
+    /// Checks line widths, lengths of files and functions, circles of imports, numbers of
+    /// CONTRACT.md, links, dependencies, and facts that stand twice; xtask/tidy.toml lists what may
+    /// stay
     Tidy {
         /// The repository to look at, instead of this one
         #[arg(long, value_name = "FOLDER")]
         root: Option<PathBuf>,
     },
-    /// Clippy, with warnings as errors
+    /// Runs clippy, with warnings as errors
     Lint,
-    /// Unit tests, integration tests and documentation examples
+    /// Runs unit tests, integration tests and documentation examples
     Test,
-    /// The hand-offs under every interleaving, by the loom model checker
+    /// Runs the hand-offs under every interleaving, by the loom model checker
     Loom,
-    /// Documentation, with warnings as errors
+    /// Builds the documentation, with warnings as errors
     Doc,
-    /// Every dependency of the published crates builds with the stated Rust version
+    /// Checks that every dependency builds with the stated Rust version
     Msrv,
-    /// Licences, sources and duplicates of all dependencies (installs cargo-deny if it is missing)
+    /// Checks licences, sources and duplicates of all dependencies (installs cargo-deny if it is
+    /// missing)
     Deny,
-    /// The examples run; `folders` shows no torn and no lost folder under the lock; those on a
+    /// Runs the examples; `folders` must show no torn and no lost folder under the lock; those on a
     /// cluster need `etcd` in the PATH
     Examples,
-    /// Instructions per operation stay under their gates (needs valgrind)
+    /// Checks that instructions per operation stay under their gates (needs valgrind)
     Gates,
-    /// The crates can be packaged, and the packages build
+    /// Packages the crates, and builds the packages
     Package,
-    /// The Python package: built, installed and tested with each CPython of this machine
+    /// Builds, installs and tests the Python package with each CPython of this machine
     Python,
-    /// The faults that the cluster's lock survives, more of them than the tests do; no part of `ci`
+    /// Tests the cluster's lock under more faults than `test` does; not part of `ci`
     Faults {
-        /// As much as a person has the patience for, hours of it
+        /// Run for hours
         #[arg(long)]
         long: bool,
-        /// Only the rows whose name contains this
+        /// Run only the rows whose name contains this
         #[arg(long)]
         only: Option<String>,
-        /// So many faults of each row, whatever the table says
+        /// How many faults of each row, instead of what the table says
         #[arg(long)]
         count: Option<u64>,
-        /// That of an earlier run, for the same requests and faults
+        /// The seed of an earlier run, to repeat its requests and faults
         #[arg(long)]
         seed: Option<u64>,
     },

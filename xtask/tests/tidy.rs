@@ -379,6 +379,18 @@ fn sentences_that_stand_twice() {
         ],
         &["b.md:1: sentences: \"this is a sentence of more than twelve words …\" also stands in"],
     );
+    // The same verb of two crates says the same, and another verb does not.
+    let manifest = changed("a/Cargo.toml", "\"a\"", "\"b\"");
+    for (verb, is_tidy) in [("ask", true), ("tell", false)] {
+        let lower = format!("pub struct Lower;\n\n/// {sentence}.\n#[inline]\npub fn ask() {{}}\n");
+        let other = format!("/// {sentence}.\npub async fn {verb}() {{}}\n");
+        let (found, printed) = tidy(&[
+            ("a/src/lower.rs", &lower),
+            ("b/Cargo.toml", &manifest),
+            ("b/src/lib.rs", &other),
+        ]);
+        assert_eq!(found, is_tidy, "{printed}");
+    }
     let list = format!(
         "[[sentence]]\ntext = '{sentence}'\nplaces = [\n\"b.md\",\n\"gone.md\"]\nreason = 'a \
          motto'\n"
