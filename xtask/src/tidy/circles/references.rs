@@ -1,4 +1,5 @@
-//! The paths that the code of a target names: in `use` lines, in code, within macros and attributes.
+//! The paths that the code of a target names: in `use` lines, in code, within macros and
+//! attributes.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{ItemMod, ItemUse, Macro, MetaList, Path, Visibility, visit::Visit};
