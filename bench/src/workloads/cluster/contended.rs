@@ -60,13 +60,8 @@ fn compare(bench: &Bench, report: &mut Report, cluster: &Cluster, inside: Durati
     let bound = Bound::at_least(1.0, if inside.is_zero() { 2.0 } else { 1.2 });
     for (index, sessions, _) in OURS {
         let goal = format!(
-<<<<<<< HEAD
-            "cluster, {name}: hand-offs with {milliseconds} ms inside, {sessions}, \
-             by etcd's Lock API"
-=======
             "cluster, {name}: hand-offs with {milliseconds} ms inside, {sessions}, by etcd's Lock \
              API"
->>>>>>> tidy
         );
         report.goal(goal, compared.ratio(PEER, index), bound);
     }
