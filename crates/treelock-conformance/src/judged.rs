@@ -74,8 +74,8 @@ impl<L: Engine> Judged<L, true> {
 }
 
 impl<L: Engine> Judged<L, false> {
-    /// Shows an engine that wakes at latest some seconds after a grant, and maybe before it, in vain: one
-    /// that hears of a grant from other processes.
+    /// Shows an engine that wakes at latest some seconds after a grant, and maybe before it, in
+    /// vain: one that hears of a grant from other processes.
     ///
     /// # Examples
     ///
@@ -98,8 +98,8 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         Judged { handles, turn, inspect: Arc::new(|_, _| {}), setting }
     }
 
-    /// Adds another handle of the same lock that knows nothing of the first, as one in another process. They
-    /// are used in turns.
+    /// Adds another handle of the same lock that knows nothing of the first, as one in another
+    /// process. They are used in turns.
     ///
     /// # Examples
     ///
@@ -152,8 +152,8 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
-    /// Has `inspect` assert what else the engine promises, of each handle, at moments when nobody uses it.
-    /// Requests are labelled with their number, from 1 on, failed ones counted.
+    /// Has `inspect` assert what else the engine promises, of each handle, at moments when nobody
+    /// uses it. Requests are labelled with their number, from 1 on, failed ones counted.
     ///
     /// # Examples
     ///
@@ -247,7 +247,8 @@ pub struct Polling<L: Engine, const EXACT: bool> {
 impl<L: Engine, const EXACT: bool> Polling<L, EXACT> {
     fn poll_once(&mut self) -> Option<Kept<L::Guard>> {
         let acquire = self.acquire.as_mut().expect("not polled after it was ready");
-        // A wake-up that comes before the poll does is answered by the poll, so it may be forgotten.
+        // A wake-up that comes before the poll does is answered by the poll, so it may be
+        // forgotten.
         self.wakes.forget();
         let waker = Waker::from(self.wakes.clone());
         let poll = || Pin::new(acquire).poll(&mut Context::from_waker(&waker));
@@ -272,8 +273,8 @@ impl<L: Engine, const EXACT: bool> Polling<L, EXACT> {
 impl<L: Engine, const EXACT: bool> Task for Polling<L, EXACT> {
     type Guard = Kept<L::Guard>;
 
-    /// Polls once, or until it is ready or rightly waits: what an engine asks of others is on its way for a
-    /// while.
+    /// Polls once, or until it is ready or rightly waits: what an engine asks of others is on its
+    /// way for a while.
     fn poll(&mut self) -> Option<Kept<L::Guard>> {
         let start = Instant::now();
         loop {

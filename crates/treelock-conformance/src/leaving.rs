@@ -1,6 +1,6 @@
-//! Leaving at every point (C10): unpolled, queued in front, in the middle and at the end, granted but
-//! not yet seen, and by panic; and what else is promised of one request at a time. Told by counting
-//! wake-ups, not by sleeping.
+//! Leaving at every point (C10): unpolled, queued in front, in the middle and at the end, granted
+//! but not yet seen, and by panic; and what else is promised of one request at a time. Told by
+//! counting wake-ups, not by sleeping.
 
 use std::{
     collections::VecDeque,
@@ -156,7 +156,8 @@ fn the_front_the_middle_and_the_end_of_one_queue<E: Subject>(engine: &dyn Fn() -
     }
 }
 
-/// Granted, not yet polled, dropped: the next one must get it (the swallowed wake-up of so many locks).
+/// Granted, not yet polled, dropped: the next one must get it (the swallowed wake-up of so many
+/// locks).
 fn a_grant_that_nobody_saw_is_passed_on<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let holder = hold(&engine, &write("a"));
@@ -170,7 +171,8 @@ fn a_grant_that_nobody_saw_is_passed_on<E: Subject>(engine: &dyn Fn() -> E) {
     assert_empty(&engine);
 }
 
-/// A task may move to another executor while it waits: the waker of its last poll is the one to wake.
+/// A task may move to another executor while it waits: the waker of its last poll is the one to
+/// wake.
 fn a_grant_is_seen_by_a_task_that_moved<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let holder = hold(&engine, &write("a"));

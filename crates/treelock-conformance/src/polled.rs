@@ -23,7 +23,7 @@ use crate::subject::Task;
 /// let lock = TreeLock::new();
 /// let request = Request::new().write("a")?;
 /// let guard = lock.acquire(&request).wait();
-/// // If the future can fail: Polled::new(async move { acquire.await.expect("a table that works") })
+/// // If it can fail: Polled::new(async move { acquire.await.expect("a table that works") })
 /// let mut task = Polled::new(lock.acquire(&request));
 /// assert!(task.poll().is_none());
 /// drop(guard);
@@ -67,7 +67,8 @@ impl<G> Task for Polled<G> {
     type Guard = G;
 
     fn poll(&mut self) -> Option<G> {
-        // A wake-up that comes before the poll does is answered by the poll, so it may be forgotten.
+        // A wake-up that comes before the poll does is answered by the poll, so it may be
+        // forgotten.
         self.wakes.forget();
         let waker = Waker::from(self.wakes.clone());
         match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {

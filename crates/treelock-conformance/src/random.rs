@@ -1,9 +1,9 @@
 //! Random operations against the naive model: after each one, the lock's holders are exactly the
-//! model's (C1, C2, C3), nobody is woken but those who are granted, and who is blocked is told by whom
-//! (C14, C16). A failing case shrinks and prints.
+//! model's (C1, C2, C3), nobody is woken but those who are granted, and who is blocked is told by
+//! whom (C14, C16). A failing case shrinks and prints.
 //!
-//! Every request is labelled with its number in the order of arrival, and is found by its label: engines
-//! may number their tickets differently, as long as the tickets tell the same order.
+//! Every request is labelled with its number in the order of arrival, and is found by its label:
+//! engines may number their tickets differently, as long as the tickets tell the same order.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +21,8 @@ enum Operation {
     Acquire(Vec<Root>),
     /// `try_acquire`.
     Try(Vec<Root>),
-    /// `acquire_timeout` with a time-out that is over at once: a blocking caller joins and withdraws.
+    /// `acquire_timeout` with a time-out that is over at once: a blocking caller joins and
+    /// withdraws.
     TimeOut(Vec<Root>),
     /// Make a future and drop it without a poll.
     Unpolled(Vec<Root>),

@@ -1,7 +1,7 @@
 //! Scenarios as text, with the printed lock table as oracle: `scenarios/*.txt`.
 //!
-//! A file is a list of blocks, with an empty line between two: commands, a line `----`, and what they
-//! print. Lines that begin with `#` are comments. The commands:
+//! A file is a list of blocks, with an empty line between two: commands, a line `----`, and what
+//! they print. Lines that begin with `#` are comments. The commands:
 //!
 //! ```text
 //! ask NAME: write /a, read /b     polls a new future once
@@ -11,11 +11,11 @@
 //! table                           prints the snapshot, with all ages zero
 //! ```
 //!
-//! Requests are labelled with their names and shown with their number in the order of asking, failed ones
-//! counted, whatever tickets the engine gives.
+//! Requests are labelled with their names and shown with their number in the order of asking,
+//! failed ones counted, whatever tickets the engine gives.
 //!
-//! `UPDATE_SCENARIOS=1 cargo test -p treelock scenario` writes what the core prints into the files, to be
-//! read before it is committed.
+//! `UPDATE_SCENARIOS=1 cargo test -p treelock scenario` writes what the core prints into the files,
+//! to be read before it is committed.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
@@ -140,8 +140,8 @@ impl<E: Subject> Scenario<E> {
         names.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Who is granted by the engine's own word must be woken. Whether the word is right is told by the
-    /// text of the scenario.
+    /// Who is granted by the engine's own word must be woken. Whether the word is right is told by
+    /// the text of the scenario.
     fn wait_for_wakes(&mut self) {
         for entry in self.engine.snapshot().entries {
             let name = entry.label.as_deref().expect("all have a label");

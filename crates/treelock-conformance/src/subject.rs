@@ -8,11 +8,12 @@ use std::{
 
 use treelock::{Blocked, Request, Snapshot};
 
-/// Something that grants sub-trees by rule C1. Each value has a lock table of its own, empty at first.
+/// Something that grants sub-trees by rule C1. Each value has a lock table of its own, empty at
+/// first.
 ///
-/// A [`treelock::engine::Engine`] is shown to the suite as a [`Judged`](crate::Judged), which is one. Implement
-/// it yourself for what is no such engine: requests that live in other processes, or a model with a flaw.
-/// If asking can fail (C19) unwrap: in the suite nothing may fail.
+/// A [`treelock::engine::Engine`] is shown to the suite as a [`Judged`](crate::Judged), which is
+/// one. Implement it yourself for what is no such engine: requests that live in other processes, or
+/// a model with a flaw. If asking can fail (C19) unwrap: in the suite nothing may fail.
 pub trait Subject {
     /// One request that waits.
     type Task: Task<Guard = Self::Guard>;
@@ -22,8 +23,8 @@ pub trait Subject {
     /// What this engine promises of wake-ups.
     const WAKES: Wakes;
 
-    /// Returns a task that asks for nothing until its first poll (C5). When that poll has returned, the
-    /// request is in line or granted, and every snapshot shows it.
+    /// Returns a task that asks for nothing until its first poll (C5). When that poll has returned,
+    /// the request is in line or granted, and every snapshot shows it.
     fn acquire(&self, request: &Request) -> Self::Task;
 
     /// Asks without waiting. A failed one leaves no trace (C14).
@@ -33,8 +34,8 @@ pub trait Subject {
     /// Who is in the way.
     fn try_acquire(&self, request: &Request) -> Result<Self::Guard, Blocked>;
 
-    /// Blocks the thread, for a limited time; a time-out of zero joins the line and withdraws at once.
-    /// One without a blocking verb may use [`poll_until`].
+    /// Blocks the thread, for a limited time; a time-out of zero joins the line and withdraws at
+    /// once. One without a blocking verb may use [`poll_until`].
     ///
     /// # Errors
     ///
@@ -42,20 +43,20 @@ pub trait Subject {
     fn acquire_timeout(&self, request: &Request, timeout: Duration)
     -> Result<Self::Guard, Blocked>;
 
-    /// All live requests at one moment (C16). The fields that only some engines fill are cleared, as the
-    /// scenarios print the table.
+    /// All live requests at one moment (C16). The fields that only some engines fill are cleared,
+    /// as the scenarios print the table.
     fn snapshot(&self) -> Snapshot;
 
-    /// Asserts what else the engine promises, at a moment when nobody uses it. `snapshot` is of this
-    /// moment; requests are labelled with their number, from 1 on, failed ones counted.
+    /// Asserts what else the engine promises, at a moment when nobody uses it. `snapshot` is of
+    /// this moment; requests are labelled with their number, from 1 on, failed ones counted.
     fn inspect(&self, snapshot: &Snapshot) {
         let _ = snapshot;
     }
 }
 
-/// A request that waits, polled by hand as an executor would. Dropping it leaves, before the drop returns:
-/// its place in the line, or the grant that it has not seen (C10). It is not polled again after it
-/// returned its guard.
+/// A request that waits, polled by hand as an executor would. Dropping it leaves, before the drop
+/// returns: its place in the line, or the grant that it has not seen (C10). It is not polled again
+/// after it returned its guard.
 pub trait Task {
     /// What it gets when it is granted.
     type Guard;
@@ -63,8 +64,8 @@ pub trait Task {
     /// Polls with the waker of the last poll.
     fn poll(&mut self) -> Option<Self::Guard>;
 
-    /// Polls with a new waker, as a task that moved to another executor does. The old one is not heard
-    /// from then on.
+    /// Polls with a new waker, as a task that moved to another executor does. The old one is not
+    /// heard from then on.
     fn poll_elsewhere(&mut self) -> Option<Self::Guard>;
 
     /// Returns how often it was woken since its last poll began.
@@ -79,8 +80,8 @@ pub(crate) const STUCK: Duration = Duration::from_secs(20);
 pub enum Wakes {
     /// Once, in the step that grants it, and never else.
     Exact,
-    /// At latest this long after its grant, and maybe before it, in vain. Set it so that only a lost
-    /// wake-up is later.
+    /// At latest this long after its grant, and maybe before it, in vain. Set it so that only a
+    /// lost wake-up is later.
     Within(Duration),
 }
 

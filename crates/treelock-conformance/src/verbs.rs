@@ -1,5 +1,5 @@
-//! One grammar (C27): the verbs of an engine, of its requests on their way and of its guards mean what they
-//! mean everywhere.
+//! One grammar (C27): the verbs of an engine, of its requests on their way and of its guards mean
+//! what they mean everywhere.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The suite can fail: an engine with one flaw at a time is caught by the parts that should catch it, and
-//! passes without a flaw, also when it wakes late, in vain and from another thread.
+//! The suite can fail: an engine with one flaw at a time is caught by the parts that should catch
+//! it, and passes without a flaw, also when it wakes late, in vain and from another thread.
 
 mod naive;
 

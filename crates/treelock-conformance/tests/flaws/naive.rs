@@ -1,5 +1,5 @@
-//! An engine that is right by being simple, and wrong in one way if asked to. It scans all live requests
-//! under one mutex; a failed try takes no ticket, and tickets begin anywhere.
+//! An engine that is right by being simple, and wrong in one way if asked to. It scans all live
+//! requests under one mutex; a failed try takes no ticket, and tickets begin anywhere.
 
 use std::{
     future::Future,
@@ -162,8 +162,8 @@ impl Table {
     }
 }
 
-/// Wakes either exactly or, if not `EXACT`, whoever waits whenever somebody leaves, a little later and
-/// from another thread.
+/// Wakes either exactly or, if not `EXACT`, whoever waits whenever somebody leaves, a little later
+/// and from another thread.
 pub(crate) struct Naive<const EXACT: bool> {
     shared: Shared,
 }
