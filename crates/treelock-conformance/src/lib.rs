@@ -27,15 +27,20 @@
 
 mod checks;
 mod judged;
+mod judged_guard;
+mod judged_task;
 pub mod leaving;
 mod model;
 mod polled;
 pub mod random;
 pub mod scenarios;
+mod setting;
 mod subject;
 pub mod threads;
 pub mod verbs;
 
-pub use judged::{Judged, Kept, Polling};
+pub use judged::Judged;
+pub use judged_guard::JudgedGuard;
+pub use judged_task::JudgedTask;
 pub use polled::Polled;
 pub use subject::{Subject, Task, Wakes, poll_until};
