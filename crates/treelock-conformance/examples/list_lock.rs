@@ -187,8 +187,8 @@ impl Future for Acquire {
             let ticket = self.lock.table(|table| table.enter(self.request.clone()));
             self.lock.turn(&self.request, ticket)
         });
-        // The grant may have come at any time, so one step looks for it and registers the waker: that
-        // of the last poll, since the task may have moved.
+        // The grant may have come at any time, so one step looks for it and registers the waker.
+        // That of the last poll counts, since the task may have moved.
         if turn.register(context.waker()) {
             return Poll::Ready(Ok(turn));
         }

@@ -13,8 +13,8 @@ use treelock::engine::{Engine, Pending};
 
 use crate::{judged_guard::JudgedGuard, polled::Count, setting::Setting, subject::Task};
 
-/// A request of an engine that is [`Judged`](crate::Judged), with a waker that counts. When its drop
-/// returns, it has left.
+/// A request of an engine that is [`Judged`](crate::Judged), with a waker that counts. When its
+/// drop returns, it has left.
 ///
 /// # Examples
 ///
@@ -47,7 +47,8 @@ impl<L: Engine, const EXACT: bool> JudgedTask<L, EXACT> {
 
     fn poll_once(&mut self) -> Option<JudgedGuard<L, EXACT>> {
         let acquire = self.acquire.as_mut().expect("not polled after it was ready");
-        // A wake-up that comes before the poll does is answered by the poll, so it may be forgotten.
+        // A wake-up that comes before the poll does is answered by the poll, so it may be
+        // forgotten.
         self.wakes.forget();
         let waker = Waker::from(self.wakes.clone());
         let poll = || Pin::new(acquire).poll(&mut Context::from_waker(&waker));

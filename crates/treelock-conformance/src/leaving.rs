@@ -1,6 +1,6 @@
 //! Leaving at every point (C10): unpolled, queued in front, in the middle and at the end, granted
-//! but not yet seen, and by panic; and what else is promised of one request at a time. Told by
-//! counting wake-ups, not by sleeping.
+//! but not yet seen, and by panic; and what else is promised of one request at a time. The checks
+//! count wake-ups instead of sleeping.
 
 use std::{
     collections::VecDeque,
@@ -41,12 +41,21 @@ checks![
     a_request_with_no_roots_is_granted_at_once,
 ];
 
-/// Runs all checks of this module. `many` requests queue up where there must be many: a multiple of
-/// ten, and not of seven.
+/// Runs all checks of this module. Where many requests must queue up, there are `many`.
 ///
 /// # Panics
 ///
-/// After all checks have run, with the names of those that failed; each has printed why.
+/// After all checks have run, with the names of those that failed; each has printed why. And if
+/// `many` is not a multiple of ten, or is one of seven.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, leaving};
+///
+/// leaving::every_way_to_leave_leaves_nothing(100, || Judged::exact(TreeLock::new()));
+/// ```
 pub fn every_way_to_leave_leaves_nothing<E: Subject>(many: usize, engine: impl Fn() -> E) {
     let mut all = checks(&engine);
     let middle = || many_leave_from_the_middle(many, &engine());

@@ -12,7 +12,7 @@ use std::{
 
 use crate::subject::Task;
 
-/// A task made of any future, with a waker that counts.
+/// A task made of a future, with a waker that counts.
 ///
 /// # Examples
 ///
@@ -26,6 +26,7 @@ use crate::subject::Task;
 /// // If it can fail: Polled::new(async move { acquire.await.expect("a table that works") })
 /// let mut task = Polled::new(lock.acquire(&request));
 /// assert!(task.poll().is_none());
+/// assert!(task.poll_elsewhere().is_none());
 /// drop(guard);
 /// assert_eq!(task.wakes(), 1);
 /// assert!(task.poll().is_some());
@@ -58,6 +59,10 @@ impl Wake for Count {
 
 impl<G> Polled<G> {
     /// Wraps a future, which is not polled before the task is.
+    ///
+    /// # Examples
+    ///
+    /// See [`Polled`].
     pub fn new(future: impl Future<Output = G> + Send + 'static) -> Polled<G> {
         Polled { future: Box::pin(future), wakes: Arc::default() }
     }

@@ -169,6 +169,15 @@ fn replay<E: Subject>(engine: E, text: &str) -> String {
 /// # Panics
 ///
 /// At the first scenario that prints something else.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, scenarios};
+///
+/// scenarios::every_scenario_prints_what_it_says(|| Judged::exact(TreeLock::new()));
+/// ```
 pub fn every_scenario_prints_what_it_says<E: Subject>(engine: impl Fn() -> E) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     // Written by the engine that wakes exactly, so that no other one can bend the texts.

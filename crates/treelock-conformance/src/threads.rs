@@ -156,6 +156,15 @@ fn round<E: Subject + Sync>(engine: &E, guarded: &Guarded, round: usize, operati
 ///
 /// If a snapshot breaks rule C1, if two meet where they must not, if anybody waits for 20 seconds,
 /// or if anything is left at the end of a round.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, threads};
+///
+/// threads::many_threads_keep_the_rule_at_every_moment(2, 50, Judged::exact(TreeLock::new()));
+/// ```
 pub fn many_threads_keep_the_rule_at_every_moment<E: Subject + Sync>(
     rounds: usize,
     operations: usize,
