@@ -33,6 +33,7 @@ mod judged_task;
 pub mod leaving;
 mod model;
 mod polled;
+mod probe;
 pub mod random;
 pub mod scenarios;
 mod setting;

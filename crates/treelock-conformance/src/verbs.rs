@@ -3,6 +3,8 @@
 
 use std::{
     error::Error,
+    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -14,6 +16,7 @@ use treelock::{
 use crate::{
     checks::{Named, run_all},
     judged::Judged,
+    probe::{Found, Probe},
     subject::{Subject, assert_empty},
 };
 
@@ -44,6 +47,7 @@ checks![
     what_is_released_is_free_when_the_answer_comes,
     what_is_dropped_is_free_when_the_lock_is_settled,
     an_answer_that_nobody_awaits_leaves_nothing,
+    wakers_are_woken_and_dropped_outside_of_the_mutex,
     a_guard_and_a_request_outlive_their_lock,
     an_error_says_of_which_kind_it_is,
     the_engine_finds_nothing_bad,
@@ -381,6 +385,32 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self.settle();
         assert_eq!(self.live_count(), 1, "the holder");
         self.discard(holder.release());
+        assert_empty(&self);
+    }
+
+    /// C9, where it can be told: a late engine may need the thread that wakes to read its table.
+    fn wakers_are_woken_and_dropped_outside_of_the_mutex(self) {
+        if !EXACT {
+            return;
+        }
+        let found = Found::default();
+        let poll = |acquire: &mut L::Acquire| {
+            let waker = Probe::waker(self.lock(), self.setting(), &found);
+            self.setting().within(|| Pin::new(acquire).poll(&mut Context::from_waker(&waker)))
+        };
+        let holder = self.hold(&write("a"));
+        let (mut first, mut second) = (self.unasked(&write("a")), self.unasked(&write("a")));
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+        assert_eq!(found.take(), [""; 0], "when they were polled at first");
+        assert!(poll(&mut first).is_pending());
+        assert_eq!(found.take(), [""; 0], "when another waker took its place");
+        self.discard(second);
+        assert_eq!(found.take(), [""; 0], "when its request left");
+        self.release(holder);
+        assert_eq!(found.take(), [""; 0], "when its request was granted");
+        let Poll::Ready(granted) = poll(&mut first) else { panic!("it was granted") };
+        self.release(granted.unwrap_or_else(|error| panic!("the engine failed: {error}")));
+        assert_eq!(found.take(), [""; 0], "when its request was ready");
         assert_empty(&self);
     }
 

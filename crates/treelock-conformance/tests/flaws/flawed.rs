@@ -6,7 +6,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,8 @@ const LATE: Duration = Duration::from_millis(60);
 struct Shared {
     lock: TreeLock,
     flaw: Flaw,
+    /// Taken to read the table, and by those who do something under the mutex.
+    mutex: Mutex<()>,
     /// How many grants each first root had.
     grants: Mutex<BTreeMap<String, u64>>,
     /// How many futures were made.
@@ -34,7 +36,7 @@ struct Shared {
     closed: Mutex<bool>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -47,8 +49,8 @@ pub(crate) struct Flawed {
 
 impl Flawed {
     pub(crate) fn new(flaw: Flaw) -> Flawed {
-        let (grants, futures, closed) = Default::default();
-        let shared = Shared { lock: TreeLock::new(), flaw, grants, futures, closed };
+        let (mutex, grants, futures, closed) = Default::default();
+        let shared = Shared { lock: TreeLock::new(), flaw, mutex, grants, futures, closed };
         Flawed { shared: Arc::new(shared), handles: Arc::new(()) }
     }
 }
@@ -111,6 +113,11 @@ impl Shared {
         request.roots().take(100).map(|(access, node)| (access, node.clone())).collect()
     }
 
+    /// Takes the mutex if that is the flaw.
+    fn under_the_mutex(&self, flaw: Flaw) -> Option<MutexGuard<'_, ()>> {
+        self.has(flaw).then(|| locked(&self.mutex))
+    }
+
     fn forget_in_line(&self, request: &Request) {
         let mut acquire = self.lock.acquire(request);
         let _ = acquire.wait_timeout(Duration::ZERO);
@@ -142,11 +149,11 @@ impl Engine for Flawed {
     }
 
     fn try_acquire(&self, request: &Request) -> Answer<Result<FlawedGuard, FlawedError>> {
-        let acquire = self.acquire(request);
+        let mut acquire = self.acquire(request);
         if self.shared.has(Flaw::TryWaits) {
             return Answer::of(acquire);
         }
-        let tried = acquire.inner.expect("new").give_up().wait();
+        let tried = acquire.inner.take().expect("new").give_up().wait();
         if self.shared.has(Flaw::TryStaysInLine) && tried.is_err() {
             self.shared.forget_in_line(request);
         }
@@ -169,6 +176,7 @@ impl Engine for Flawed {
     }
 
     fn snapshot(&self) -> Answer<Result<Snapshot, FlawedError>> {
+        let _table = locked(&self.shared.mutex);
         self.shared.lock.snapshot().map(Ok)
     }
 
@@ -225,6 +233,8 @@ impl Future for FlawedAcquire {
     type Output = Result<FlawedGuard, FlawedError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = self.shared.clone();
+        let _table = shared.under_the_mutex(Flaw::ReplacesUnderTheMutex);
         let inner = self.inner.as_mut().expect("not polled after it was ready");
         let Poll::Ready(guard) = Pin::new(&mut *inner).poll(context) else {
             self.last_ticket = inner.ticket();
@@ -232,6 +242,13 @@ impl Future for FlawedAcquire {
         };
         self.inner = None;
         Poll::Ready(self.shared.guard(guard, self.made, &self.handles))
+    }
+}
+
+impl Drop for FlawedAcquire {
+    fn drop(&mut self) {
+        let _table = self.shared.under_the_mutex(Flaw::LeavesUnderTheMutex);
+        self.inner = None;
     }
 }
 
@@ -280,7 +297,7 @@ impl Pending for FlawedAcquire {
         Answer::ready(Ok(blocked))
     }
 
-    fn give_up(self) -> Answer<Result<FlawedGuard, FlawedError>> {
+    fn give_up(mut self) -> Answer<Result<FlawedGuard, FlawedError>> {
         let unasked = self.last_ticket.is_none();
         match self.shared.flaw {
             Flaw::GivingUpWaits if unasked => return Answer::of(self),
@@ -289,7 +306,7 @@ impl Pending for FlawedAcquire {
             }
             _ => {}
         }
-        Answer::ready(match self.inner.expect("not used after it was ready").give_up().wait() {
+        Answer::ready(match self.inner.take().expect("was not ready").give_up().wait() {
             Ok(_) if self.shared.has(Flaw::GivingUpDropsTheGrant) => Err(self.shared.refuse()),
             Ok(guard) => self.shared.guard(guard, self.made, &self.handles),
             Err(_) if self.shared.has(Flaw::GivingUpNamesNobody) => Err(self.shared.refuse()),
@@ -354,6 +371,7 @@ impl Held for FlawedGuard {
     fn release(mut self) -> Answer<()> {
         *locked(&self.released) = true;
         let inner = self.inner.take().expect("released once");
+        let _table = self.shared.under_the_mutex(Flaw::WakesUnderTheMutex);
         match self.shared.flaw {
             Flaw::ReleaseDoesNothing => mem::forget(inner),
             Flaw::NeedsAHandle if self.handles.upgrade().is_none() => mem::forget(inner),

@@ -62,6 +62,12 @@ pub(crate) enum Flaw {
     ClosesTooEarly,
     /// Nothing can be acquired after closing.
     ClosesForEver,
+    /// Those who are granted are woken while nobody can read the table.
+    WakesUnderTheMutex,
+    /// Nobody can read the table while a waker takes the place of another.
+    ReplacesUnderTheMutex,
+    /// Nobody can read the table while a waker leaves with its request.
+    LeavesUnderTheMutex,
     /// A guard releases nothing when all handles are gone.
     NeedsAHandle,
     /// Somebody else has it, and that is no time-out.
@@ -105,6 +111,10 @@ pub(crate) const FOUND_BY: &[(&str, &[Flaw])] = &[
     ("what_is_released_is_free_when_the_answer_comes", &[ReleaseDoesNothing, ReleaseIsLate]),
     ("what_is_dropped_is_free_when_the_lock_is_settled", &[DropDoesNothing, SettlesTooEarly]),
     ("an_answer_that_nobody_awaits_leaves_nothing", &[ReleaseMustBeAwaited]),
+    (
+        "wakers_are_woken_and_dropped_outside_of_the_mutex",
+        &[WakesUnderTheMutex, ReplacesUnderTheMutex, LeavesUnderTheMutex],
+    ),
     ("a_guard_and_a_request_outlive_their_lock", &[NeedsAHandle]),
     (
         "an_error_says_of_which_kind_it_is",
