@@ -4,7 +4,6 @@
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
@@ -106,7 +105,7 @@ impl Turn {
         self.lock.table(|table| {
             let live = table.find(self.ticket);
             if live.granted.is_none() {
-                mem::swap(&mut live.waker, &mut waker);
+                std::mem::swap(&mut live.waker, &mut waker);
             }
             live.granted.is_some()
         })

@@ -27,6 +27,8 @@
 //! suite can fail, with engines that have one flaw at a time.
 
 mod checks;
+#[cfg(test)]
+mod guide;
 mod judged;
 mod judged_guard;
 mod judged_task;
