@@ -12,7 +12,7 @@ use std::{
 
 use treelock::{
     Blocked, Request, Snapshot, Wait,
-    engine::{Engine, EngineError, Pending},
+    engine::{Engine, EngineError, Finding, Pending},
 };
 
 use crate::{
@@ -41,12 +41,16 @@ pub struct Judged<L: Engine, const EXACT: bool> {
     /// How often a handle was used.
     uses: AtomicUsize,
     inspect: Inspect<L>,
+    excuse: Excuse,
     /// The last field, since it may own what the others are in.
     setting: Setting,
 }
 
 /// Asserts what else an engine promises.
 type Inspect<L> = Arc<dyn Fn(&L, &Snapshot) + Send + Sync>;
+
+/// Whether a finding is about the machine of the tests.
+type Excuse = Arc<dyn Fn(&Finding) -> bool + Send + Sync>;
 
 impl<L: Engine> Judged<L, true> {
     /// Shows an engine that wakes exactly, as one in memory does.
@@ -82,6 +86,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
             handles: vec![lock],
             uses: AtomicUsize::new(0),
             inspect: Arc::new(|_, _| {}),
+            excuse: Arc::new(|_| false),
             setting: Setting::default(),
         }
     }
@@ -159,6 +164,26 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
+    /// Excuses bad findings of [`check`](Engine::check) that are about the machine of the tests, and
+    /// no fault of the engine's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::TreeLock;
+    /// use treelock_conformance::Judged;
+    ///
+    /// let judged = Judged::exact(TreeLock::new())
+    ///     .excusing(|finding| finding.what.contains("an old kernel"));
+    /// ```
+    pub fn excusing(
+        mut self,
+        excuse: impl Fn(&Finding) -> bool + Send + Sync + 'static,
+    ) -> Judged<L, EXACT> {
+        self.excuse = Arc::new(excuse);
+        self
+    }
+
     /// Waits at most this long for each answer, instead of 20 seconds. For an engine that is known
     /// to have a flaw.
     ///
@@ -180,6 +205,10 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     pub(crate) fn lock(&self) -> &L {
         let used = self.uses.fetch_add(1, Ordering::Relaxed);
         &self.handles[used % self.handles.len()]
+    }
+
+    pub(crate) fn excuses(&self, finding: &Finding) -> bool {
+        (self.excuse)(finding)
     }
 
     pub(crate) fn handles(&self) -> &[L] {

@@ -187,3 +187,12 @@ fn every_part_finds_what_is_not_given_back() {
         assert!(caught(|| leaving::every_way_to_leave_leaves_nothing(30, engine)).is_some());
     }
 }
+
+/// What a finding says of the machine is not held against the engine, if it is excused.
+#[test]
+fn a_finding_can_be_excused() {
+    let engine = || Judged::exact(Flawed::new(verb_flaw::Flaw::FindsItselfBad));
+    verbs::every_verb_means_what_it_says(|| engine().excusing(|bad| bad.advice == "mend it"));
+    let excusing_another = || engine().excusing(|bad| bad.advice == "make room");
+    assert!(caught(|| verbs::every_verb_means_what_it_says(excusing_another)).is_some());
+}
