@@ -320,7 +320,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     /// C20: between nodes above and below one another too, and as the resource sees it.
     fn tokens_grow_with_conflicting_grants(self) {
         let mut gate = FenceGate::default();
-        let made_before = self.unasked(&read("a/b"));
+        let mut made_before = self.unasked(&read("a/b"));
         let mut last = None;
         let mut check = |guard: &L::Guard| {
             let token = guard.token();
@@ -340,7 +340,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
             }
         }
         // One that was made first and asks last, and one that is granted because another left.
-        let holder = self.granted(&mut { made_before });
+        let holder = self.granted(&mut made_before);
         check(&holder);
         let mut next = self.queue(&write("a"));
         self.release(holder);
