@@ -41,9 +41,9 @@ impl fmt::Display for Severity {
 /// ```
 /// use treelock::engine::{Finding, Severity};
 ///
-/// let finding = Finding::odd("10 bytes are left", "make room");
+/// let finding = Finding::odd("10 bytes are left", "free some space");
 /// assert_eq!(finding.severity, Severity::Odd);
-/// assert_eq!(finding.to_string(), "10 bytes are left; make room");
+/// assert_eq!(finding.to_string(), "10 bytes are left; free some space");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -67,7 +67,7 @@ impl Finding {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(treelock::engine::Finding::good("locks are seen").advice, "");
+    /// assert_eq!(treelock::engine::Finding::good("locks are visible to others").advice, "");
     /// ```
     #[must_use]
     pub fn good(what: impl Into<String>) -> Finding {
@@ -91,7 +91,7 @@ impl Finding {
     /// ```
     /// use treelock::engine::{Finding, Severity};
     ///
-    /// let finding = Finding::bad("a lock is not seen by others", "use another disk");
+    /// let finding = Finding::bad("a lock is not visible to others", "use another disk");
     /// assert_eq!(finding.severity, Severity::Bad);
     /// ```
     #[must_use]
