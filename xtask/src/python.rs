@@ -1,5 +1,5 @@
-//! The Python package: built and installed as users do it, and tested on every CPython of the machine
-//! that it supports.
+//! The Python package: built and installed as users do it, and tested on every CPython of the
+//! machine that it supports.
 
 use std::{
     collections::BTreeMap,
@@ -8,14 +8,15 @@ use std::{
     process::Command,
 };
 
-use crate::{Outcome, execute, root};
+use crate::command::{Outcome, execute, root};
 
 const PACKAGE: &str = "crates/treelock-python";
 
 /// The oldest version that the package supports; the same as in pyproject.toml.
 const OLDEST: (u32, u32) = (3, 10);
 
-/// The package that this one replaces, to show its failures on. It must not be installed where ours is.
+/// The package that this one replaces, to show its failures on. It must not be installed where ours
+/// is.
 const SEED: [&str; 2] = ["treelock==0.0.17", "fifolock==0.0.20"];
 
 /// Builds an sdist, and from it a wheel; installs the folder itself in the first interpreter's

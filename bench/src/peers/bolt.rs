@@ -3,7 +3,7 @@
 //! It locks no root, never removes an entry, and its two directions of walking can deadlock with
 //! one another; here only the backward one is used, as its own documentation does.
 
-use super::Peer;
+use super::peer::Peer;
 use crate::poll::ready;
 
 /// `bolt::Lock` with room for `N` segments, which it asks to be known at compile time.

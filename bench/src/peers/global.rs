@@ -2,7 +2,7 @@
 
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
-use super::Peer;
+use super::peer::Peer;
 use crate::poll::ready;
 
 /// One lock for everything; the path is ignored.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lock_db::{LockManager, LockMode, ResourceId, TxnId};
 
-use super::Peer;
+use super::peer::Peer;
 
 /// A `LockManager`, one transaction per lock, released by `release_all` as its documentation does
 /// or, with `SINGLY`, one resource after the other, which is quicker for few.

@@ -6,7 +6,7 @@ use dav_server::davpath::DavPath;
 use dav_server::ls::DavLockSystem;
 use dav_server::memls::MemLs;
 
-use super::Peer;
+use super::peer::Peer;
 use crate::poll::ready;
 
 /// A `MemLs`, asked for deep locks.

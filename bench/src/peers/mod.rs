@@ -9,6 +9,7 @@ mod global;
 mod lock_db;
 mod mem_ls;
 mod node_map;
+mod peer;
 mod treelock;
 
 pub use self::bolt::Bolt;
@@ -16,21 +17,5 @@ pub use self::global::Global;
 pub use self::lock_db::LockDb;
 pub use self::mem_ls::DavMemLs;
 pub use self::node_map::{NodeHeld, NodeLocks, Registry, Sharded, Single};
+pub use self::peer::Peer;
 pub use self::treelock::Treelock;
-
-/// A lock manager as the single-threaded comparisons see it.
-pub trait Peer: Send + Sync {
-    /// The name in tables and plots.
-    const NAME: &'static str;
-
-    /// What is held; dropping it releases.
-    type Held<'a>: Send
-    where
-        Self: 'a;
-
-    /// An instance that holds nothing.
-    fn new() -> Self;
-
-    /// Takes the write lock on `path`, which must be free.
-    fn write(&self, path: &str) -> Self::Held<'_>;
-}

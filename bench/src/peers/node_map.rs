@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dashmap::DashMap;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::Peer;
+use super::peer::Peer;
 use crate::paths::prefixes;
 use crate::poll::ready;
 

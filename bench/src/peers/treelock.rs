@@ -2,7 +2,7 @@
 
 use treelock::{Guard, Request, TreeLock};
 
-use super::Peer;
+use super::peer::Peer;
 use crate::poll::ready;
 
 /// A [`TreeLock`], asked with a path as text: parsing is part of the cost.

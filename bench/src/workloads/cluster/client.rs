@@ -8,6 +8,9 @@ use treelock_etcd::{EtcdLock, Guard, Options};
 
 use super::server::{Cluster, RUNTIME};
 
+/// How many want the lock at once, in all that is contended or concurrent.
+pub(super) const CROWD: usize = 16;
+
 /// How long the peers' leases live: for good, so that they need not be renewed.
 const LEASE: i64 = 36_000;
 

@@ -8,10 +8,9 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use treelock_etcd::EtcdLock;
 
-use super::client::{Client, LockApi, Place};
+use super::client::{CROWD, Client, LockApi, Place, clients};
 use super::server::{Cluster, RUNTIME};
-use super::tally::HEADER;
-use super::{CROWD, Tally, clients};
+use super::tally::{HEADER, Tally};
 use crate::measure::{Bench, Contender};
 use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 
@@ -61,8 +60,8 @@ fn compare(bench: &Bench, report: &mut Report, cluster: &Cluster, inside: Durati
     let bound = Bound::at_least(1.0, if inside.is_zero() { 2.0 } else { 1.2 });
     for (index, sessions, _) in OURS {
         let goal = format!(
-            "cluster, {name}: hand-offs with {milliseconds} ms inside, {sessions}, \
-             by etcd's Lock API"
+            "cluster, {name}: hand-offs with {milliseconds} ms inside, {sessions}, by etcd's Lock \
+             API"
         );
         report.goal(goal, compared.ratio(PEER, index), bound);
     }

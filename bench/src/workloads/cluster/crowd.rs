@@ -7,10 +7,9 @@ use tokio::task::JoinSet;
 use treelock_bench::paths;
 use treelock_etcd::EtcdLock;
 
-use super::client::{Client, LockApi, Place};
+use super::client::{CROWD, Client, LockApi, Place, clients};
 use super::server::{Cluster, RUNTIME};
-use super::tally::{HEADER, NOTE};
-use super::{CROWD, Tally, clients};
+use super::tally::{HEADER, NOTE, Tally};
 use crate::measure::{Bench, Contender};
 use crate::report::{Bound, Report, Table, count, ratio};
 

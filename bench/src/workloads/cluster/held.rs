@@ -5,10 +5,10 @@ use std::time::Duration;
 use etcd_client::{Client as Etcd, PutOptions, Txn, TxnOp};
 use treelock_etcd::EtcdLock;
 
-use super::Tally;
 use super::client::{Client, LockApi};
 use super::pair::{pairs, places, rounds};
 use super::server::{Cluster, Data, RUNTIME};
+use super::tally::Tally;
 use crate::measure::Bench;
 use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 

@@ -75,17 +75,21 @@ impl Sum for Metrics {
 mod tests {
     use super::*;
 
-    const TEXT: &str = r#"
+    const TEXT: &str = "\
 # HELP grpc_server_started_total Total number of RPCs started on the server.
-grpc_server_started_total{grpc_method="Txn",grpc_service="etcdserverpb.KV",grpc_type="unary"} 7
-grpc_server_msg_received_total{grpc_method="Txn",grpc_service="etcdserverpb.KV",grpc_type="unary"} 7
-grpc_server_started_total{grpc_method="Watch",grpc_service="w",grpc_type="bidi_stream"} 1
-grpc_server_msg_received_total{grpc_method="Watch",grpc_service="w",grpc_type="bidi_stream"} 3
-grpc_server_msg_received_total{grpc_method="LeaseKeepAlive",grpc_type="bidi_stream"} 9
-grpc_server_started_total{grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"} 0
+grpc_server_started_total{grpc_method=\"Txn\",\
+    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 7
+grpc_server_msg_received_total{grpc_method=\"Txn\",\
+    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 7
+grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"w\",grpc_type=\"bidi_stream\"} 1
+grpc_server_msg_received_total{grpc_method=\"Watch\",grpc_service=\"w\",grpc_type=\"bidi_stream\"} 3
+grpc_server_msg_received_total{grpc_method=\"LeaseKeepAlive\",\
+    grpc_service=\"l\",grpc_type=\"bidi_stream\"} 9
+grpc_server_started_total{grpc_method=\"Range\",\
+    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 0
 etcd_disk_wal_fsync_duration_seconds_sum 0.5
 etcd_server_is_leader 1e+00
-"#;
+";
 
     #[test]
     fn calls_are_counted_by_method() {

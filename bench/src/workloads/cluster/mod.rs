@@ -15,14 +15,9 @@ mod server;
 mod sharing;
 mod tally;
 
-use self::client::clients;
 use self::server::{Cluster, Data};
-use self::tally::Tally;
 use crate::measure::Bench;
 use crate::report::{Report, Table};
-
-/// How many want the lock at once, in all that is contended or concurrent.
-const CROWD: usize = 16;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
     for data in [Data::Disk, Data::Memory] {

@@ -7,10 +7,9 @@ use tokio::runtime::Builder;
 use treelock_bench::paths;
 use treelock_etcd::EtcdLock;
 
-use super::client::{Client, LockApi, Place, TwoWrites};
+use super::client::{Client, LockApi, Place, TwoWrites, clients};
 use super::server::{Cluster, RUNTIME};
-use super::tally::{HEADER, NOTE};
-use super::{Tally, clients};
+use super::tally::{HEADER, NOTE, Tally};
 use crate::measure::{Bench, Contender};
 use crate::report::{Bound, Report, Table, nanoseconds, ratio};
 

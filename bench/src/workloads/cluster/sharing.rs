@@ -9,12 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use treelock_etcd::EtcdLock;
 
-use super::client::{Client, LockApi, Place};
+use super::client::{CROWD, Client, LockApi, Place, clients};
 use super::contended::quantile;
 use super::pair::places;
 use super::server::{Cluster, RUNTIME};
-use super::tally::{HEADER, NOTE};
-use super::{CROWD, Tally, clients};
+use super::tally::{HEADER, NOTE, Tally};
 use crate::measure::{Bench, Contender};
 use crate::report::{Report, Table, count, nanoseconds, ratio};
 
@@ -62,9 +61,8 @@ fn readers(bench: &Bench, cluster: &Cluster) -> Table {
     }
     let away = AWAY.as_millis();
     table.note(format!(
-        "Everyone is a session of its own. The writer comes back {away} ms after it left; \
-         p50, p95, \
-         longest: how long it waited."
+        "Everyone is a session of its own. The writer comes back {away} ms after it left; p50, \
+         p95, longest: how long it waited."
     ));
     table
 }
