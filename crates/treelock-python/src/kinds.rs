@@ -26,7 +26,7 @@ pub(crate) enum Flavour {
 pub(crate) enum Kind {
     /// A `PurePosixPath` or `PureWindowsPath` in all relevant respects: its text says where it is.
     Path(Flavour),
-    /// The same, but with `parents` of its own.
+    /// The same, but with its own `parents`.
     OwnParents(Flavour),
     /// Anything else.
     Generic { may_equal_path: bool },
