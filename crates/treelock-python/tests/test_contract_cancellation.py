@@ -70,7 +70,7 @@ async def test_11_cancelled_in_line(times: int, bare: bool) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("bare", [True, False], ids=["task of the awaitable", "task around it"])
 async def test_11_cancelled_between_grant_and_running(times: int, bare: bool) -> None:
-    """A grant that nobody has seen yet is given back, and the next in line has it."""
+    """A grant that was not yet observed is given back, and the next in line gets it."""
     lock = TreeLock()
     holder = lock(write=[A])
     await holder.__aenter__()

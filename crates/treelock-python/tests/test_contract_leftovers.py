@@ -286,9 +286,7 @@ def test_21_in_a_cycle() -> None:
 
 
 def test_21_a_warning_that_is_an_error_does_not_keep_the_lock() -> None:
-    """With ``-W error`` the warning becomes an exception that cannot be caught; nothing worse
-    happens.
-    """
+    """With ``-W error`` the warning is an uncatchable exception; nothing worse happens."""
     lock = TreeLock()
     unraisable: list[Any] = []
     hook = sys.unraisablehook

@@ -211,7 +211,7 @@ def test_nodes_that_are_not_equal_to_themselves() -> None:
 
 
 def test_a_path_with_its_own_equality_and_the_hash_of_pathlib() -> None:
-    """Python gives a class without its own hash none; this one reuses pathlib's."""
+    """A class with its own ``==`` has no hash unless it declares one; this one keeps pathlib's."""
 
     class Own(PurePosixPath):
         __slots__ = ()

@@ -152,9 +152,7 @@ def test_a_manager_keeps_its_lock() -> None:
 
 
 def test_a_class_of_nodes_dies_after_use() -> None:
-    """What is remembered about types does not keep them alive: a notebook creates a new one each
-    time.
-    """
+    """Types are remembered but not kept alive: a notebook creates a new one each time."""
 
     def use(lock: TreeLock) -> weakref.ref[Any]:
         class Local(Node):

@@ -87,9 +87,7 @@ def test_closing_abandoned_waiters_lets_those_behind_go(new_loop: NewLoop) -> No
 
 
 def test_a_long_chain_of_waiters_of_closed_loops(new_loop: NewLoop) -> None:
-    """Each grant fails and goes to the next: by iteration in the lock, not by recursion on the
-    stack.
-    """
+    """Each grant fails and goes to the next: by iteration in the lock, not by recursion."""
     lock = TreeLock()
     holder = lock(write=[PHOTOS])
     holder.acquire()

@@ -1,6 +1,4 @@
-"""Nodes whose code raises, at any of its calls: nothing is locked, and everything continues to
-work.
-"""
+"""Nodes whose code raises, at any of its calls: nothing is locked, and all else works."""
 
 from __future__ import annotations
 

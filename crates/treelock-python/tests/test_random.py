@@ -212,9 +212,7 @@ class Round:
                 del self.inside[person.name]
 
     def _go_in(self, person: Person) -> None:
-        """Records who is inside. This alone would detect two conflicting visitors, even between
-        rests.
-        """
+        """Records who is inside. This alone would detect a conflict, even between rests."""
         for other in self.inside.values():
             assert not conflict(person.claims, other.claims), f"{person.name} meets {other.name}"
         self.inside[person.name] = person
@@ -362,9 +360,7 @@ class Round:
         return self.rng.choice(kinds)(roots)
 
     def give_up(self) -> None:
-        """After a failure: leaves nothing that would complain when it is collected, and hides the
-        rest.
-        """
+        """After a failure: leaves nothing that would complain when it is collected."""
         for person in (*self.people.values(), *self.leaving):
             if person.task is None and person.manager.locked():
                 person.manager.release()

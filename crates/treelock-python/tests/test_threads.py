@@ -52,9 +52,7 @@ class Stress:
         self.rounds = rounds
 
     def request(self, rng: random.Random, timeout: float | None = None) -> tuple[Any, list[Claim]]:
-        """Returns one to three roots in a tree of depth 2, so that most requests conflict with
-        some.
-        """
+        """Returns one to three roots in a tree of depth 2, so most requests conflict with some."""
         claims = []
         for _ in range(rng.randint(1, 3)):
             place = tuple(rng.choice("ab") for _ in range(rng.choice([1, 2, 2])))
@@ -172,9 +170,7 @@ def test_the_bookkeeping_sees_a_meeting() -> None:
 
 
 def test_a_waiter_on_another_loop_is_woken(new_loop: NewLoop) -> None:
-    """The other loop sleeps in its selector, so setting the future is not enough: it must be
-    notified.
-    """
+    """The other loop sleeps in its selector: setting the future is not enough to wake it."""
     lock, crew = TreeLock(), Crew()
     seen: list[str] = []
 
@@ -224,9 +220,7 @@ def test_a_waiting_thread_is_woken_by_a_task(new_loop: NewLoop) -> None:
 
 
 def test_one_release_wakes_readers_everywhere(new_loop: NewLoop) -> None:
-    """Readers in two loops and in two threads proceed together, since they meet at a barrier
-    inside.
-    """
+    """Readers in two loops and two threads proceed together: they meet at a barrier inside."""
     lock, crew, barrier = TreeLock(), Crew(), threading.Barrier(4)
 
     async def task() -> None:
