@@ -24,10 +24,10 @@
 //! The rule is that of [`treelock`], across threads and processes alike: **a request waits exactly
 //! for the earlier live requests that conflict with it, and is granted as soon as there are none.**
 //! The requests, nodes, blockers and snapshots are the same types, and the verbs are the same,
-//! except that they can fail ([`Error`]). Each verb returns a value that can be awaited, or that a
-//! thread can wait for with [`Wait`].
+//! except that they can fail ([`Error`]). Await what a verb returns, or let a thread wait for it
+//! with [`Wait`].
 //!
-//! # What happens when
+//! # What happens when something fails
 //!
 //! - *A holder or waiter dies, by any signal, at any instruction*: its place is free at once, and
 //!   the requests behind it proceed.
@@ -96,6 +96,8 @@
 //! - Within one process: [`treelock`] is a hundred times faster.
 //! - Across several hosts: file locks are local to a host.
 //! - For one file and nothing above it: `flock(1)` is available everywhere.
+//!
+//! Numbers such as C22 in comments refer to CONTRACT.md at the repository's root.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("treelock-dir requires Linux: it uses open file description locks");

@@ -20,13 +20,13 @@ use crate::{
 /// in whatever way, releases its locks at once.
 ///
 /// A `DirLock` is a handle: clones refer to the same lock, and so does every other `DirLock` with
-/// the same directory, in any process. All ways to acquire work on the same lock at the same time.
+/// the same directory, in any process. All ways to acquire can be used at the same time.
 ///
 /// # Deadlock
 ///
 /// The lock is not re-entrant. A holder that requests something that conflicts with what it already
 /// holds waits for itself, forever or until it gives up. Two holders that each request more can
-/// deadlock in the same way. Request everything at once, in one [`Request`].
+/// block each other in the same way. Request everything at once, in one [`Request`].
 ///
 /// # Blocking
 ///

@@ -68,9 +68,8 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// The largest number of roots that one request may have.
     const MAX_ROOTS: usize = usize::MAX;
 
-    /// Acquires everything that `request` names. Returns a future of the guard. The request is
-    /// made, and takes its place in the order of arrival, when the future is first polled or waited
-    /// for.
+    /// Acquires everything that `request` names. Returns a future of the guard. The request takes
+    /// its place in the order of arrival when the future is first polled or waited for.
     ///
     /// # Cancel safety
     ///

@@ -1,7 +1,7 @@
 //! Read/write locks on whole sub-trees.
 //!
-//! Lock "everything below `photos/2025` exclusively and everything below `templates` shared" in one
-//! request; nothing else has to wait. For services that treat an object store as a filesystem,
+//! One request locks "everything below `photos/2025` exclusively and everything below `templates`
+//! shared"; nothing else has to wait. For services that treat an object store as a filesystem,
 //! virtual filesystems, build and CI tools, and anything else that guards a hierarchy of names.
 //!
 //! ```
@@ -73,6 +73,8 @@
 //!   `treelock`.
 //!
 //! No feature changes what the lock does.
+//!
+//! Numbers such as C7 in comments refer to the repository's CONTRACT.md.
 
 mod access;
 mod acquire;

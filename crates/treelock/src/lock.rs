@@ -33,7 +33,7 @@ use crate::{
 ///
 /// Nothing overtakes an earlier request that conflicts with it, not even
 /// [`try_acquire`](TreeLock::try_acquire), so no request starves. The price: while a write on `/`
-/// waits, all later requests wait for it.
+/// is waiting, all later requests wait behind it.
 ///
 /// # Examples
 ///
