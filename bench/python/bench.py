@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the Python package with the original, with asyncio.Lock and with aiorwlock.
 
-All in one process: see README.md beside this file.
+Everything runs in one process; see README.md beside this file.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = "where the original is, with its treelock.py and fifolock.py; never on the module path"
+    text = "the directory of the original: treelock.py and fifolock.py; never on the module path"
     add("--seed", metavar="DIR", type=Path, required=True, help=text)
     text = f"run only this workload; may be repeated: {', '.join(WORKLOADS)}"
     add("--only", metavar="NAME", action="append", choices=[*WORKLOADS], help=text)
-    text = "a look: fewer rounds, shorter slices, smaller crowds; do not quote its numbers"
+    text = "a quick look: fewer rounds, shorter slices, smaller crowds; do not quote its numbers"
     add("--quick", action="store_true", help=text)
-    text = "how often the contenders take turns (25; with --quick 7); slow workloads take a third"
+    text = "how often the contenders take turns (25; with --quick 7); slow workloads use a third"
     add("--rounds", metavar="N", type=positive, help=text)
-    text = "switch the garbage collector off while measuring; it runs by default, as in a program"
+    text = "disable the garbage collector while measuring; it runs by default, as in a program"
     add("--no-gc", action="store_true", help=text)
-    add("--json", metavar="FILE", type=Path, help="write all samples and the goals there")
+    add("--json", metavar="FILE", type=Path, help="write all samples and the goals to this file")
     arguments = parser.parse_args()
     check(parser, arguments.seed)
     return arguments
@@ -99,7 +99,7 @@ def positive(text: str) -> int:
 
 
 def check(parser: argparse.ArgumentParser, seed: Path) -> None:
-    """Ends with a message if the seed is missing, or if it stands in for the package."""
+    """Ends with a message if the seed is missing, or if it takes the place of the package."""
     for file in ("treelock.py", "fifolock.py"):
         if not (seed / file).is_file():
             parser.error(f"no {file} in {seed}: pip install --no-deps --target {seed} {SEED}")
@@ -111,7 +111,7 @@ def check(parser: argparse.ArgumentParser, seed: Path) -> None:
 
 
 def surroundings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns where and with what the numbers were made."""
+    """Returns the environment in which the numbers were measured."""
     return {
         platform.python_implementation(): platform.python_version(),
         "treelock": treelock.__version__,

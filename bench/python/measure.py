@@ -1,9 +1,9 @@
 """Interleaved rounds and medians.
 
-A shared machine drifts by a factor of two within minutes, so absolute times of different moments
-say nothing about one another. Contenders therefore take turns in short slices, in a rotating
-order, and a ratio is the median of the ratios within the rounds. Work that only computes is
-measured in processor time, so that other programs that run in between do not count.
+A shared machine drifts by a factor of two within minutes, so absolute times from different moments
+cannot be compared. Contenders therefore take turns in short slices, in a rotating order, and a
+ratio is the median of the ratios within the rounds. Work that only computes is measured in
+processor time, so that other programs that run in between do not count.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Sample = TypeVar("Sample")
 
 @dataclass(frozen=True)
 class Contender(Generic[Sample]):
-    """One of the things compared; a sample is one round's number, in whatever unit."""
+    """One of the things compared. A sample is the number of one round, in any unit."""
 
     name: str
     sample: Callable[[], Sample]
@@ -41,7 +41,7 @@ class Comparison(Generic[Sample]):
     samples: dict[str, list[Sample]]
 
     def map(self, function: Callable[[Sample], float]) -> Comparison[float]:
-        """Returns the same comparison of something else: ``function`` of each sample."""
+        """Returns the same comparison with ``function`` applied to each sample."""
         return Comparison({name: [*map(function, own)] for name, own in self.samples.items()})
 
     def median(self: Comparison[float], name: str) -> float:
@@ -55,14 +55,14 @@ class Comparison(Generic[Sample]):
 
 
 class Bench:
-    """How long and how often to measure, in which loop, and how far it has come."""
+    """How long and how often to measure, in which loop, and how far it has progressed."""
 
     def __init__(self, *, quick: bool, rounds: int | None, collect: bool, workloads: int) -> None:
         self.quick = quick
         self.rounds = rounds or self.pick(25, 7)
         self.loop = asyncio.new_event_loop()
         self.collect = collect
-        # Writes to a terminal only; a workload is 1, its parts are fractions.
+        # Writes to a terminal only. A workload is 1; its parts are fractions.
         layout = "{n:.1f}/{total} workloads {bar:12} {elapsed} {desc}"
         tqdm.monitor_interval = 0  # without a thread that runs beside the contenders
         self._bar = tqdm(total=workloads, bar_format=layout, disable=None)
@@ -73,11 +73,12 @@ class Bench:
 
     @property
     def few_rounds(self) -> int:
-        """Rounds of what takes long: a third of the usual number, rounded up."""
+        """Returns the number of rounds for slow workloads: a third of the usual number, rounded up.
+        """
         return -(-self.rounds // 3)
 
     def print(self, text: object) -> None:
-        """Prints to the standard output without tearing the progress bar."""
+        """Prints to standard output without tearing the progress bar."""
         self._bar.write(str(text), file=sys.stdout)
         sys.stdout.flush()
 
@@ -87,13 +88,13 @@ class Bench:
         self.loop.close()
 
     def parts(self, parts: Sequence[Item]) -> Iterator[Item]:
-        """Goes through the parts of one workload and moves the progress bar."""
+        """Iterates over the parts of one workload and moves the progress bar."""
         for part in parts:
             yield part
             self._bar.update(1 / len(parts))
 
     def finished(self, workloads: int) -> None:
-        """Moves the progress bar to where so many workloads are done."""
+        """Moves the progress bar to this many finished workloads."""
         self._bar.n = workloads
         self._bar.refresh()
 
@@ -117,9 +118,9 @@ class Bench:
         body: Callable[[Iterable[Item]], Any],
         endless: Iterator[Item],
     ) -> Contender[float]:
-        """Returns a contender that runs ``body`` over some of the items; a sample is ns per item.
+        """Returns a contender that runs ``body`` over some of the items. A sample is ns per item.
 
-        ``body`` is a function, or a coroutine function, with a loop over the items in it.
+        ``body`` is a function or coroutine function that loops over the items.
         """
 
         def run(count: int) -> int:
@@ -132,7 +133,7 @@ class Bench:
 
         enough = self.pick(3_000_000, 2_000_000)
         count = 1
-        # Doubling until a slice is filled is calibration and warm-up in one.
+        # Doubling until a slice is filled serves as both calibration and warm-up.
         while run(count) < enough:
             count *= 2
         return Contender(name, lambda: run(count) / count)
@@ -143,7 +144,8 @@ class Bench:
 
     @contextmanager
     def _garbage_collection(self) -> Iterator[None]:
-        """Collects now and exempts what is left: nobody pays for scanning another's objects."""
+        """Collects now and exempts what is left, so that no contender pays for another's objects.
+        """
         gc.collect()
         gc.freeze()
         if not self.collect:

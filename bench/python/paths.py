@@ -1,4 +1,4 @@
-"""What is locked: paths, nodes, and a file server's operations."""
+"""The objects that are locked: paths, nodes, and the operations of a file server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FAN_OUT = 16
 
 
 class Node:
-    """A node as a user writes one, in plain Python. Only the seed needs the order."""
+    """A node as users write one, in plain Python. Only the seed needs the order."""
 
     __slots__ = ("parts",)
 
@@ -44,7 +44,7 @@ def elsewhere(count: int) -> Iterator[str]:
 
 
 class Operation(NamedTuple):
-    """What a file server's operation locks."""
+    """The paths that one operation of a file server locks."""
 
     reads: list[str]
     writes: list[str]
@@ -54,7 +54,7 @@ def operations(count: int) -> list[Operation]:
     """Returns operations on files at depth 4, popular by Zipf's law at each level.
 
     70 % read a file, 20 % write one, 5 % rename (write two), 5 % copy (read one, write one). The
-    same ones each time.
+    operations are the same each time.
     """
     generator = random.Random(7)
     weights = [1 / rank for rank in range(1, FAN_OUT + 1)]

@@ -1,4 +1,4 @@
-"""The locks that are compared, and the least that any of them costs."""
+"""The locks that are compared, and the minimum cost of any of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import aiorwlock
 import treelock
 
 Lock = Callable[[list[Any], list[Any]], Any]
-"""What a tree lock is: ``lock(read, write)`` is a context manager for ``async with``."""
+"""A tree lock: ``lock(read, write)`` is a context manager for ``async with``."""
 
 TREELOCK = "treelock"
 SEED = "seed"
@@ -45,7 +45,7 @@ def all_peers(seed: ModuleType) -> list[Peer]:
 
 
 def unlocked(loop: asyncio.AbstractEventLoop) -> Peer:
-    """Returns a peer that locks nothing: what is possible at most, and wrong."""
+    """Returns a peer that locks nothing: the theoretical maximum, and incorrect."""
     nothing = c_no_op(loop)
     return Peer(UNLOCKED, lambda: lambda read, write: nothing)
 
@@ -61,12 +61,12 @@ def _global_rwlock() -> Lock:
 
 
 def fast_rwlock() -> aiorwlock.RWLock:
-    """Returns one that does not go through the event loop each time, as it does by default."""
+    """Returns a lock that does not go through the event loop each time, as it does by default."""
     return aiorwlock.RWLock(fast=True)
 
 
 class PythonNoOp:
-    """The least that a context manager with coroutines costs in Python."""
+    """The minimum cost of a context manager with coroutines in Python."""
 
     def __init__(self, read: list[Any], write: list[Any]) -> None: ...
 
@@ -76,11 +76,12 @@ class PythonNoOp:
 
 
 def c_no_op(loop: asyncio.AbstractEventLoop) -> Any:
-    """Returns a context manager that does nothing, and runs no Python code for it.
+    """Returns a context manager that does nothing, without running any Python code.
 
-    Nothing of this kind is in the standard library, but what it is made of is: a finished future is
-    an awaitable in C; an endless iterator returns it when called without arguments; and a function
-    with a cache, when it is called again with the arguments of an exit without an exception.
+    The standard library has nothing of this kind, but it has the parts: a finished future is an
+    awaitable in C; an endless iterator returns it when called without arguments; and so does a
+    function with a cache, when it is called again with the arguments of an exit without an
+    exception.
     """
     finished = loop.create_future()
     finished.set_result(None)
@@ -93,9 +94,9 @@ def c_no_op(loop: asyncio.AbstractEventLoop) -> Any:
 
 
 def load_seed(directory: Path) -> ModuleType:
-    """Returns the seed, loaded from its directory under a name of its own.
+    """Returns the seed, loaded from its directory under a separate name.
 
-    As ``treelock`` it would take the place of what we measure, or measure itself.
+    As ``treelock`` it would replace the package that we measure, or measure itself.
     """
     own = "fifolock" in sys.modules
     fifolock = _load("seed_fifolock", directory / "fifolock.py")

@@ -1,4 +1,4 @@
-"""Markdown tables, the goals, and numbers as people read them."""
+"""Markdown tables, the goals, and readable numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Table:
 
     def __str__(self) -> str:
         widths = [max(map(len, column)) for column in zip(self.header, *self.rows)]
-        # Names stand left and numbers right, as in print.
+        # Names are aligned left and numbers right, as in print.
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
         def line(cells: list[str]) -> str:
@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a measured ratio must reach, and should."""
+    """What a measured ratio must reach, and what it should reach."""
 
     name: str
     measured: float
@@ -65,7 +65,7 @@ class Goal:
 
 @dataclass
 class Report:
-    """All that was measured: the raw samples and the goals."""
+    """Everything that was measured: the raw samples and the goals."""
 
     comparisons: dict[str, Comparison[float]] = field(default_factory=dict)
     goals: list[Goal] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Against:
-    """A column of ratios: a contender's number by that of ``peer``, or the reverse."""
+    """A column of ratios: a contender's number relative to that of ``peer``, or the reverse."""
 
     heading: str
     peer: str
@@ -115,7 +115,7 @@ def compared(
     comparison: Comparison[float],
     against: Sequence[Against],
 ) -> Table:
-    """Returns a table with a row per contender: its median, and what it is by its peers'."""
+    """Returns a table with a row per contender: its median, and the ratios to its peers."""
     table = Table(title, ["", unit, *(column.heading for column in against)])
     for name in comparison.samples:
         cells = (column.cell(comparison, name) for column in against)
@@ -130,12 +130,12 @@ def times(title: str, comparison: Comparison[float]) -> Table:
 
 
 def ratio(value: float) -> str:
-    """Returns a ratio with three digits, as far as they mean something."""
+    """Returns a ratio with three digits, as far as they are meaningful."""
     if abs(value) < 0.1:
         return f"{value:.3f}x"
     return f"{value:.2f}x" if abs(value) < 10 else f"{value:.1f}x"
 
 
 def count(value: float) -> str:
-    """Returns a number with thousands set apart."""
+    """Returns a number with thousands separators."""
     return f"{value:,.0f}"

@@ -9,18 +9,18 @@ use rusqlite::Connection;
 use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Guard};
 
-/// One lock in a directory. All that open it there exclude each other.
+/// One lock in a directory. All processes that open it there exclude each other.
 pub trait HostLock: Sized {
-    /// As it is called in the tables.
+    /// Its name in the tables.
     const NAME: &'static str;
 
-    /// Makes what it needs in a directory, if it is not there.
+    /// Creates what it needs in a directory, if it is missing.
     fn open(directory: &Path) -> Self;
 
     /// Waits for the lock and takes it.
     fn acquire(&mut self);
 
-    /// Gives it back.
+    /// Gives the lock back.
     fn release(&mut self);
 }
 
@@ -32,7 +32,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The lock of this node, and no other, in the directory.
+    /// Returns the lock of this node alone, in the directory.
     #[must_use]
     pub fn on(directory: &Path, node: &str) -> Directory {
         let request = Request::new().write(node).expect("the path is valid");
@@ -56,8 +56,7 @@ impl HostLock for Directory {
     }
 }
 
-/// flock(2) on a file that stays open: two system calls, the least that a lock of the kernel can
-/// cost.
+/// flock(2) on a file that stays open: two system calls, the least that a kernel lock can cost.
 pub struct OpenFlock(Option<Flocked>);
 
 enum Flocked {
@@ -96,14 +95,14 @@ impl HostLock for OpenFlock {
     }
 }
 
-/// As flock(1) does it: open the file, lock it, close it.
+/// Locks as flock(1) does: opens the file, locks it, closes it.
 pub struct NewFlock {
     path: std::path::PathBuf,
     held: Option<Flock<File>>,
 }
 
 impl HostLock for NewFlock {
-    const NAME: &'static str = "flock, as flock(1): open, lock, close";
+    const NAME: &'static str = "flock, as in flock(1): open, lock, close";
 
     fn open(directory: &Path) -> NewFlock {
         NewFlock { path: directory.to_path_buf(), held: None }
@@ -118,7 +117,7 @@ impl HostLock for NewFlock {
     }
 }
 
-/// SQLite: `BEGIN IMMEDIATE` takes the database's only write lock, `ROLLBACK` gives it back.
+/// SQLite: `BEGIN IMMEDIATE` takes the database's only write lock, and `ROLLBACK` gives it back.
 pub struct Sqlite(Connection);
 
 impl HostLock for Sqlite {

@@ -1,6 +1,6 @@
 //! What the benchmark binaries share: the peers, the paths, and one poll of a future.
 //!
-//! See `bench/README.md` for what is measured and how to read it. Numbers such as C7 are those of
+//! See `bench/README.md` for what is measured and how to read it. Numbers such as C7 refer to
 //! CONTRACT.md, in the root of the repository.
 
 #![expect(

@@ -1,4 +1,4 @@
-//! Benchmarks of treelock against its peers; `bench/README.md` says how to read them.
+//! Benchmarks of treelock against its peers. `bench/README.md` explains how to read them.
 
 mod measure;
 mod plots;
@@ -17,13 +17,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::measure::Bench;
 use crate::report::Report;
 
-/// Runs the workloads and prints Markdown tables, the goals at the end.
+/// Runs the workloads and prints Markdown tables, with the goals at the end.
 #[derive(Parser)]
 struct Arguments {
-    /// Fewer and smaller sizes: a look, not a result.
+    /// Uses fewer and smaller sizes: for a quick look, not for results.
     #[arg(long)]
     quick: bool,
-    /// Only these workloads; may be repeated.
+    /// Runs only these workloads; may be repeated.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(names()))]
     only: Vec<String>,
     /// Writes all tables and goals as JSON.
@@ -32,7 +32,7 @@ struct Arguments {
     /// Writes the plots as SVG.
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
-    /// How often the contenders take turns; long workloads take a third of it.
+    /// How often the contenders take turns; slow workloads use a third of it.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
 }
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.only.is_empty() || arguments.only.iter().any(|name| name == workload.name)
     });
     let chosen: Vec<_> = chosen.collect();
-    // Hidden by indicatif where there is no terminal.
+    // Hidden by indicatif if there is no terminal.
     let progress = ProgressBar::new(chosen.len() as u64).with_style(ProgressStyle::with_template(
         "{elapsed_precise} {wide_bar} {pos}/{len} {msg}",
     )?);

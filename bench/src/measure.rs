@@ -1,8 +1,8 @@
 //! Interleaved rounds and medians.
 //!
-//! A shared machine drifts by a factor of two within minutes, so absolute times of different
-//! moments say nothing about one another. Contenders therefore take turns in short slices, in a
-//! rotating order, and a ratio is the median of the ratios within the rounds.
+//! A shared machine drifts by a factor of two within minutes, so absolute times from different
+//! moments cannot be compared. Contenders therefore take turns in short slices, in a rotating
+//! order, and a ratio is the median of the ratios within the rounds.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use treelock_bench::peers::Peer;
 
 /// How long and how often to measure.
 pub(crate) struct Bench {
-    /// Fewer and smaller sizes.
+    /// Whether to use fewer and smaller sizes.
     pub(crate) quick: bool,
     rounds: usize,
     progress: ProgressBar,
@@ -23,17 +23,17 @@ impl Bench {
         Bench { quick, rounds: rounds.unwrap_or(if quick { 5 } else { 15 }).max(1), progress }
     }
 
-    /// Rounds of short slices.
+    /// Returns the number of rounds of short slices.
     pub(crate) fn rounds(&self) -> usize {
         self.rounds
     }
 
-    /// Rounds of what takes long: a third of the usual number.
+    /// Returns the number of rounds for slow workloads: a third of the usual number.
     pub(crate) fn few_rounds(&self) -> usize {
         self.rounds.div_ceil(3)
     }
 
-    /// `full` or, with `--quick`, `quick`.
+    /// Returns `full` or, with `--quick`, `quick`.
     pub(crate) fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
@@ -53,7 +53,8 @@ impl Bench {
         Comparison { names, samples }
     }
 
-    /// A contender whose `run` does a given number of operations; the sample is ns per operation.
+    /// Returns a contender whose `run` does a given number of operations. The sample is ns per
+    /// operation.
     pub(crate) fn timed<'a>(
         &self,
         name: impl Into<String>,
@@ -61,14 +62,14 @@ impl Bench {
     ) -> Contender<'a> {
         let slice = self.pick(Duration::from_millis(4), Duration::from_millis(2));
         let mut count = 1;
-        // Doubling until a slice is filled is calibration and warm-up in one.
+        // Doubling until a slice is filled serves as both calibration and warm-up.
         while time(|| run(count)) < slice {
             count *= 2;
         }
         Contender::new(name, move || time(|| run(count)).as_nanos() as f64 / count as f64)
     }
 
-    /// A contender that locks and unlocks `paths` in turn.
+    /// Returns a contender that locks and unlocks `paths` in turn.
     pub(crate) fn pairs<'a, P: Peer>(&self, peer: &'a P, paths: &'a [String]) -> Contender<'a> {
         assert!(paths.len().is_power_of_two(), "cycling must cost an `and`, not a division");
         let mask = paths.len() - 1;
@@ -80,14 +81,14 @@ impl Bench {
     }
 }
 
-/// Runs `work` once and says how long it took.
+/// Runs `work` once. Returns how long it took.
 pub(crate) fn time(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
 }
 
-/// One of the things compared; a sample is one round's number, in whatever unit.
+/// One of the things compared. A sample is the number of one round, in any unit.
 pub(crate) struct Contender<'a> {
     name: String,
     sample: Box<dyn FnMut() -> f64 + 'a>,
@@ -119,12 +120,12 @@ impl Comparison {
         median(self.samples[index].clone())
     }
 
-    /// The median of `above / below` within the rounds.
+    /// Returns the median of `above / below` within the rounds.
     pub(crate) fn ratio(&self, above: usize, below: usize) -> f64 {
         self.derived(|round| round[above] / round[below])
     }
 
-    /// The median of what `derive` makes of each round's samples.
+    /// Returns the median of `derive`, applied to each round's samples.
     pub(crate) fn derived(&self, derive: impl Fn(&[f64]) -> f64) -> f64 {
         let rounds = self.samples.first().map_or(0, Vec::len);
         let round = |index| self.samples.iter().map(|own| own[index]).collect::<Vec<_>>();

@@ -1,9 +1,9 @@
 //! The paths that are locked, and the random numbers that choose them.
 
-/// How many leaves a measuring loop cycles through, so that no peer lives off one hot entry.
+/// How many leaves a measuring loop cycles through, so that no peer benefits from one hot entry.
 pub const LEAVES: usize = 8;
 
-/// A path with `depth` components of five bytes, a leading slash and its own `leaf`.
+/// Returns a path with `depth` components of five bytes, a leading slash and its own `leaf`.
 ///
 /// ```
 /// assert_eq!(treelock_bench::paths::path(3, 7), "/dir00/dir01/leaf7");
@@ -12,12 +12,12 @@ pub fn path(depth: usize, leaf: usize) -> String {
     below("", 0, depth, leaf)
 }
 
-/// The paths that a measuring loop cycles through at `depth`: siblings in one directory.
+/// Returns the paths that a measuring loop cycles through at `depth`: siblings in one directory.
 pub fn cycle(depth: usize) -> Vec<String> {
     (0..LEAVES).map(|leaf| path(depth, leaf)).collect()
 }
 
-/// A path of `depth` components whose first one is `top`, so that it shares nothing but the root.
+/// Returns a path of `depth` components whose first one is `top`, so that it shares only the root.
 pub fn below_top(top: &str, depth: usize, leaf: usize) -> String {
     below(&format!("/{top}"), 1, depth, leaf)
 }
@@ -33,7 +33,8 @@ fn below(start: &str, from: usize, depth: usize, leaf: usize) -> String {
     path
 }
 
-/// The path and its ancestors, the root (as the empty string) first.
+/// Returns the prefixes of the path and the path itself, beginning with the root (the empty
+/// string).
 ///
 /// ```
 /// let nodes: Vec<_> = treelock_bench::paths::prefixes("/a/b").collect();
@@ -54,7 +55,7 @@ impl Random {
         Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -62,7 +63,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number in `0.0..1.0`.
+    /// Returns a number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }

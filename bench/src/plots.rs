@@ -1,4 +1,4 @@
-//! Plots as SVG: logarithmic axes, a light grid, a mark at each measured point.
+//! SVG plots: logarithmic axes, a light grid, a mark at each measured point.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::report::{Line, Plot};
 const SIZE: (u32, u32) = (960, 540);
 const INK: RGBColor = RGBColor(51, 51, 51);
 const GRID: RGBColor = RGBColor(225, 228, 232);
-/// Okabe and Ito's colours, which colour-blind readers can tell apart, by what a name starts with:
-/// the same peer has the same colour in all plots.
+/// Okabe and Ito's colours, which colour-blind readers can tell apart, by the start of a name. The
+/// same peer has the same colour in all plots.
 const COLOURS: [(&str, RGBColor); 9] = [
     ("treelock, leaf", RGBColor(0, 114, 178)),
     ("treelock, unrelated", RGBColor(0, 114, 178)),
@@ -24,7 +24,7 @@ const COLOURS: [(&str, RGBColor); 9] = [
     ("lock-db", RGBColor(204, 121, 167)),
     ("dav-server", RGBColor(117, 112, 179)),
 ];
-/// Keeps the topmost mark off the title.
+/// Keeps the topmost mark away from the title.
 const HEADROOM: f64 = 1.1;
 const OTHER: RGBColor = RGBColor(120, 120, 120);
 /// The floor below the hand-off.
@@ -37,7 +37,7 @@ pub(crate) fn draw(plot: &Plot, file: &Path) -> Result<(), Box<dyn Error>> {
     let y = plot.lines.iter().flat_map(|line| line.points.iter().map(|(_, y)| *y));
     let (x, y) = (bounds(x), bounds(y));
     let marks = marks(y.0, y.1);
-    // The labels of the lines stand right of them, where a legend would only be looked up.
+    // The labels are to the right of their lines, since a legend would have to be looked up.
     let (chart_area, names) = area.split_horizontally(SIZE.0 - 240);
     let mut chart = ChartBuilder::on(&chart_area)
         .caption(plot.title, ("sans-serif", 22).into_font().color(&INK))
@@ -72,7 +72,7 @@ pub(crate) fn draw(plot: &Plot, file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// treelock's own line is the one that is looked for.
+/// Readers look for treelock's own line.
 fn style(index: usize, line: &Line) -> ShapeStyle {
     let known = COLOURS.iter().find(|(start, _)| line.name.starts_with(start));
     let other = if line.name.starts_with("Notify") { NOTIFY } else { OTHER };
@@ -80,7 +80,7 @@ fn style(index: usize, line: &Line) -> ShapeStyle {
     colour.stroke_width(if index == 0 { 3 } else { 2 })
 }
 
-/// The names, in the order in which the lines end on the right.
+/// Draws the names, in the order in which the lines end on the right.
 fn legend<DB: DrawingBackend>(
     area: &DrawingArea<DB, plotters::coord::Shift>,
     lines: &[Line],
@@ -111,8 +111,8 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, 0.0), |(low, high), value| (low.min(value), high.max(value)))
 }
 
-/// Round numbers from the last at or below `low` to the first at or above `high`: 1, 2 and 5 of
-/// each decade or, where these are too few, every digit.
+/// Returns round numbers from the last at or below `low` to the first at or above `high`: 1, 2 and
+/// 5 of each decade or, where these are too few, every digit.
 fn marks(low: f64, high: f64) -> Vec<f64> {
     let coarse = marks_of(&[1.0, 2.0, 5.0], low, high);
     if coarse.len() > 3 {
@@ -130,7 +130,7 @@ fn marks_of(digits: &[f64], low: f64, high: f64) -> Vec<f64> {
     all[first..=last.max(first)].to_vec()
 }
 
-/// A round number of ns in the unit that makes it short.
+/// Prints a round number of ns in the unit that makes it short.
 fn duration(nanoseconds: f64) -> String {
     let (value, unit) = match nanoseconds {
         short if short < 999.0 => (short, "ns"),

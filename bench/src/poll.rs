@@ -1,4 +1,4 @@
-//! One poll of a future: the cheapest executor there is, and the same one for every peer.
+//! One poll of a future: the cheapest possible executor, and the same one for every peer.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 ///
 /// # Panics
 ///
-/// If the future is not ready: an uncontended lock must be granted at its first poll.
+/// Panics if the future is not ready: an uncontended lock must be granted at its first poll.
 pub fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

@@ -1,4 +1,4 @@
-//! What comes out: tables in Markdown, the goals, the lines of the plots, and all of it as JSON.
+//! The output: tables in Markdown, the goals, the lines of the plots, and everything as JSON.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -17,7 +17,7 @@ impl Report {
         self.goals.push(Goal { name: name.into(), measured, bound });
     }
 
-    /// The one table at the end.
+    /// Returns the table at the end.
     pub(crate) fn goal_table(&self) -> Table {
         let mut table = Table::new("Goals", ["goal", "measured", "must", "stretch", "reached"]);
         for goal in &self.goals {
@@ -66,7 +66,7 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// A sentence below the table.
+    /// Adds a sentence below the table.
     pub(crate) fn note(&mut self, sentence: impl Into<String>) {
         self.notes.push(sentence.into());
     }
@@ -80,7 +80,7 @@ impl Display for Table {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<_> = (0..self.header.len()).map(width).collect();
-        // Names stand left and numbers right, as in print.
+        // Names are aligned left and numbers right, as in print.
         let line = |cells: &[String]| {
             let padded = cells.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
                 if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
@@ -109,11 +109,11 @@ pub(crate) struct Goal {
     bound: Bound,
 }
 
-/// What a measured ratio must reach, and should.
+/// What a measured ratio must reach, and what it should reach.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound {
     less_is_better: bool,
-    /// Where there is none, the stretch is only a wish.
+    /// If there is none, the stretch is only a wish.
     must: Option<f64>,
     stretch: Option<f64>,
 }
@@ -154,7 +154,7 @@ impl Goal {
     }
 }
 
-/// A ratio with three digits, as far as they mean something.
+/// Prints a ratio with three digits, as far as they are meaningful.
 pub(crate) fn ratio(value: f64) -> String {
     match value.abs() {
         small if small < 0.1 => format!("{value:.3}x"),
@@ -163,7 +163,7 @@ pub(crate) fn ratio(value: f64) -> String {
     }
 }
 
-/// A duration in the unit that reads best.
+/// Prints a duration in the unit that reads best.
 pub(crate) fn nanoseconds(value: f64) -> String {
     match value.abs() {
         small if small < 100.0 => format!("{value:.1} ns"),
@@ -173,7 +173,7 @@ pub(crate) fn nanoseconds(value: f64) -> String {
     }
 }
 
-/// A count with thousands set apart.
+/// Prints a count with thousands separators.
 pub(crate) fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
@@ -193,7 +193,7 @@ pub(crate) struct Plot {
     pub(crate) title: &'static str,
     pub(crate) x_label: &'static str,
     pub(crate) y_label: &'static str,
-    /// Where the x axis is marked: label and position; a position of 0 cannot be on it.
+    /// The marks of the x axis: position and label; a position of 0 cannot be on it.
     pub(crate) ticks: Vec<(f64, String)>,
     pub(crate) lines: Vec<Line>,
 }

@@ -1,4 +1,4 @@
-"""What is measured, by the name that ``--only`` takes."""
+"""The workloads, by the name that ``--only`` takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancelling: all waiters of a long queue give up, in any order; then the holder releases."""
+"""Cancelling: all waiters of a long queue give up, in random order; then the holder releases."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Hand-off: many tasks want to write one node; the time from one holder to the next.
 
-Each holder yields once, since a lock that wakes a herd can hide it as long as nobody yields.
+Each holder yields once, because a lock that wakes all waiters at once can hide it as long as none
+yields.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def run(bench: Bench, report: Report, seed: ModuleType) -> None:
         report.comparisons[title] = comparison
         bench.print(times(title, comparison))
         measured = comparison.ratio(TREELOCK, ASYNCIO)
-        name = f"hand-off, {tasks:,} tasks: by asyncio.Lock"
+        name = f"hand-off, {tasks:,} tasks: vs. asyncio.Lock"
         report.goals.append(Goal(name, measured, must=2, stretch=1.3, less_is_better=True))
 
 

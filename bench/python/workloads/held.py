@@ -1,4 +1,4 @@
-"""Locks held: what a pair costs while others hold locks elsewhere in the tree."""
+"""Locks held: the cost of a pair while others hold locks elsewhere in the tree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Crowd = tuple[str, int]
 
 def run(bench: Bench, report: Report, seed: ModuleType) -> None:
     makes: dict[str, Any] = {TREELOCK: TreeLock, SEED: seed.TreeLock}
-    # With 1e5 held the seed needs half a gigabyte and half a minute.
+    # With 1e5 held, the seed needs half a gigabyte and half a minute.
     ours = [(TREELOCK, held) for held in (0, 1_000, bench.pick(100_000, 10_000))]
     crowds: list[Crowd] = [*ours, *((SEED, held) for held in (0, 1_000, bench.pick(10_000, 1_000)))]
     crowds = [*dict.fromkeys(crowds)]
@@ -32,7 +32,7 @@ def run(bench: Bench, report: Report, seed: ModuleType) -> None:
     report.comparisons[title] = comparison
     bench.print(_table(title, comparison, crowds))
     few, *_, many = (_name(crowd) for crowd in ours)
-    name = f"0 to {ours[-1][1]:,} locks held: by none held"
+    name = f"0 to {ours[-1][1]:,} locks held: vs. none held"
     report.goals.append(Goal(name, comparison.ratio(many, few), 1.15, 1.05, less_is_better=True))
 
 
@@ -44,7 +44,7 @@ def _name(crowd: Crowd) -> str:
 def _all_held(
     bench: Bench, locks: list[Lock], crowds: list[Crowd]
 ) -> Iterator[list[Contender[float]]]:
-    """Gives contenders whose locks are held by others as often as their crowds say."""
+    """Yields contenders whose locks are held by others as often as their crowds say."""
     managers = [
         lock([], [PurePosixPath(text)])
         for lock, (_, held) in zip(locks, crowds)

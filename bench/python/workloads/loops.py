@@ -1,4 +1,4 @@
-"""The loops around what is timed. All are written out, so that none pays for a call more."""
+"""The loops around the timed code. All are written out, so that none pays for an extra call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 async def lock_each(lock: Any, nodes: Iterable[Any]) -> None:
-    """Locks each node for writing, with a context manager of its own."""
+    """Locks each node for writing, with a new context manager."""
     for node in nodes:
         async with lock([], [node]):
             pass
@@ -21,7 +21,7 @@ def lock_each_blocking(lock: Any, nodes: Iterable[Any]) -> None:
 
 
 async def enter_each(managers: Iterable[Any]) -> None:
-    """Enters context managers that exist already."""
+    """Enters existing context managers."""
     for manager in managers:
         async with manager:
             pass
@@ -35,6 +35,6 @@ async def enter_for_each(manager: Any, nodes: Iterable[Any]) -> None:
 
 
 def only_make(nodes: Iterable[Any]) -> None:
-    """Locks nothing: what it costs to make the nodes."""
+    """Locks nothing: the cost of making the nodes."""
     for _node in nodes:
         pass

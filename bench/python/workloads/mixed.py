@@ -1,8 +1,9 @@
 """Mixed file operations of a file server with 64 clients.
 
-Nothing inside would crown the one global lock, or none, so an operation yields once or takes a
-millisecond, as a disk or a network does. The goal is for the yield: there the lock is what costs.
-With a millisecond the event loop is, and even no lock at all is only 2 to 3 times the seed.
+With nothing inside, the global lock would win, or no lock at all. So an operation yields once or
+takes a millisecond, as a disk or a network does. The goal is for the yield: there the lock
+determines the cost. With a millisecond the event loop does, and even no lock at all is only 2 to 3
+times as fast as the seed.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ AGAINST = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What all contenders do alike."""
+    """What all contenders have in common."""
 
     shares: list[list[Any]]
     """What each client does, again and again: pairs of what to read and what to write."""
     parse: bool
-    """Whether these are texts, of which the client makes paths."""
+    """Whether these are texts, from which the client makes paths."""
     inside: float
     window: float
 
@@ -53,7 +54,7 @@ def run(bench: Bench, report: Report, seed: ModuleType) -> None:
     }
     peers = [unlocked(bench.loop), *all_peers(seed)]
     for name, plan in bench.parts([*plans.items()]):
-        title = f"Mixed file operations a second, {name}"
+        title = f"Mixed file operations per second, {name}"
         contenders = [_contender(bench, peer, plan) for peer in peers]
         comparison = bench.compare(title, contenders, bench.few_rounds)
         report.comparisons[title] = comparison
@@ -61,7 +62,7 @@ def run(bench: Bench, report: Report, seed: ModuleType) -> None:
         if name == HEADLINE:
             most = f"no lock: {comparison.ratio(UNLOCKED, SEED):.0f}x"
             measured = comparison.ratio(TREELOCK, SEED)
-            goal = f"mixed, {name}: throughput by the seed's ({most})"
+            goal = f"mixed, {name}: throughput vs. the seed ({most})"
             report.goals.append(Goal(goal, measured, must=10, stretch=15))
 
 
@@ -70,7 +71,7 @@ def _paths(texts: list[str]) -> list[PurePosixPath]:
 
 
 def _kept(operation: Operation) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
-    """Returns the operation with paths that know their text and hash, as those in use do."""
+    """Returns the operation with paths that know their text and hash, as paths in use do."""
     paths = _paths(operation.reads), _paths(operation.writes)
     for path in (*paths[0], *paths[1]):
         str(path), hash(path)
@@ -95,10 +96,10 @@ class Clock:
 
 
 async def _serve(peer: Peer, plan: Plan) -> float:
-    """Returns the operations that all clients did in a second."""
+    """Returns how many operations per second all clients did."""
     lock, clock = peer.make(), Clock()
     asyncio.get_running_loop().call_later(plan.window, clock.end)
-    # Without timers the processor is never idle, and its time is what counts.
+    # Without timers the processor is never idle, so processor time is what counts.
     now = perf_counter if plan.inside else thread_time
     start = now()
     clients = (_client(share, lock, plan, clock) for share in plan.shares)

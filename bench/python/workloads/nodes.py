@@ -57,7 +57,7 @@ def _floor(bench: Bench, nodes: list[Any]) -> Contender[float]:
 
 
 def _only_look(nodes: Iterable[Any]) -> None:
-    """Locks nothing: what a lock that knows nothing about the nodes must ask them."""
+    """Locks nothing: a lock that knows nothing about the nodes must ask them at least this."""
     for node in nodes:
         hash(node)
         for parent in node.parents:

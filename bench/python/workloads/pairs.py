@@ -1,4 +1,4 @@
-"""Pairs: acquiring and releasing one write lock on a path that nobody else wants."""
+"""Pairs: acquiring and releasing one write lock on an uncontended path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from report import Goal, Report, times
 from treelock import TreeLock
 from workloads.loops import enter_each, enter_for_each, lock_each, lock_each_blocking, only_make
 
-REUSED = f"{TREELOCK}, context manager re-used"
+REUSED = f"{TREELOCK}, context manager reused"
 BLOCKING = f"{TREELOCK}, with"
 
 
@@ -41,12 +41,12 @@ def goals(comparison: Comparison[float], depth: int) -> list[Goal]:
     reused = comparison.ratio(REUSED, TREELOCK)
     return [
         Goal(f"pair, PurePosixPath, depth {depth}: faster than the seed", faster, *bounds),
-        Goal(f"pair, depth {depth}: re-used by new", reused, 0.8, less_is_better=True),
+        Goal(f"pair, depth {depth}: reused vs. new", reused, 0.8, less_is_better=True),
     ]
 
 
 def kept_paths(bench: Bench, seed: ModuleType, depth: int) -> list[Contender[float]]:
-    """Returns contenders for paths that exist, hash and text included, as in a server's tables."""
+    """Returns contenders for existing paths with cached hash and text, as in a server's tables."""
     paths = [PurePosixPath(text) for text in siblings(depth)]
     nothing = repeat(PythonNoOp([], []))
     return [
@@ -55,13 +55,13 @@ def kept_paths(bench: Bench, seed: ModuleType, depth: int) -> list[Contender[flo
         bench.timed(ASYNCIO, enter_each, repeat(asyncio.Lock())),
         bench.timed(f"{RWLOCK}, writer", enter_each, repeat(fast_rwlock().writer)),
         bench.timed("floor: no-op in Python, new", partial(lock_each, PythonNoOp), cycle(paths)),
-        bench.timed("floor: no-op in Python, re-used", enter_each, nothing),
-        bench.timed("floor: no-op in C, re-used", enter_each, repeat(c_no_op(bench.loop))),
+        bench.timed("floor: no-op in Python, reused", enter_each, nothing),
+        bench.timed("floor: no-op in C, reused", enter_each, repeat(c_no_op(bench.loop))),
     ]
 
 
 def all_ways(bench: Bench, lock: TreeLock, nodes: list[Any]) -> list[Contender[float]]:
-    """Returns treelock in all its ways."""
+    """Returns all ways to use treelock."""
     managers = [lock([], [node]) for node in nodes]
     return [
         bench.timed(TREELOCK, partial(lock_each, lock), cycle(nodes)),
@@ -71,7 +71,7 @@ def all_ways(bench: Bench, lock: TreeLock, nodes: list[Any]) -> list[Contender[f
 
 
 def new_paths(bench: Bench, seed: ModuleType, depth: int) -> list[Contender[float]]:
-    """Returns contenders that make each path of a text, as from a request, so it knows nothing."""
+    """Returns contenders that make each path from text, as from a request, with nothing cached."""
     texts = siblings(depth)
     lock = TreeLock()
 

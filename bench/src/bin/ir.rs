@@ -1,9 +1,9 @@
-//! Counts the instructions of one acquire and release, by callgrind.
+//! Counts the instructions of one acquire and release under callgrind.
 //!
-//! Instructions hardly drift, so they can be a gate where times cannot. The program runs itself
-//! under valgrind, which counts within the function [`iterate`] alone, so what comes before it is
-//! free. Hashes differ by process, and now and then two of them fall into one place and cost a
-//! comparison more; so a count is the median of several processes.
+//! Instruction counts hardly drift, so they can be a gate where times cannot. The program runs
+//! itself under valgrind, which counts only within the function [`iterate`], so anything before
+//! that is free. Hashes differ by process, and occasionally two of them fall into one place and
+//! cost one more comparison. So a count is the median of several processes.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,27 +22,27 @@ use treelock_bench::poll::ready;
 const ITERATIONS: u64 = 10_000;
 /// An odd number, for the median.
 const PROCESSES: usize = 5;
-/// Allowed instructions by case.
+/// The allowed instructions by case.
 const GATES: &str = include_str!("../../ir-gates.toml");
 
 /// Counts instructions per acquire and release under callgrind.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this case; may be repeated.
+    /// Runs only this case; may be repeated.
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
-    /// Compares with bench/ir-gates.toml; fails when a case needs more.
+    /// Compares with bench/ir-gates.toml; fails if a case needs more.
     #[arg(long)]
     check: bool,
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Runs the iterations of one case here and now, as it does under callgrind.
+    /// Runs the iterations of one case directly, as under callgrind.
     #[arg(long, value_name = "N", hide = true)]
     iterations: Option<u64>,
 }
 
-/// Something to count, done so many times.
+/// Something to count, repeated a given number of times.
 struct Case {
     name: &'static str,
     title: &'static str,
@@ -53,7 +53,7 @@ const fn case(name: &'static str, title: &'static str, run: fn(u64)) -> Case {
     Case { name, title, run }
 }
 
-/// Locks held by others in the cases that have some.
+/// The number of locks that others hold in some cases.
 const HELD: usize = 100_000;
 
 const CASES: [Case; 19] = [
@@ -74,8 +74,8 @@ const CASES: [Case; 19] = [
     case("parse-8", "only parse a Node, depth 8", |count| parse(8, count)),
     case("limit-hash-4", "limit: split and hash the prefixes, depth 4", |n| bare_hash(4, n)),
     case("limit-hash-8", "limit: split and hash the prefixes, depth 8", |n| bare_hash(8, n)),
-    case("limit-mutex-4", "limit: a mutex and 5 counters at hand, twice", |n| bare_mutex(4, n)),
-    case("limit-mutex-8", "limit: a mutex and 9 counters at hand, twice", |n| bare_mutex(8, n)),
+    case("limit-mutex-4", "limit: a mutex and 5 known counters, twice", |n| bare_mutex(4, n)),
+    case("limit-mutex-8", "limit: a mutex and 9 known counters, twice", |n| bare_mutex(8, n)),
 ];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -83,7 +83,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut chosen = Vec::new();
     for name in &arguments.case {
         let known = CASES.iter().find(|case| case.name == name);
-        chosen.push(known.ok_or_else(|| format!("no case `{name}`; there are {}", names()))?);
+        chosen.push(known.ok_or_else(|| format!("no case `{name}`; the cases are {}", names()))?);
     }
     if chosen.is_empty() {
         chosen.extend(&CASES);
@@ -120,7 +120,7 @@ fn names() -> String {
     CASES.map(|case| case.name).join(", ")
 }
 
-/// Instructions of one iteration.
+/// Returns the instructions of one iteration.
 fn count(case: &Case) -> Result<u64, Box<dyn Error>> {
     let mut counts = Vec::new();
     for _ in 0..PROCESSES {
@@ -130,7 +130,7 @@ fn count(case: &Case) -> Result<u64, Box<dyn Error>> {
     Ok(counts[PROCESSES / 2])
 }
 
-/// Repeats what is counted; the only function that callgrind looks into.
+/// Repeats what is counted. This is the only function that callgrind looks into.
 #[inline(never)]
 fn iterate(count: u64, mut once: impl FnMut()) {
     for _ in 0..count {
@@ -138,7 +138,7 @@ fn iterate(count: u64, mut once: impl FnMut()) {
     }
 }
 
-/// All instructions within [`iterate`] in one process.
+/// Returns all instructions within [`iterate`] in one process.
 fn callgrind(case: &Case) -> Result<u64, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("callgrind.out");
@@ -150,7 +150,9 @@ fn callgrind(case: &Case) -> Result<u64, Box<dyn Error>> {
         .output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(io::Error::other(format!("callgrind, case {}: {said}", case.name)).into());
+        return Err(
+            io::Error::other(format!("callgrind failed in case {}: {said}", case.name)).into()
+        );
     }
     let counts = fs::read_to_string(file)?;
     let total = counts
@@ -164,7 +166,7 @@ fn gates() -> Result<BTreeMap<&'static str, u64>, Box<dyn Error>> {
     let lines = GATES.lines().map(str::trim);
     let entries = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let entry = |line: &'static str| {
-        let (name, gate) = line.split_once('=').ok_or("a gate is written `case = count`")?;
+        let (name, gate) = line.split_once('=').ok_or("a gate must be written `case = count`")?;
         Ok((name.trim(), gate.trim().parse()?))
     };
     entries.map(entry).collect()
@@ -181,12 +183,16 @@ fn table(counts: &[(&Case, u64)]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whether every gate holds; says which do not.
+/// Returns whether every gate holds, and reports those that do not.
 fn holds(counts: &[(&Case, u64)]) -> Result<bool, Box<dyn Error>> {
     let gates = gates()?;
     for name in gates.keys() {
         if !CASES.iter().any(|case| case.name == *name) {
-            return Err(format!("ir-gates.toml names `{name}`; there are {}", names()).into());
+            return Err(format!(
+                "ir-gates.toml names `{name}`, which is not a case; the cases are {}",
+                names()
+            )
+            .into());
         }
     }
     let mut all_hold = true;
@@ -233,7 +239,8 @@ fn prebuilt(depth: usize, count: u64) {
     });
 }
 
-/// A pair while others hold their own nodes, or all wait for one (C7: it costs them nothing).
+/// Counts a pair while others hold their own nodes, or all wait for one (C7: it costs them
+/// nothing).
 fn beside(others: usize, waiting: bool, count: u64) {
     let lock = TreeLock::new();
     let _one = ready(lock.acquire(&write("/other/one")));
@@ -243,7 +250,7 @@ fn beside(others: usize, waiting: bool, count: u64) {
         if waiting {
             let mut future = Box::pin(lock.acquire(&write("/other/one")));
             let mut context = Context::from_waker(Waker::noop());
-            assert!(future.as_mut().poll(&mut context).is_pending(), "the one before holds it");
+            assert!(future.as_mut().poll(&mut context).is_pending(), "an earlier request holds it");
             futures.push(future);
         } else {
             guards.push(ready(lock.acquire(&write(&paths::below_top("other", 4, i)))));
@@ -253,7 +260,7 @@ fn beside(others: usize, waiting: bool, count: u64) {
     iterate(count, || {
         pair(&lock, black_box(&request));
     });
-    // The process ends here; handing over to 100,000 would drown what is measured.
+    // The process ends here; handing over to 100,000 waiters would drown what is measured.
     std::mem::forget((guards, futures, lock));
 }
 
@@ -286,7 +293,8 @@ fn parse(depth: usize, count: u64) {
     });
 }
 
-/// The least that a path costs: find the components and hash each prefix, keeping the hashes.
+/// Counts the least that a path costs: find the components and hash each prefix, keeping the
+/// hashes.
 fn bare_hash(depth: usize, count: u64) {
     let path = paths::path(depth, 0);
     iterate(count, || {
@@ -304,7 +312,7 @@ fn bare_hash(depth: usize, count: u64) {
     });
 }
 
-/// The least that the state costs: one mutex each way and a counter per node, found already.
+/// Counts the least that the state costs: one mutex each way and a counter per node, already found.
 fn bare_mutex(depth: usize, count: u64) {
     let counters = Mutex::new(vec![0_u32; depth + 1]);
     let nodes: Vec<usize> = (0..=depth).collect();

@@ -1,6 +1,6 @@
-//! Counts the bytes that a held lock costs; the benchmark's workload 9.
+//! Counts the bytes that a held lock costs, for the benchmark's workload 9.
 //!
-//! A binary of its own: the counting allocator would slow every peer that allocates.
+//! This is a separate binary, because the counting allocator would slow every peer that allocates.
 
 use std::alloc::System;
 use std::env;
@@ -14,7 +14,7 @@ use treelock_bench::peers::{Bolt, DavMemLs, LockDb, NodeLocks, Peer, Sharded, Si
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Depth of every path here.
+/// The depth of every path here.
 const DEPTH: usize = 4;
 
 fn main() {
@@ -23,7 +23,7 @@ fn main() {
     let distinct = if quick { 1_000_000 } else { 10_000_000 };
     let rows = [
         row::<Treelock>(held, distinct),
-        // Fewer: these are slower, and bolt keeps every entry for good.
+        // Fewer, because these are slower and bolt never removes an entry.
         row::<NodeLocks<Single>>(held, distinct / 10),
         row::<NodeLocks<Sharded>>(held, distinct / 10),
         row::<Bolt<10>>(held, distinct / 10),
@@ -48,9 +48,9 @@ fn row<P: Peer>(held: usize, distinct: usize) -> Value {
     })
 }
 
-/// Bytes per held lock, its guard included, and all bytes left after the release of the last.
+/// Returns the bytes per held lock, including its guard, and all bytes left after the last release.
 fn hold<P: Peer>(count: usize, path: impl Fn(usize) -> String) -> (f64, isize) {
-    // Made beforehand, so that only the lock's own bytes are counted.
+    // Created beforehand, so that only the lock's own bytes are counted.
     let paths: Vec<_> = (0..count).map(path).collect();
     let peer = P::new();
     let mut guards = Vec::with_capacity(count);
@@ -62,7 +62,7 @@ fn hold<P: Peer>(count: usize, path: impl Fn(usize) -> String) -> (f64, isize) {
     (heap + size_of::<P::Held<'_>>() as f64, live(&region))
 }
 
-/// All bytes left after so many distinct paths were locked and released in turn.
+/// Returns all bytes left after `count` distinct paths were locked and released in turn.
 fn visit<P: Peer>(count: usize) -> isize {
     let peer = P::new();
     let mut path = String::with_capacity(64);

@@ -1,7 +1,7 @@
-//! A process that waits for a lock of its host, for the benchmark's workload 13.
+//! A process that waits for a lock on its host, for the benchmark's workload 13.
 //!
-//! `waiter LOCK DIRECTORY` prints a line when it is about to ask, and one with the number of times
-//! that it slept while it waited when it has been granted; then it releases and ends.
+//! `waiter LOCK DIRECTORY` prints a line when it is about to make its request. Once it is granted,
+//! it prints how many times it slept while it waited, releases, and ends.
 
 use std::env;
 use std::io::{Write, stdout};
@@ -17,7 +17,7 @@ fn main() {
         Directory::NAME => wait::<Directory>(Path::new(directory)),
         OpenFlock::NAME => wait::<OpenFlock>(Path::new(directory)),
         Sqlite::NAME => wait::<Sqlite>(Path::new(directory)),
-        other => panic!("no lock is called {other:?}"),
+        other => panic!("there is no lock named {other:?}"),
     }
 }
 
@@ -31,7 +31,7 @@ fn wait<L: HostLock>(directory: &Path) {
     lock.release();
 }
 
-/// One write, so that the lines of all waiters stay whole in their one pipe.
+/// Writes the line at once, so that the lines of all waiters stay whole in their shared pipe.
 fn say(line: String) {
     stdout().write_all(format!("{line}\n").as_bytes()).expect("somebody listens");
 }

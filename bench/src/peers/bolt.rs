@@ -1,12 +1,12 @@
 //! The crate `bolt`: a map from path prefix to a tokio `RwLock`.
 //!
-//! It locks no root, never removes an entry, and its two directions of walking can deadlock with
-//! one another; here only the backward one is used, as its own documentation does.
+//! It does not lock the root, and never removes an entry. Its two walking directions can deadlock
+//! with one another; here only the backward one is used, as in its own documentation.
 
 use super::peer::Peer;
 use crate::poll::ready;
 
-/// `bolt::Lock` with room for `N` segments, which it asks to be known at compile time.
+/// `bolt::Lock` with room for `N` segments, which must be known at compile time.
 pub struct Bolt<const N: usize>(bolt::Lock<N>);
 
 impl<const N: usize> Peer for Bolt<N> {
@@ -18,7 +18,7 @@ impl<const N: usize> Peer for Bolt<N> {
     }
 
     fn write(&self, path: &str) -> Self::Held<'_> {
-        // A leading slash would add an empty segment, which bolt's users do not write.
+        // A leading slash would add an empty segment, which users of bolt do not write.
         ready(self.0.write_backward(path.trim_start_matches('/')))
     }
 }

@@ -1,7 +1,7 @@
 //! The crate `lock-db`: a sharded table of multi-granularity locks over numbered resources.
 //!
-//! It never waits (`try_acquire` fails instead) and leaves the numbering to its user: a running
-//! FNV-1a hash of the path's prefixes, about the cheapest that is sound enough.
+//! It never waits (`try_acquire` fails instead) and leaves the numbering to its user: here a
+//! running FNV-1a hash of the path's prefixes, about the cheapest that is sound enough.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,8 @@ use lock_db::{LockManager, LockMode, ResourceId, TxnId};
 
 use super::peer::Peer;
 
-/// A `LockManager`, one transaction per lock, released by `release_all` as its documentation does
-/// or, with `SINGLY`, one resource after the other, which is quicker for few.
+/// A `LockManager` with one transaction per lock. It releases by `release_all`, as its
+/// documentation does, or, with `SINGLY`, one resource after the other, which is faster for few.
 pub struct LockDb<const SINGLY: bool = false> {
     manager: Arc<LockManager>,
     transactions: AtomicU64,

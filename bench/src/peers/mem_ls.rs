@@ -1,6 +1,6 @@
 //! `MemLs` of the crate `dav-server`: WebDAV's sub-tree locks, kept in a tree behind a mutex.
 //!
-//! It never waits either: a conflict is answered with the lock that is in the way.
+//! It never waits either: a conflict returns the lock that is in the way.
 
 use dav_server::davpath::DavPath;
 use dav_server::ls::DavLockSystem;
@@ -9,7 +9,7 @@ use dav_server::memls::MemLs;
 use super::peer::Peer;
 use crate::poll::ready;
 
-/// A `MemLs`, asked for deep locks.
+/// A `MemLs` that takes deep locks.
 pub struct DavMemLs(Box<MemLs>);
 
 /// A WebDAV lock with what its release needs.

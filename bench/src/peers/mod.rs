@@ -1,8 +1,8 @@
 //! The locks that are compared: treelock, and what people use instead of it.
 //!
-//! Every peer does the same task: one write (or read) lock on the sub-tree at a path given as
-//! text, and its release. What a peer needs before it can lock (joining a path's prefixes, hashing
-//! them to numbers) counts as its cost, since its user pays it too.
+//! Every peer does the same task: it takes one write (or read) lock on the sub-tree at a path given
+//! as text, and releases it. Whatever a peer needs before it can lock (joining a path's prefixes,
+//! hashing them to numbers) counts as its cost, since its user pays for that too.
 
 mod bolt;
 mod global;

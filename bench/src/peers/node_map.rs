@@ -1,8 +1,8 @@
-//! A map of one tokio `RwLock` per node: what people write by hand.
+//! A map with one tokio `RwLock` per node: what people write by hand.
 //!
-//! Ancestors are locked for reading and the node for reading or writing, from the root down;
-//! entries that nobody uses any more are removed. Two registries stand for the two usual choices:
-//! one mutex around a `HashMap`, visited once per request, and a `DashMap`, visited once per node.
+//! Ancestors are locked for reading and the node for reading or writing, from the root down; unused
+//! entries are removed. Two registries represent the two usual choices: one mutex around a
+//! `HashMap`, visited once per request, and a `DashMap`, visited once per node.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,13 +18,13 @@ type NodeLock = Arc<RwLock<()>>;
 
 /// Where the locks of the nodes are found.
 pub trait Registry: Default + Send + Sync + 'static {
-    /// The name in tables and plots.
+    /// Its name in tables and plots.
     const NAME: &'static str;
 
-    /// The locks of the path and its ancestors, the root first; missing ones are made.
+    /// Returns the locks of the path and its ancestors, the root first; missing ones are created.
     fn resolve(&self, path: &str) -> Vec<NodeLock>;
 
-    /// Removes those of them that nobody has at hand.
+    /// Removes those of them that are not in use.
     fn forget(&self, path: &str);
 }
 
@@ -39,7 +39,7 @@ impl Registry for Single {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut locks = Vec::with_capacity(9);
         for prefix in prefixes(path) {
-            // Most ancestors are there already: look before making an owned key.
+            // Most ancestors are there already, so look before making an owned key.
             locks.push(match nodes.get(prefix) {
                 Some(lock) => Arc::clone(lock),
                 None => Arc::clone(nodes.entry(prefix.into()).or_default()),

@@ -2,15 +2,15 @@
 
 /// A lock manager as the single-threaded comparisons see it.
 pub trait Peer: Send + Sync {
-    /// The name in tables and plots.
+    /// Its name in tables and plots.
     const NAME: &'static str;
 
-    /// What is held; dropping it releases.
+    /// A held lock; dropping it releases the lock.
     type Held<'a>: Send
     where
         Self: 'a;
 
-    /// An instance that holds nothing.
+    /// Returns an instance with nothing held.
     fn new() -> Self;
 
     /// Takes the write lock on `path`, which must be free.

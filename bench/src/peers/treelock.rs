@@ -5,9 +5,9 @@ use treelock::{Guard, Request, TreeLock};
 use super::peer::Peer;
 use crate::poll::ready;
 
-/// A [`TreeLock`], asked with a path as text: parsing is part of the cost.
+/// A [`TreeLock`] that is given a path as text: parsing is part of the cost.
 pub struct Treelock(
-    /// The lock itself, for what the other peers cannot do.
+    /// The lock itself, for operations that the other peers lack.
     pub TreeLock,
 );
 

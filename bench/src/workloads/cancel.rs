@@ -14,7 +14,7 @@ use crate::report::{Report, Table, count, nanoseconds, ratio};
 /// How many of the waiters give up in one sample.
 const CANCELLED: usize = 200;
 
-/// Where in the queue they stand.
+/// Where in the queue the cancelled waiters are.
 #[derive(Clone, Copy)]
 enum Place {
     Front,
@@ -22,7 +22,7 @@ enum Place {
     Back,
 }
 
-/// What they wait for.
+/// What the waiters wait for.
 #[derive(Clone, Copy)]
 enum Lock {
     Tree,
@@ -32,7 +32,7 @@ enum Lock {
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let sizes = [1_000, 100_000];
     let header = ["", "1,000 waiting", "100,000 waiting", "growth"];
-    let mut table = Table::new("6 One cancelled waiter, of many", header);
+    let mut table = Table::new("6 One cancelled waiter among many", header);
     for (lock_name, lock) in [("treelock", Lock::Tree), ("tokio RwLock", Lock::Tokio)] {
         for (place_name, place) in
             [("front", Place::Front), ("middle", Place::Middle), ("back", Place::Back)]
@@ -45,7 +45,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let contender = |&size| Contender::new("", move || release_after(size));
     let compared = bench.compare(bench.few_rounds(), sizes.iter().map(contender).collect());
     row(&mut table, "treelock, the release after all gave up".into(), &compared);
-    table.note(format!("Median over {} cancellations in a sample.", count(CANCELLED as f64)));
+    table.note(format!("The median of samples of {} cancellations.", count(CANCELLED as f64)));
     report.tables.push(table);
 }
 
@@ -56,7 +56,7 @@ fn row(table: &mut Table, name: String, compared: &Comparison) {
 
 type Waiter = Pin<Box<dyn Future<Output = Box<dyn Send>> + Send>>;
 
-/// The queue behind one holder, each waiter polled once.
+/// Queues waiters behind one holder, each polled once.
 fn wait(lock: Lock, waiters: usize) -> (Box<dyn Send>, Vec<Option<Waiter>>) {
     let tree = TreeLock::new();
     let request = Request::new().write("/photos/2025/may/one").expect("the path is valid");
@@ -79,7 +79,7 @@ fn wait(lock: Lock, waiters: usize) -> (Box<dyn Send>, Vec<Option<Waiter>>) {
     (held, queue)
 }
 
-/// ns per cancellation.
+/// Returns the ns per cancellation.
 fn cancel(lock: Lock, waiters: usize, place: Place) -> f64 {
     let (held, mut queue) = wait(lock, waiters);
     let start = match place {
@@ -89,13 +89,13 @@ fn cancel(lock: Lock, waiters: usize, place: Place) -> f64 {
     };
     let gone = &mut queue[start..start + CANCELLED];
     let length = time(|| gone.iter_mut().for_each(|waiter| *waiter = None));
-    // The rest goes from the back: were the holder to go first, they would all be granted.
+    // The rest is cancelled from the back: if the holder went first, all would be granted.
     while queue.pop().is_some() {}
     drop(held);
     length.as_nanos() as f64 / CANCELLED as f64
 }
 
-/// ns of the release that follows when the whole queue gave up.
+/// Returns the ns of the release that follows when the whole queue has given up.
 fn release_after(waiters: usize) -> f64 {
     let (held, queue) = wait(Lock::Tree, waiters);
     drop(queue);

@@ -13,11 +13,11 @@ use crate::measure::{Bench, Comparison, Contender};
 use crate::report::{Bound, Line, Plot, Report, Table, nanoseconds};
 
 const TREELOCK: usize = 0;
-/// Where the goals' peers stand among the contenders, and what the goals are.
+/// Where the goals' peers are among the contenders, and the goals.
 const GOALS: [(usize, f64, f64); 6] =
     [(3, 0.35, 0.2), (4, 0.35, 0.2), (5, 0.6, 0.3), (6, 0.25, 0.1), (7, 0.15, 0.05), (8, 6.0, 3.0)];
 
-/// The lines of the plot; the others lie on one of them.
+/// The lines of the plot; all others coincide with one of them.
 const PLOTTED: [usize; 8] = [0, 1, 3, 4, 5, 6, 7, 8];
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
@@ -42,7 +42,7 @@ fn compare(bench: &Bench, depth: usize) -> Comparison {
     let (single, sharded) = (NodeLocks::<Single>::new(), NodeLocks::<Sharded>::new());
     let (lock_db, singly) = (LockDb::<false>::new(), LockDb::<true>::new());
     let (mem_ls, global) = (DavMemLs::new(), Global::new());
-    // Bolt wants the depth at compile time and pays for room that it does not use.
+    // Bolt needs the depth at compile time and pays for room that it does not use.
     let (bolt, deep_bolt) = (Bolt::<10>::new(), Bolt::<32>::new());
     let contenders = vec![
         bench.pairs(&treelock, &paths).named("treelock"),

@@ -1,9 +1,9 @@
-//! Workload 4: many tasks wait for one node; how long is the way from one to the next?
+//! Workload 4: many tasks wait for one node. How long does it take to pass from one to the next?
 //!
-//! All waiters queue up first, untimed. Then the holder lets go, and the time runs until the last
-//! waiter is done. Each one yields while it holds: without that a lock that wakes the whole herd
-//! looks cheap. One current-thread runtime, so that only the hand-off is timed and not the way
-//! between processors.
+//! First all waiters queue up, untimed. Then the holder releases, and the time runs until the last
+//! waiter is done. Each waiter yields while it holds; without that, a lock that wakes all waiters
+//! at once looks cheap. Everything runs in one current-thread runtime, so that only the hand-off is
+//! timed and not the communication between processors.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use treelock::{Request, TreeLock};
 use crate::measure::{Bench, Comparison, Contender};
 use crate::report::{Bound, Line, Plot, Report, Table, count, nanoseconds, ratio};
 
-/// The hand-offs in one sample, reached by repetition where there are few waiters.
+/// The number of hand-offs in one sample, reached by repetition if there are few waiters.
 const HANDOFFS: usize = 20_000;
 
 /// Something to queue for; the tasks share it by reference count.
@@ -55,7 +55,8 @@ impl<const LEAF: bool> Queue for Tree<LEAF> {
     }
 }
 
-/// The floor: a permit that is passed on, first come first served; it knows no readers.
+/// The floor: a permit that is passed on, first come, first served; it does not distinguish
+/// readers.
 struct Chain(Notify);
 
 impl Queue for Chain {
@@ -79,7 +80,7 @@ impl Queue for Chain {
 /// tokio's own queue.
 struct Global(RwLock<()>);
 
-/// Either of tokio's guards; it is held, never looked at.
+/// One of tokio's two guards; it is held but never read.
 #[expect(dead_code, reason = "a guard matters by being dropped")]
 enum GlobalHeld<'a> {
     Read(RwLockReadGuard<'a, ()>),
@@ -124,25 +125,25 @@ fn writers(bench: &Bench, sizes: &[usize]) -> Comparison {
     bench.compare(bench.few_rounds(), contenders)
 }
 
-/// Growth from 1e3 (second size) to 1e5 (third), beside that of the bare chain.
+/// Compares the growth from 1e3 (second size) to 1e5 (third) with that of the bare chain.
 fn goals(chain: &Comparison, report: &mut Report) {
     for (name, start) in [("leaf", LEAF), ("root", ROOT)] {
         let growth = |round: &[f64], start: usize| round[start + 2] / round[start + 1];
         report.goal(
-            format!("hand-off on a {name}: growth 1e3 → 1e5 waiters, by Notify's"),
+            format!("hand-off on a {name}: growth 1e3 → 1e5 waiters, vs. Notify"),
             chain.derived(|round| growth(round, start) / growth(round, NOTIFY)),
             Bound::at_most(1.2, None),
         );
         report.goal(
-            format!("hand-off on a {name}: time at 1e5 waiters, by Notify's"),
+            format!("hand-off on a {name}: time at 1e5 waiters, vs. Notify"),
             chain.ratio(start + 2, NOTIFY + 2),
-            // The goal speaks of growth; the time itself is only wished for.
+            // The goal is about growth; the time itself is only a stretch goal.
             Bound::at_most(None, 1.5),
         );
     }
 }
 
-/// A contender whose sample is ns per hand-off, with `readers` readers to each writer.
+/// Returns a contender whose sample is ns per hand-off, with `readers` readers per writer.
 fn queue<Q: Queue>(name: &str, waiters: usize, readers: usize) -> Contender<'static> {
     let runtime = Builder::new_current_thread().build().expect("a runtime without drivers");
     Contender::new(name, move || {
@@ -152,7 +153,7 @@ fn queue<Q: Queue>(name: &str, waiters: usize, readers: usize) -> Contender<'sta
     })
 }
 
-/// Queues all waiters up and times how long they take, in ns.
+/// Queues all waiters and times how long they take, in ns.
 fn drain<Q: Queue>(runtime: &Runtime, waiters: usize, readers: usize) -> f64 {
     let done = Rc::new(Notify::new());
     let [queued, left] = [0, waiters].map(|start| Rc::new(Cell::new(start)));
@@ -199,7 +200,7 @@ fn chain_table(sizes: &[usize], chain: &Comparison) -> Table {
     table
 }
 
-/// R:W 1, 10, 100 on the leaf and on the root, and in one tokio RwLock.
+/// Measures R:W 1, 10 and 100 on the leaf, on the root, and in one tokio RwLock.
 fn mixed(bench: &Bench, sizes: &[usize]) -> Table {
     let mut table = Table::new("4 Hand-off with readers among the writers", header(sizes));
     for readers in [1, 10, 100] {

@@ -6,12 +6,12 @@ use treelock_bench::peers::{Bolt, DavMemLs, LockDb, NodeLocks, Peer, Sharded, Si
 use crate::measure::{Bench, Comparison};
 use crate::report::{Bound, Line, Plot, Report, Table, count, nanoseconds, ratio};
 
-/// Depth of the measured path and of the held ones.
+/// The depth of the measured path and of the held ones.
 const DEPTH: usize = 4;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let sizes: &[usize] = bench.pick(&[0, 1_000, 100_000, 1_000_000], &[0, 1_000, 100_000]);
-    // What costs kilobytes per held lock stops at 1e5, or the benchmark would need gigabytes.
+    // Peers that cost kilobytes per held lock stop at 1e5, or the benchmark would need gigabytes.
     let small = &sizes[..3];
     let unrelated = compare::<Treelock>(bench, sizes, unrelated);
     report.goal(
@@ -39,12 +39,12 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     report.plots.push(plot(sizes, all));
 }
 
-/// A path that shares nothing with the measured ones but the root.
+/// Returns a path that shares nothing with the measured ones except the root.
 fn unrelated(index: usize) -> String {
     paths::below_top(&format!("held{}", index % 1_000), DEPTH, index)
 }
 
-/// A path in the very directory of the measured ones.
+/// Returns a path in the same directory as the measured ones.
 fn sharing(index: usize) -> String {
     paths::path(DEPTH, index + paths::LEAVES)
 }
@@ -76,7 +76,7 @@ fn table(sizes: &[usize], all: &[(String, Comparison)]) -> Table {
     table
 }
 
-/// Zero has no place on a logarithmic axis; it is drawn where 10 would be.
+/// Zero has no place on a logarithmic axis, so it is drawn where 10 would be.
 const ZERO: f64 = 10.0;
 
 fn plot(sizes: &[usize], all: [(String, Comparison); 7]) -> Plot {

@@ -20,7 +20,7 @@ use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 /// How many processes wait in the hand-off.
 const WAITERS: usize = 100;
 
-/// How long waiters that are about to ask may need to fall asleep.
+/// How long waiters that are about to make their requests may need to fall asleep.
 const SETTLE: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
@@ -32,7 +32,7 @@ fn scratch() -> TempDir {
     tempfile::tempdir().expect("a place for temporary files")
 }
 
-/// An uncontended pair, with other tickets live.
+/// Measures an uncontended pair, with other tickets live.
 fn pairs(bench: &Bench, report: &mut Report) {
     let sizes = [0, 10, 100, 1_000];
     // A live ticket is an open file.
@@ -54,14 +54,14 @@ fn pairs(bench: &Bench, report: &mut Report) {
     let compared = bench.compare(bench.rounds(), contenders);
     drop(held);
     report.goal(
-        "one host: a pair, by flock's on a file kept open",
+        "one host: a pair, vs. flock on a file kept open",
         compared.ratio(3, 0),
         Bound::at_most(10.0, None),
     );
     report.tables.push(table(&compared));
 }
 
-/// Write locks on siblings of one directory, which nobody else wants.
+/// Holds write locks on siblings in one directory, which nothing else requests.
 fn hold(place: &Path, count: usize) -> Vec<Guard> {
     let lock = DirLock::new(place.join("locks"));
     let request = |index| Request::new().write(format!("/held/dir01/dir02/leaf{index}").as_str());
@@ -80,8 +80,8 @@ fn pair<'a, L: HostLock + 'a>(bench: &Bench, directory: &Path) -> Contender<'a> 
 }
 
 fn table(compared: &Comparison) -> Table {
-    let title = "13 One host: an uncontended pair, the file system being that of temporary files";
-    let mut table = Table::new(title, ["", "time", "by flock, kept open", "by SQLite"]);
+    let title = "13 One host: an uncontended pair, on the file system of temporary files";
+    let mut table = Table::new(title, ["", "time", "vs. flock, kept open", "vs. SQLite"]);
     for (index, name) in compared.names().iter().enumerate() {
         let ratios = [0, 2].map(|below| ratio(compared.ratio(index, below)));
         let time = nanoseconds(compared.median(index));
@@ -90,7 +90,8 @@ fn table(compared: &Comparison) -> Table {
     table
 }
 
-/// All processes wait; the time runs from the first release until the last has had the lock.
+/// Measures the hand-off. All processes wait; the time runs from the first release until the last
+/// has had the lock.
 fn hand_off(bench: &Bench, report: &mut Report) {
     let title = format!("13 One host: hand-off along {WAITERS} waiting processes");
     let mut table = Table::new(title, ["", "time per hand-off", "sleeps per waiter"]);
@@ -139,7 +140,7 @@ fn chain<'a, L: HostLock + 'a>(waiter: &'a Path, slept: &'a RefCell<Vec<f64>>) -
     })
 }
 
-/// Starts the waiters; returns when all are about to ask.
+/// Starts the waiters. Returns when all are about to make their requests.
 fn start<L: HostLock>(waiter: &Path, place: &Path) -> (BufReader<PipeReader>, Vec<Child>) {
     let (reader, writer) = pipe().expect("two free descriptors");
     let start = |_| {
@@ -154,7 +155,7 @@ fn start<L: HostLock>(waiter: &Path, place: &Path) -> (BufReader<PipeReader>, Ve
     (lines, waiters)
 }
 
-/// One line of each waiter.
+/// Returns one line of each waiter.
 fn read(lines: &mut BufReader<PipeReader>) -> Vec<String> {
     let mut line = || {
         let mut line = String::new();

@@ -4,8 +4,9 @@ use super::sibling;
 use crate::measure::Bench;
 use crate::report::{Bound, Report, Table, count};
 
-/// Case of the binary `ir`, what a prototype needed for the bare work (parse and hash the path, one
-/// uncontended mutex, a counter per node), and the goal that was set from it, both in instructions.
+/// Each case of the binary `ir`, the instructions that a prototype needed for the bare work (parse
+/// and hash the path, one uncontended mutex, a counter per node), and the goal that was derived
+/// from it, also in instructions.
 const LIMITS: [(&str, &str, f64, f64); 4] = [
     ("node-4", "from a Node, depth 4", 421.0, 1_260.0),
     ("node-8", "from a Node, depth 8", 773.0, 2_300.0),
@@ -25,7 +26,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
                 for (case, what, limit, must) in LIMITS {
                     if row["case"] == case {
                         let measured = row["instructions"].as_f64().unwrap_or(f64::NAN) / limit;
-                        let goal = format!("instructions {what}, by the physical limit's");
+                        let goal = format!("instructions {what}, vs. the physical limit");
                         report.goal(goal, measured, Bound::at_most(must / limit, 2.2));
                     }
                 }

@@ -1,4 +1,5 @@
-//! Workload 9: memory, counted by the binary `memory`, whose allocator would slow the others.
+//! Workload 9: memory, counted by the binary `memory`, whose allocator would slow the other
+//! workloads down.
 
 use serde_json::Value;
 
@@ -6,7 +7,7 @@ use super::sibling;
 use crate::measure::Bench;
 use crate::report::{Bound, Report, Table, count, ratio};
 
-/// What the seed (treelock 0.0.17 in Python) needs per held lock at depth 4, in bytes.
+/// How many bytes the seed (treelock 0.0.17 in Python) needs per held lock at depth 4.
 const SEED: [(&str, &str, f64); 2] =
     [("sharing", "sharing its ancestors", 1_800.0), ("own", "with its own ancestors", 4_500.0)];
 
@@ -36,7 +37,7 @@ fn fill(found: &Value, table: &mut Table, report: &mut Report) {
     ));
     for (key, name, seed) in SEED {
         let measured = found["rows"][0][key].as_f64().unwrap_or(f64::NAN);
-        let goal = format!("memory of a held lock {name}, by the seed's");
+        let goal = format!("memory of a held lock {name}, vs. the seed");
         report.goal(goal, measured / seed, Bound::at_most(1.0 / 6.0, 1.0 / 12.0));
         table.note(format!(
             "The seed needs {} bytes {name}: {}.",

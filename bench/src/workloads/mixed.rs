@@ -1,9 +1,9 @@
-//! Workload 7: what a file server does. 70 % read a file, 20 % write one, 5 % rename (write two),
-//! 5 % copy (read one, write one); 16 entries in each directory, files at depth 4, popularity by
-//! Zipf's law at each level.
+//! Workload 7: the operations of a file server. 70 % read a file, 20 % write one, 5 % rename (write
+//! two), 5 % copy (read one, write one); 16 entries in each directory, files at depth 4, popularity
+//! by Zipf's law at each level.
 //!
-//! An empty critical section would crown the one global lock, so each operation yields or takes a
-//! millisecond, as a disk or a network does.
+//! With an empty critical section the single global lock would win, so each operation yields or
+//! takes a millisecond, as a disk or a network does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use treelock_bench::peers::{NodeHeld, NodeLocks, Registry, Sharded, Single};
 use crate::measure::{Bench, Comparison, Contender};
 use crate::report::{Bound, Report, Table, count, ratio};
 
-/// What to lock: for reading, for writing.
+/// The paths to lock, for reading and for writing.
 struct Operation {
     reads: Vec<String>,
     writes: Vec<String>,
@@ -35,7 +35,7 @@ trait Files: Clone + Send + Sync + 'static {
     fn lock(&self, operation: &Operation) -> impl Future<Output = Self::Held> + Send;
 }
 
-/// No lock at all: what is possible at most, and wrong.
+/// No lock at all: the theoretical maximum, and incorrect.
 #[derive(Clone)]
 struct Unlocked;
 
@@ -52,7 +52,7 @@ impl Files for Unlocked {
 #[derive(Clone)]
 struct Global(Arc<RwLock<()>>);
 
-/// Either of tokio's guards; it is held, never looked at.
+/// One of tokio's two guards; it is held but never read.
 #[expect(dead_code, reason = "a guard matters by being dropped")]
 enum GlobalHeld {
     Read(OwnedRwLockReadGuard<()>),
@@ -106,8 +106,8 @@ impl<R: Registry> Files for NodeLocks<R> {
         let reads = operation.reads.iter().map(|path| (path, false));
         let mut roots: Vec<_> =
             reads.chain(operation.writes.iter().map(|path| (path, true))).collect();
-        // One node after the other can deadlock; an order on the files prevents it, as long as
-        // nobody writes a directory.
+        // Locking one node after the other can deadlock. An order on the files prevents it, as long
+        // as no operation writes a directory.
         roots.sort();
         let mut held = Vec::with_capacity(roots.len());
         for (path, write) in roots {
@@ -125,7 +125,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let operations: Arc<[Operation]> = operations().into();
     let header = ["", "no lock", "global RwLock", "treelock", "node map (Mutex<HashMap>)"];
     let ratios = ["node map (DashMap)", "treelock / global", "treelock / no lock"];
-    let title = "7 Mixed file operations a second";
+    let title = "7 Mixed file operations per second";
     let mut table = Table::new(title, header.into_iter().chain(ratios));
     for tasks in [64, 1_024] {
         for (inside, milliseconds) in [("a yield", 0), ("1 ms", 1)] {
@@ -137,13 +137,13 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
             let ratios = [ratio(by_global), ratio(by_none)];
             table.row([name].into_iter().chain(cells).chain(ratios));
             if tasks == 64 && milliseconds == 1 {
-                let name = "64 tasks, 1 ms inside: throughput by";
+                let name = "64 tasks, 1 ms inside: throughput vs.";
                 report.goal(
-                    format!("{name} the global RwLock's"),
+                    format!("{name} the global RwLock"),
                     by_global,
                     Bound::at_least(25.0, None),
                 );
-                report.goal(format!("{name} no lock's"), by_none, Bound::at_least(0.85, 0.9));
+                report.goal(format!("{name} no lock"), by_none, Bound::at_least(0.85, 0.9));
             }
         }
     }
@@ -168,7 +168,7 @@ fn compare(bench: &Bench, operations: &Arc<[Operation]>, tasks: u32, inside: u64
     bench.compare(bench.few_rounds().min(5), contenders)
 }
 
-/// What all contenders do alike.
+/// What all contenders have in common.
 #[derive(Clone)]
 struct Plan {
     operations: Arc<[Operation]>,
@@ -178,7 +178,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// The sample is operations a second.
+    /// Returns a contender whose sample is operations per second.
     fn contender<F: Files>(&self, name: &str) -> Contender<'static> {
         let threads = thread::available_parallelism().map_or(2, usize::from);
         let runtime = Builder::new_multi_thread().worker_threads(threads).enable_time().build();
@@ -210,10 +210,10 @@ impl Plan {
         finished.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64()
     }
 
-    /// One client, until told to stop; says how many operations it did.
+    /// Runs one client until told to stop. Returns how many operations it did.
     async fn client<F: Files>(self, task: usize, files: F, stop: Arc<AtomicBool>) -> u64 {
         let mut done = 0;
-        // Every client starts elsewhere in the same long list.
+        // Every client starts at a different place in the same long list.
         let start = task * self.operations.len() / self.tasks as usize;
         for operation in self.operations.iter().cycle().skip(start) {
             if stop.load(Ordering::Relaxed) {

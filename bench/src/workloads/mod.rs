@@ -19,14 +19,14 @@ mod threads;
 use crate::measure::Bench;
 use crate::report::Report;
 
-/// A name for `--only`, what it is, and the code.
+/// The name for `--only`, a title, and the code.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) run: fn(&Bench, &mut Report),
 }
 
-/// All workloads, in the order of their numbers (10 is Python's and stands elsewhere).
+/// All workloads, in the order of their numbers (10 is Python's and is elsewhere).
 pub(crate) const ALL: &[Workload] = &[
     Workload { name: "depth", title: "1 depth of the path", run: depth::run },
     Workload { name: "held", title: "2 locks held elsewhere", run: held::run },
@@ -41,5 +41,5 @@ pub(crate) const ALL: &[Workload] = &[
     Workload { name: "ir", title: "12 instructions", run: instructions::run },
     Workload { name: "host", title: "13 processes of one host", run: host::run },
     #[cfg(feature = "cluster")]
-    Workload { name: "cluster", title: "14 machines, by etcd", run: cluster::run },
+    Workload { name: "cluster", title: "14 machines, through etcd", run: cluster::run },
 ];

@@ -16,14 +16,14 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let sets = [
         ("components of 5 bytes".to_owned(), paths::cycle(4)),
         ("components of 248 bytes".to_owned(), spread(&long)),
-        ("non-ASCII, 3 bytes each letter".to_owned(), spread("写真の中")),
+        ("non-ASCII, 3 bytes per letter".to_owned(), spread("写真の中")),
         (format!("{children} children, one after the other"), wide(children)),
     ];
     let lock = Treelock::new();
     let contenders = sets.iter().map(|(name, paths)| bench.pairs(&lock, paths).named(name));
     let compared = bench.compare(bench.rounds(), contenders.collect());
-    let title = "11 One uncontended pair at depth 4, by names (treelock, from text)";
-    let mut table = Table::new(title, ["", "time", "by the first"]);
+    let title = "11 One uncontended pair at depth 4, by name (treelock, from text)";
+    let mut table = Table::new(title, ["", "time", "vs. the first"]);
     for (index, name) in compared.names().iter().enumerate() {
         let time = nanoseconds(compared.median(index));
         table.row([name.clone(), time, ratio(compared.ratio(index, 0))]);
@@ -31,7 +31,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     report.tables.push(table);
 }
 
-/// The children of one directory, in an order that no cache can guess.
+/// Returns the children of one directory, in an order that no cache can predict.
 fn wide(children: usize) -> Vec<String> {
     let shuffled = |index: usize| index.wrapping_mul(0x9E37_79B1) & (children - 1);
     (0..children).map(|index| paths::path(4, shuffled(index))).collect()

@@ -1,7 +1,7 @@
 //! Workload 5: a write lock on a directory ends while 1,000 tasks wait below it.
 //!
-//! What is timed is the call that releases: whoever runs it (a server's event loop) is stuck for
-//! so long.
+//! The call that releases is what is timed: the thread that runs it, such as a server's event loop,
+//! is stuck for that long.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     let compared = bench.compare(
         bench.rounds(),
         vec![
-            Contender::new("treelock, 1,000 writers below it", || tree(&runtime, &below)),
-            Contender::new("treelock, 1,000 readers of it", || tree(&runtime, &readers)),
-            Contender::new("tokio RwLock, 1,000 readers of it", || tokio_readers(&runtime)),
+            Contender::new("treelock, 1,000 writers below the node", || tree(&runtime, &below)),
+            Contender::new("treelock, 1,000 readers of the node", || tree(&runtime, &readers)),
+            Contender::new("tokio RwLock, 1,000 readers", || tokio_readers(&runtime)),
         ],
     );
     let title = "5 Length of the one release that frees 1,000 waiting tasks";
@@ -39,7 +39,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     report.tables.push(table);
 }
 
-/// Queues the requests up behind a write of `/top` and times its release, in ns.
+/// Queues the requests behind a write of `/top` and times its release, in ns.
 fn tree(runtime: &Runtime, requests: &[Request]) -> f64 {
     runtime.block_on(async {
         let lock = TreeLock::new();
@@ -77,7 +77,7 @@ fn tokio_readers(runtime: &Runtime) -> f64 {
     })
 }
 
-/// Lets every spawned task run until it waits: the runtime's queue is first in, first out.
+/// Lets every spawned task run until it waits. The runtime's queue is first in, first out.
 async fn settle() {
     for _ in 0..2 * WAITERS {
         yield_now().await;

@@ -9,14 +9,14 @@ use treelock_bench::poll::ready;
 use crate::measure::{Bench, Contender};
 use crate::report::{Report, Table, nanoseconds};
 
-/// How the roots of one request lie to one another.
+/// How the roots of one request are related.
 #[derive(Clone, Copy)]
 enum Shape {
     /// Different top directories, depth 4.
     Disjoint,
     /// One directory at depth 3.
     Siblings,
-    /// Each below the last, from depth 1 on; reads, and a write at the deepest.
+    /// Each below the previous one, from depth 1; reads, with a write at the deepest.
     Nested,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
 
 type Roots = Vec<(bool, String)>;
 
-/// Whether the root is written, and where it is.
+/// Returns whether the root is written, and where it is.
 fn root(shape: Shape, index: usize, count: usize) -> (bool, String) {
     match shape {
         Shape::Disjoint => (true, paths::below_top(&format!("top{index}"), 4, 0)),

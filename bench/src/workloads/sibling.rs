@@ -1,4 +1,4 @@
-//! Runs the package's other binaries: each measures what this one would disturb.
+//! Runs the package's other binaries, each of which measures something that this one would disturb.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,17 +6,20 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Runs the binary `name` and returns the JSON it prints, or a sentence that says why not.
+/// Runs the binary `name`. Returns the JSON that it prints, or a sentence that says why there is
+/// none.
 pub(crate) fn run(name: &str, arguments: &[&str]) -> Result<Value, String> {
     let output = Command::new(binary(name)?).args(arguments).output();
     let output = output.map_err(|error| format!("cannot start `{name}`: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("`{name}` said: {error}"))
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("`{name}` did not print JSON: {error}"))
 }
 
-/// The binary beside this one; under `cargo run`, built first, since cargo builds only one.
+/// Returns the path of a binary next to this one. Under `cargo run` it is built first, since cargo
+/// builds only one.
 pub(crate) fn binary(name: &str) -> Result<PathBuf, String> {
     if let Some(cargo) = env::var_os("CARGO") {
         let mut build = Command::new(cargo);

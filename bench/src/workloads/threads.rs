@@ -1,8 +1,8 @@
 //! Workload 8: the same pairs from several threads at once.
 //!
-//! The control does the same work with a lock of its own per thread: what the machine can do at
-//! most. "One mutex" is that control with a single mutex around each acquire and each release: what
-//! a lock table behind one mutex can do at most.
+//! The control does the same work with a separate lock per thread: the maximum that the machine can
+//! do. "One mutex" is that control with a single mutex around each acquire and each release: the
+//! maximum that a lock table behind one mutex can do.
 
 use std::hint::black_box;
 use std::sync::{Barrier, Mutex, PoisonError};
@@ -31,7 +31,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
         let pairs = bench.pick(100_000, 30_000);
         let compared = bench.compare(bench.rounds(), contenders(threads, pairs));
         let title = format!("8 Pairs at depth 4 from {threads} threads");
-        let mut table = Table::new(title, ["", "million pairs a second", "by the control"]);
+        let mut table = Table::new(title, ["", "million pairs per second", "vs. the control"]);
         for (index, name) in compared.names().iter().enumerate() {
             let rate = format!("{:.2}", compared.median(index));
             table.row([name.clone(), rate, ratio(compared.ratio(index, PRIVATE))]);
@@ -39,9 +39,9 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
         report.tables.push(table);
         let by_private = compared.ratio(DISJOINT, PRIVATE);
         let by_mutex = compared.ratio(DISJOINT, ONE_MUTEX);
-        let name = format!("{threads} threads, disjoint tops: throughput by");
-        report.goal(format!("{name} private locks'"), by_private, Bound::at_least(0.7, 0.85));
-        report.goal(format!("{name} one mutex's"), by_mutex, Bound::at_least(1.4, None));
+        let name = format!("{threads} threads, disjoint tops: throughput vs.");
+        report.goal(format!("{name} private locks"), by_private, Bound::at_least(0.7, 0.85));
+        report.goal(format!("{name} one mutex"), by_mutex, Bound::at_least(1.4, None));
     }
 }
 
@@ -64,7 +64,7 @@ fn contenders(threads: usize, pairs: usize) -> Vec<Contender<'static>> {
     ]
 }
 
-/// Runs `pairs` operations on each thread, all at once; the sample is million pairs a second.
+/// Runs `pairs` operations on each thread, all at once. The sample is millions of pairs per second.
 fn race<W, R>(threads: usize, pairs: usize, worker: W) -> f64
 where
     W: Fn(usize) -> R + Sync,
@@ -127,7 +127,7 @@ fn one_mutex(
     })
 }
 
-/// Every hundredth operation writes.
+/// Returns whether an operation writes; every hundredth does.
 fn writes(turn: usize) -> bool {
     turn % 100 == 99
 }

@@ -1,5 +1,5 @@
-//! Several processes on one tree: a process that dies releases, and one that has lost its lock is
-//! refused by the resource.
+//! Several processes on one tree. A process that dies releases its lock, and a process that has
+//! lost its lock is refused by the resource.
 //!
 //! `cargo run -p treelock-dir --example crash`
 
@@ -18,7 +18,7 @@ use treelock_dir::DirLock;
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
-    // Started again by itself, it is one of the other processes.
+    // When it is started again by itself, it is one of the other processes.
     if let [_, directory, node, label] = &env::args().collect::<Vec<_>>()[..] {
         return work(Path::new(directory), node, label);
     }
@@ -28,7 +28,7 @@ fn main() -> Outcome {
     a_lost_lock(&directory)
 }
 
-/// Another process: takes a write lock, says so, and works until it is told to end.
+/// Runs as another process: takes a write lock, says so, and works until it is told to end.
 fn work(directory: &Path, node: &str, label: &str) -> Outcome {
     let request = Request::new().write(node)?.with_label(label);
     let _guard = DirLock::new(directory).acquire(&request).wait()?;
@@ -44,7 +44,7 @@ fn start(directory: &Path, node: &str, label: &str) -> Result<Child, Box<dyn Err
 }
 
 fn wait_until_it_holds(child: &mut Child) -> Outcome {
-    let output = child.stdout.as_mut().ok_or("its output is piped")?;
+    let output = child.stdout.as_mut().ok_or("its output is not piped")?;
     BufReader::new(output).read_line(&mut String::new())?;
     Ok(())
 }
@@ -67,14 +67,14 @@ fn a_death(directory: &Path) -> Outcome {
     Ok(())
 }
 
-/// The gate stands at the resource, which remembers it with the data: a row of a database, an
+/// The gate belongs to the resource, which stores it with the data: in a database row or an
 /// object's metadata.
 fn a_lost_lock(directory: &Path) -> Outcome {
     let write = Request::new().write("photos/2025")?;
     let mut gate = FenceGate::default();
     let old = DirLock::new(directory).acquire(&write).wait()?;
     gate.check(treelock::Access::Write, old.token())?;
-    // Somebody cleans up in the wrong place.
+    // Someone cleans up in the wrong place.
     std::fs::remove_dir_all(directory)?;
     assert!(!old.is_valid());
     println!("The table was removed under a holder, who can see that its lock is lost.");
@@ -83,7 +83,7 @@ fn a_lost_lock(directory: &Path) -> Outcome {
     match gate.check(treelock::Access::Write, old.token()) {
         Ok(()) => Err("a stale write was let in".into()),
         Err(stale) => {
-            println!("It writes all the same, and is refused: {stale}");
+            println!("It writes anyway, and is refused: {stale}");
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! The one future behind all ways to ask: [`Acquire`].
+//! The one future behind all ways to acquire the lock: [`Acquire`].
 
 use std::{
     fmt,
@@ -13,19 +13,20 @@ use treelock::{Answer, Blocked, Request, Wait};
 
 use crate::{directory::Directory, error::Error, give_up::give_up, guard::Guard, turn::Turn};
 
-/// A request on its way to its [`Guard`]. [`DirLock::acquire`](crate::DirLock::acquire) returns it.
+/// A request on its way to becoming a [`Guard`]. Returned by
+/// [`DirLock::acquire`](crate::DirLock::acquire).
 ///
-/// It is a future, which a thread can also [`wait`](Wait::wait) for. It asks when it is first
-/// polled or waited for, and takes its place in the order of arrival then.
+/// This is a future that a thread can also [`wait`](Wait::wait) for. The request is made, and takes
+/// its place in the order of arrival, when the future is first polled or waited for.
 ///
 /// # Cancel safety
 ///
-/// Dropping it at any time, also between the grant and the poll that would have seen it, gives back
-/// whatever it has, and those behind it go on.
+/// Dropping it at any time, even between the grant and the poll that would have observed it, gives
+/// back whatever it has, and the requests behind it proceed.
 ///
 /// # Panics
 ///
-/// If it is polled again after it was ready.
+/// Panics if polled again after it was ready.
 ///
 /// # Examples
 ///
@@ -33,7 +34,7 @@ use crate::{directory::Directory, error::Error, give_up::give_up, guard::Guard, 
 /// # use treelock::Request;
 /// # use treelock_dir::DirLock;
 /// # async fn example(lock: DirLock) -> Result<(), treelock_dir::Error> {
-/// let acquire = lock.acquire(&Request::new().read("a")?); // nothing is asked yet
+/// let acquire = lock.acquire(&Request::new().read("a")?); // nothing is requested yet
 /// let guard = acquire.await?;
 /// # Ok(())
 /// # }
@@ -61,7 +62,7 @@ impl Future for Acquire {
         let mut turn = match mem::replace(&mut self.state, Progress::Done) {
             Progress::Unasked { directory, request } => match directory.ask(&request, true)? {
                 Ok(turn) => turn,
-                Err(blocked) => unreachable!("it may wait, and is told of {blocked}"),
+                Err(blocked) => unreachable!("a request that may wait was refused: {blocked}"),
             },
             Progress::Queued(turn) => turn,
             Progress::Done => was_ready(),
@@ -81,8 +82,8 @@ impl Acquire {
         Acquire { state: Progress::Unasked { directory, request } }
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None`
-    /// before it has asked and after it was ready.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](treelock::Snapshot). It
+    /// is `None` before the request is made and after the future was ready.
     ///
     /// # Examples
     ///
@@ -99,17 +100,18 @@ impl Acquire {
         }
     }
 
-    /// Returns who is in the way at this moment, or `None` if nobody is: it has not asked yet, or
-    /// it is granted and the next poll is ready. The answer is ready.
+    /// Returns the request that is in the way at this moment, or `None` if there is none: the
+    /// request has not been made yet, or it is granted and the next poll will be ready. The answer
+    /// is ready immediately.
     ///
     /// # Blocking
     ///
-    /// Looks at the call, which takes some microseconds of file access; see
+    /// The call itself reads the table, which takes some microseconds of file access; see
     /// [`DirLock`](crate::DirLock#blocking).
     ///
     /// # Errors
     ///
-    /// [`Error::Lost`] if the table was removed or replaced meanwhile; [`Error::Io`],
+    /// Returns [`Error::Lost`] if the table was removed or replaced in the meantime; [`Error::Io`],
     /// [`Error::Foreign`] or [`Error::Damaged`] if it cannot be read.
     ///
     /// # Examples
@@ -137,34 +139,34 @@ impl Acquire {
         })
     }
 
-    /// Stops waiting and leaves the line. Returns who was in the way, or the [`Guard`] if the lock
-    /// was granted meanwhile.
+    /// Stops waiting and leaves the line. Returns the request that was in the way, or the [`Guard`]
+    /// if the lock was granted in the meantime.
     ///
-    /// A request that has not asked yet asks now and does not wait, as
+    /// If the request has not been made yet, it is made now without waiting, as
     /// [`try_acquire`](crate::DirLock::try_acquire) does.
     ///
-    /// The answer is ready, with one exception: if whoever is in the way is just leaving, or its
-    /// record can no longer be read, the answer waits for it to leave, for at most one second. A
-    /// sleeping thread serves as the timer, so async code needs none of its own.
+    /// The answer is ready immediately, with one exception: if the blocker is just leaving, or its
+    /// record can no longer be read, the answer waits for the blocker to leave, for at most one
+    /// second. A sleeping thread serves as the timer, so async code need not provide one.
     ///
     /// # Blocking
     ///
-    /// Looks at the call, which takes some microseconds of file access; see
+    /// The call itself reads the table, which takes some microseconds of file access; see
     /// [`DirLock`](crate::DirLock#blocking).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the answer leaves the line, or gives the guard back.
+    /// Dropping the answer leaves the line or gives the guard back.
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`] if it would have to wait longer, saying for whom. [`Error::Damaged`] if
-    /// nobody can read any more who is in the way; and those of
-    /// [`DirLock::acquire`](crate::DirLock::acquire).
+    /// Returns [`Error::Blocked`], which names the blocker, if the request would have to wait
+    /// longer; [`Error::Damaged`] if it can no longer be determined what is in the way; and the
+    /// errors of [`DirLock::acquire`](crate::DirLock::acquire).
     ///
     /// # Panics
     ///
-    /// If it was ready before.
+    /// Panics if the future was ready before.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Asking: what happens while the latch is held.
+//! Entering a request: what happens while the latch is held.
 
 use std::{fs::File, os::unix::fs::FileExt};
 
@@ -16,16 +16,16 @@ use crate::{
     site::Site,
 };
 
-/// A table with more cells than this is made smaller when most of them are free.
+/// A table with more cells than this is shrunk when most of them are free.
 const UNTRIMMED_CELLS_MAX: usize = 128;
 
-/// If so many tickets in a row are locked without a record, it was not a crash that left them so.
+/// If this many consecutive tickets are locked but have no record, a crash was not the cause.
 const UNRECORDED_TICKETS_MAX: usize = 1024;
 
-/// A request that asks.
+/// A request that is about to be entered.
 pub(crate) struct Ask<'a> {
     pub(crate) site: &'a Site,
-    /// The open file description that its ticket will be locked by.
+    /// The open file description that will lock its ticket.
     pub(crate) file: &'a File,
     /// The cells of the seat that the description had before.
     pub(crate) old: Option<&'a ReusableCells>,
@@ -36,8 +36,8 @@ pub(crate) struct Ask<'a> {
 /// The cells of a seat whose ticket has left. They are used again if they still have that ticket.
 pub(crate) struct ReusableCells {
     pub(crate) ticket: u64,
-    /// In a table that was emptied and begun anew somebody else may have the ticket, but not the
-    /// token.
+    /// If the table was emptied and started again, the ticket may belong to another request, but
+    /// the token does not.
     pub(crate) token: FencingToken,
     pub(crate) cells: Vec<usize>,
 }
@@ -56,13 +56,13 @@ pub(crate) enum Outcome {
         blockers: Vec<u64>,
     },
     Refused(Blocked),
-    /// There is no table any more, or another one in its place.
+    /// There is no table any more, or another one is in its place.
     Gone,
 }
 
 impl Ask<'_> {
-    /// Enters behind all that are live. A request that may not wait is entered only if nobody is in
-    /// the way.
+    /// Enters behind all live requests. A request that may not wait is entered only if nothing is
+    /// in its way.
     pub(crate) fn run(&self, buffer: &mut Vec<u8>) -> Result<Outcome, Error> {
         let path = self.site.path();
         let _latch = Latch::new(self.file, Kind::Exclusive).doing("lock", path)?;
@@ -79,7 +79,7 @@ impl Ask<'_> {
             if let Some(blocked) = Blocked::of(&sightings, self.draft.request, u64::MAX) {
                 return Ok(Outcome::Refused(blocked));
             }
-            // All of them left just now: leaving needs no latch.
+            // All of them left just now, since leaving needs no latch.
             blockers.clear();
         }
         let places = self.room(&cells, old)?;
@@ -87,7 +87,7 @@ impl Ask<'_> {
     }
 
     /// Returns the tickets of the live requests that conflict, the earliest first. Frees the cells
-    /// of the dead.
+    /// of dead requests.
     fn blockers(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<u64>, Error> {
         let mut blockers = Vec::new();
         for (ticket, places) in cells.conflicting(self.draft, old.map(|old| old.ticket)) {
@@ -109,7 +109,7 @@ impl Ask<'_> {
         blockers: Vec<u64>,
     ) -> Result<Outcome, Error> {
         let ticket = self.next_ticket(last_ticket)?;
-        // By the clock, a new table goes on above the tokens of the one before it.
+        // Thanks to the clock, a new table continues above the tokens of the one before it.
         let token = kernel::since_1970().max(last_token + 1);
         let asked = kernel::since_boot();
         let granted = if blockers.is_empty() { asked } else { 0 };
@@ -124,7 +124,7 @@ impl Ask<'_> {
         Ok(Outcome::Entered { ticket, token: FencingToken::new(token), cells: places, blockers })
     }
 
-    /// Locks the first ticket after the last one given that nobody has locked. Returns it.
+    /// Locks the first ticket after the last one issued that is not locked already. Returns it.
     fn next_ticket(&self, last: u64) -> Result<u64, Error> {
         // Only a table that was cut short has tickets without a cell.
         for ticket in (last + 1..NUMBERS_END).take(UNRECORDED_TICKETS_MAX) {
@@ -136,8 +136,8 @@ impl Ask<'_> {
         Err(self.site.damaged())
     }
 
-    /// Returns cells for the record: those of the handle's last seat, else free ones, else those of
-    /// the dead, else new ones at the end.
+    /// Returns cells for the record. Prefers those of the handle's last seat, then free ones, then
+    /// those of the dead, and finally new ones at the end.
     fn room(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<usize>, Error> {
         let count = cells::parts(self.draft);
         if let Some(old) = old {
@@ -164,7 +164,7 @@ impl Ask<'_> {
         Ok(places)
     }
 
-    /// Appends pages with at least so many cells. Returns how many cells there are then.
+    /// Appends pages with at least this many cells. Returns how many cells there are then.
     fn enlarge(&self, end: usize, missing: usize) -> std::io::Result<usize> {
         let new = missing.next_multiple_of(PAGE_BYTES / CELL_BYTES);
         self.file.write_all_at(&vec![0; new * CELL_BYTES], offset(end))?;
@@ -173,8 +173,9 @@ impl Ask<'_> {
         Ok(end + new)
     }
 
-    /// Cuts off what a crowd has left behind, since everybody reads the whole table. The last
-    /// ticket and the last token, which the cells no longer tell, go into the header first.
+    /// Cuts off the cells that a crowd has left behind, since every request reads the whole table.
+    /// First stores in the header the last ticket and the last token, which the remaining cells may
+    /// not contain.
     fn trim<'a>(&self, cells: Cells<'a>, last: (u64, u64)) -> Result<Cells<'a>, Error> {
         let count = cells.count();
         if count <= UNTRIMMED_CELLS_MAX || cells.tickets().count() * 4 > count {
@@ -196,11 +197,11 @@ impl Ask<'_> {
         let sums = cells::sums(end, last);
         let cut = self.file.write_all_at(&sums, COUNT_AT as u64);
         let cut = cut.and_then(|()| self.file.set_len(offset(end)));
-        // If that fails the table is as good as before, only longer.
+        // If that fails, the table is as good as before, only longer.
         Ok(if cut.is_ok() { cells.first(end) } else { cells })
     }
 
-    /// Returns the live ones among these tickets, and whoever is in the way of the first of them.
+    /// Returns the live requests among these tickets, and those in the way of the first of them.
     fn in_the_way(&self, cells: &Cells<'_>, tickets: &[u64]) -> Result<Vec<Sighting>, Error> {
         let records: Vec<Record> = cells.records().collect();
         let first = records.iter().find(|record| Some(&record.ticket) == tickets.first());

@@ -1,4 +1,4 @@
-//! Whether a directory is a good place for locks, and what is odd about it.
+//! Whether a directory is a good place for locks, and anything unusual about it.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
@@ -15,20 +15,20 @@ use crate::{
     table::Table,
 };
 
-/// How often the latch is tried, and how long between two tries, before it is said to be stuck: 0.2
-/// s in all.
+/// How often the latch is tried, and the interval between two tries, before it is reported as
+/// stuck: 0.2 s in all.
 const LATCH_TRIES: usize = 20;
 const LATCH_TRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// With less than this left on the disk a table may soon be unable to grow.
+/// With less free space than this, a table may soon be unable to grow.
 const FREE_BYTES_MIN: u64 = 1 << 20;
 
-/// A last token so many nanoseconds ahead of the clock says that the clock was set back.
+/// If the last token is this many nanoseconds ahead of the clock, the clock was set back.
 const TOKEN_AHEAD_NANOSECONDS_MAX: u64 = 1_000_000_000;
 
-/// Looks at the place of a lock. Returns what there is to say about it.
+/// Examines the directory of a lock. Returns what it found.
 pub(crate) fn findings(directory: &Path) -> Result<Vec<Finding>, Error> {
-    // This comes first, since opening the table and reading it would wait for the latch.
+    // This comes first, since opening and reading the table would wait for the latch.
     let stuck = latch(directory)?;
     if stuck.is_none()
         && let Err(error) = Table::open(directory)
@@ -45,19 +45,19 @@ pub(crate) fn findings(directory: &Path) -> Result<Vec<Finding>, Error> {
 }
 
 fn file_system(directory: &Path) -> Result<Finding, Error> {
-    let kind = kernel::file_system(directory).doing("look at the file system of", directory)?;
+    let kind = kernel::file_system(directory).doing("examine the file system of", directory)?;
     Ok(match kind {
-        FileSystem::Local(kind) => Finding::good(format!("{directory:?} lies on {kind}")),
+        FileSystem::Local(kind) => Finding::good(format!("{directory:?} is on {kind}")),
         FileSystem::Served(kind) => Finding::odd(
-            format!("{directory:?} lies on {kind}, which is served by a program"),
+            format!("{directory:?} is on {kind}, which is served by a program"),
             "make sure that no other host serves the same files",
         ),
         FileSystem::Unknown(kind) => Finding::odd(
-            format!("{directory:?} lies on an unknown file system ({kind:#x})"),
+            format!("{directory:?} is on an unknown file system ({kind:#x})"),
             "make sure that it is local to this host",
         ),
         FileSystem::Network(kind) => Finding::bad(
-            format!("{directory:?} lies on {kind}, which several hosts may share"),
+            format!("{directory:?} is on {kind}, which several hosts may share"),
             "use a directory on a local disk or in memory",
         ),
     })
@@ -65,7 +65,7 @@ fn file_system(directory: &Path) -> Result<Finding, Error> {
 
 fn rights(directory: &Path) -> Result<Finding, Error> {
     let mode = |path: &Path| {
-        let metadata = fs::metadata(path).doing("look at", path)?;
+        let metadata = fs::metadata(path).doing("examine", path)?;
         Ok::<u32, Error>(metadata.permissions().mode())
     };
     let (directory_mode, table_mode) =
@@ -80,20 +80,20 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
         )
     } else if let Some(above) = directory.ancestors().skip(1).find(|above| may_be_moved_in(above)) {
         Finding::odd(
-            format!("any user may put another directory in the place of {directory:?}"),
+            format!("any user may replace {directory:?} with another directory"),
             format!("chmod o-w {above:?}"),
         )
     } else if table_mode & !wanted != 0 {
         Finding::odd(
             format!(
-                "the table lets in more users (mode {table_mode:o}) than may write {directory:?}; \
-                 whoever may read it can keep all others from asking"
+                "the table is open to more users (mode {table_mode:o}) than may write to \
+                 {directory:?}; any user who may read it can stop all others from locking"
             ),
             as_wanted,
         )
     } else if wanted & !table_mode != 0 {
         Finding::odd(
-            format!("{directory:?} lets in more users than its table does (mode {table_mode:o})"),
+            format!("{directory:?} is open to more users than its table (mode {table_mode:o})"),
             as_wanted,
         )
     } else {
@@ -104,12 +104,13 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
     })
 }
 
-/// Returns whether any user may rename what others have in this directory.
+/// Returns whether any user may rename other users' files in this directory.
 fn may_be_moved_in(directory: &Path) -> bool {
     fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o1002 == 0o002)
 }
 
-/// Locks a byte by one description and looks from another: does this file system lock at all?
+/// Locks a byte by one description and looks from another, to test whether this file system
+/// supports locks.
 fn locking(directory: &Path) -> Result<Finding, Error> {
     /// A byte beyond all tickets.
     const BYTE: u64 = i64::MAX as u64 - 2;
@@ -121,26 +122,27 @@ fn locking(directory: &Path) -> Result<Finding, Error> {
     let locked = kernel::try_lock(&one, BYTE, Kind::Exclusive);
     let seen = locked.and_then(|_| kernel::locked(&two, BYTE, BYTE));
     Ok(match seen {
-        Ok(Some(_)) => Finding::good("locks are seen"),
-        Ok(None) => Finding::bad("a lock is not seen by others", "use another directory"),
+        Ok(Some(_)) => Finding::good("locks are visible to others"),
+        Ok(None) => Finding::bad("a lock is not visible to others", "use another directory"),
         Err(error) => Finding::bad(format!("locks do not work: {error}"), "use another directory"),
     })
 }
 
 fn space(directory: &Path) -> Result<Option<Finding>, Error> {
-    let space = statvfs(directory).doing("look at the file system of", directory)?;
+    let space = statvfs(directory).doing("examine the file system of", directory)?;
     let bytes = space.blocks_available() as u64 * space.fragment_size() as u64;
     Ok((bytes < FREE_BYTES_MIN).then(|| {
         Finding::odd(
-            format!("{bytes} bytes are left where {directory:?} lies"),
-            "make room before the table has to grow",
+            format!("only {bytes} bytes are left on the disk of {directory:?}"),
+            "free some space before the table has to grow",
         )
     }))
 }
 
-/// Tells of a latch that is never free: a process that has it whenever one looks may be stopped.
+/// Reports a latch that is never free. A process that is found to have it every time may be
+/// stopped.
 fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
-    // What cannot be opened has no latch. Whoever opens it next says why it cannot be opened.
+    // A table that cannot be opened has no latch. The next attempt to open it reports why.
     let Ok(Some(view)) = View::open(directory) else { return Ok(None) };
     let mut always: Option<Vec<u32>> = None;
     for _ in 0..LATCH_TRIES {
@@ -157,12 +159,12 @@ fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
     }
     let always = always.unwrap_or_default();
     let who = match always.is_empty() {
-        true => "others, perhaps of another user, have".into(),
+        true => "other processes, perhaps another user's, have".into(),
         false => format!("processes {always:?} have"),
     };
     Ok(Some(Finding::bad(
-        format!("{who} had the latch for 0.2 s; one of them may be stopped"),
-        "continue them (kill -CONT) or end them",
+        format!("{who} held the latch for 0.2 s; one of them may be stopped"),
+        "resume them (kill -CONT) or end them",
     )))
 }
 
@@ -187,7 +189,7 @@ fn contents(directory: &Path) -> Result<Vec<Finding>, Error> {
                 "the last fencing token is {} s ahead of the clock, which was set back",
                 ahead / 1_000_000_000
             ),
-            "do not remove the table before the clock has caught up: tokens would be given twice",
+            "do not remove the table before the clock has caught up: tokens would be issued twice",
         ));
     }
     Ok(found)

@@ -1,5 +1,5 @@
-//! The directory of a lock: its table is opened when somebody first asks, and again when another
-//! table has taken its place.
+//! The directory of a lock. Its table is opened by the first request, and again when another table
+//! has taken its place.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often the table is opened again for one request. If it is replaced more often than that
-/// while one asks, it is not seen for what it is.
+/// during one request, the request fails.
 const REOPENINGS_MAX: usize = 100;
 
 /// A directory that has a lock table, or will have one.
@@ -41,7 +41,7 @@ impl Directory {
         let mut opened = self.opened();
         match &*opened {
             Some(table) if table.site.is_own() => return Ok(table.clone()),
-            // Not even dropped: that would interfere with the process that opened it.
+            // It is not even dropped: that would interfere with the process that opened it.
             Some(_) => std::mem::forget(opened.take()),
             None => {}
         }
@@ -54,7 +54,7 @@ impl Directory {
         drop(old);
     }
 
-    /// Enters a request. A request that may not wait is told who is in the way, if anybody is.
+    /// Enters a request. A request that may not wait is refused if another is in its way.
     pub(crate) fn ask(
         &self,
         request: &Request,
@@ -70,7 +70,7 @@ impl Directory {
                 Ok(Reply::Refused(blocked)) => return Ok(Err(blocked)),
                 Ok(Reply::Gone) if replaced < REOPENINGS_MAX => {}
                 Ok(Reply::Gone) => return Err(table.site.lost()),
-                // Opening it again mends it, if nobody uses it.
+                // Opening it again repairs it, if it is not in use.
                 Err(Error::Damaged { .. }) if replaced == 0 => {}
                 Err(error) => return Err(error),
             }
@@ -79,12 +79,12 @@ impl Directory {
         }
     }
 
-    /// Enters a request if nobody is in the way.
+    /// Enters a request if nothing is in its way.
     pub(crate) fn attempt(&self, request: &Request) -> Result<Turn, Error> {
         Ok(self.ask(request, false)??)
     }
 
-    /// Closes the files that are kept to be used again. The next request opens the table anew.
+    /// Closes the files that are kept for reuse. The next request opens the table again.
     pub(crate) fn close(&self) {
         let old = self.opened().take_if(|table| table.site.is_own());
         drop(old);

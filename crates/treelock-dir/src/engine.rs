@@ -1,4 +1,4 @@
-//! [`DirLock`] for code that works with any engine.
+//! Implements the traits of [`treelock::engine`], for code that works with any engine.
 
 use treelock::{
     Answer, Blocked, FencingToken, Request, Snapshot,

@@ -1,4 +1,4 @@
-//! What can go wrong, in words: what happened, to what, and what to do.
+//! What can go wrong. Each message says what happened, to what, and what to do.
 
 use std::{error, fmt, io, path::PathBuf};
 
@@ -7,10 +7,9 @@ use treelock::{Blocked, NodeError};
 
 /// Why a lock was not granted, or why the table could not be read.
 ///
-/// The predicates say what to do. [`is_timeout`](Error::is_timeout) and
-/// [`blocked`](Error::blocked): somebody else has the lock. [`is_lost`](Error::is_lost): ask again.
-/// [`is_unavailable`](Error::is_unavailable): try later. All other errors: put something right
-/// first.
+/// The predicates say how to react. [`is_timeout`](Error::is_timeout) and
+/// [`blocked`](Error::blocked): another request has the lock. [`is_lost`](Error::is_lost): ask
+/// again. [`is_unavailable`](Error::is_unavailable): try later. All other errors need a fix first.
 ///
 /// # Examples
 ///
@@ -32,21 +31,21 @@ use treelock::{Blocked, NodeError};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody is in the way: of a try, or of a request that gave up.
+    /// Another request is in the way of a try, or of a request that gave up.
     Blocked(Box<Blocked>),
     /// A text does not name a node.
     Node(NodeError),
-    /// The operating system refused something.
+    /// The operating system refused an operation.
     #[non_exhaustive]
     Io {
-        /// What was being done, as in "write the lock table".
+        /// The operation, as in "write the lock table".
         doing: &'static str,
-        /// To which file or directory.
+        /// The file or directory concerned.
         path: PathBuf,
-        /// What the system says.
+        /// The error from the system.
         source: io::Error,
     },
-    /// The directory lies on a file system that several hosts share. Its locks do not end with a
+    /// The directory is on a file system that several hosts share. Its locks do not end with a
     /// process of this host.
     #[non_exhaustive]
     Shared {
@@ -60,34 +59,35 @@ pub enum Error {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What is different.
+        /// How it differs.
         what: String,
     },
-    /// The table was emptied or cut short while requests in it were live, or nobody can read who is
-    /// in the way. So who holds what is unknown.
+    /// The table was emptied or cut short while requests in it were live, or it cannot be
+    /// determined which request is in the way. So it is unknown which requests hold locks.
     #[non_exhaustive]
     Damaged {
         /// The table.
         path: PathBuf,
     },
-    /// The table was removed or replaced while the request waited: its place in the line is lost.
+    /// The table was removed or replaced while the request waited, so the request has lost its
+    /// place in line.
     #[non_exhaustive]
     Lost {
-        /// Where the table was.
+        /// The path of the former table.
         path: PathBuf,
     },
-    /// The request takes more bytes than a table has for one request.
+    /// The request takes more bytes than a table can store for one request.
     #[non_exhaustive]
     TooLarge {
-        /// Bytes that it takes.
+        /// How many bytes it takes.
         bytes: usize,
-        /// Bytes that it may take.
+        /// How many bytes it may take.
         most: usize,
     },
 }
 
 impl Error {
-    /// Returns who is in the way, if that is the reason.
+    /// Returns the blocker, if that is the reason.
     ///
     /// # Examples
     ///
@@ -109,7 +109,7 @@ impl Error {
         }
     }
 
-    /// Returns whether somebody else has the lock: at a try, or until the time was over.
+    /// Returns whether another request has the lock: after a failed try, or when the time ran out.
     ///
     /// # Examples
     ///
@@ -128,7 +128,8 @@ impl Error {
         self.blocked().is_some()
     }
 
-    /// Returns whether the table went away under the request, so that asking again may succeed.
+    /// Returns whether the table was lost while the request waited, so that asking again may
+    /// succeed.
     ///
     /// # Examples
     ///
@@ -150,9 +151,9 @@ impl Error {
         matches!(self, Error::Lost { .. })
     }
 
-    /// Returns whether the table cannot be used now, so that asking later may succeed: the system
-    /// has no more file descriptors, threads, memory or disk space, or the table was damaged while
-    /// it was in use.
+    /// Returns whether the table cannot be used now, so that trying later may succeed: the system
+    /// has run out of file descriptors, threads, memory or disk space, or the table was damaged
+    /// while in use.
     ///
     /// # Examples
     ///
@@ -171,7 +172,7 @@ impl Error {
     }
 }
 
-/// Returns whether the system has no more of something that others may give back.
+/// Returns whether the system has run out of something that others may give back.
 fn is_scarcity(error: &io::Error) -> bool {
     use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOLCK))
@@ -190,7 +191,7 @@ impl From<NodeError> for Error {
     }
 }
 
-/// Says what is being done to which file, for the errors of the system.
+/// Adds the operation and the file to an error of the system.
 pub(crate) trait Doing<T> {
     fn doing(self, doing: &'static str, path: &std::path::Path) -> Result<T, Error>;
 }
@@ -211,7 +212,7 @@ impl fmt::Display for Error {
             }
             Error::Shared { path, kind } => write!(
                 f,
-                "{path:?} lies on {kind}, which several hosts may share; use a directory on a \
+                "{path:?} is on {kind}, which several hosts may share; use a directory on a \
                  local disk or in memory",
             ),
             Error::Foreign { path, what } => write!(
@@ -220,18 +221,19 @@ impl fmt::Display for Error {
             ),
             Error::Damaged { path } => write!(
                 f,
-                "the lock table {path:?} was emptied, cut short or damaged while in use, so who \
-                 holds what is unknown; wait until those who use it end, or end them",
+                "the lock table {path:?} was emptied, cut short or damaged while in use, so it is \
+                 unknown which requests hold locks; wait until the processes that use it have \
+                 ended, or end them",
             ),
             Error::Lost { path } => write!(
                 f,
-                "the lock table {path:?} was removed or replaced while the request waited; ask \
+                "the lock table {path:?} was removed or replaced while the request waited; try \
                  again",
             ),
             Error::TooLarge { bytes, most } => write!(
                 f,
-                "the request takes {bytes} bytes, and a lock table has room for {most}; ask for \
-                 fewer or wider roots",
+                "the request takes {bytes} bytes, but a lock table has room for only {most}; \
+                 request fewer or wider roots",
             ),
         }
     }
@@ -242,25 +244,25 @@ fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => return "; close some, or raise the limit",
         Some(libc::EAGAIN) => return "; end some threads, or raise the limit",
-        Some(libc::ELOOP) => return "; a symbolic link in its place is not followed",
+        Some(libc::ELOOP) => return "; it is a symbolic link, which is not followed",
         _ => {}
     }
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; use a directory that you may write, or ask its owner to let you"
+            "; use a directory that you may write to, or ask its owner for access"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; use a directory that can be written",
+        io::ErrorKind::ReadOnlyFilesystem => "; use a writable directory",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room, or use a directory on another disk"
+            "; free some space, or use a directory on another disk"
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "; a part of the path is a file, where a directory should be"
+            "; part of the path is a file where a directory is expected"
         }
         _ => "",
     }
 }
 
-/// The sentence says the cause too, so there is no source.
+/// Has no source, because the message already includes the cause.
 impl error::Error for Error {}
 
 #[cfg(test)]
@@ -279,23 +281,23 @@ mod tests {
         for (kind, advice) in [
             (
                 io::ErrorKind::PermissionDenied,
-                "; use a directory that you may write, or ask its owner to let you",
+                "; use a directory that you may write to, or ask its owner for access",
             ),
-            (io::ErrorKind::ReadOnlyFilesystem, "; use a directory that can be written"),
-            (io::ErrorKind::StorageFull, "; make room, or use a directory on another disk"),
-            (io::ErrorKind::QuotaExceeded, "; make room, or use a directory on another disk"),
+            (io::ErrorKind::ReadOnlyFilesystem, "; use a writable directory"),
+            (io::ErrorKind::StorageFull, "; free some space, or use a directory on another disk"),
+            (io::ErrorKind::QuotaExceeded, "; free some space, or use a directory on another disk"),
             (
                 io::ErrorKind::NotADirectory,
-                "; a part of the path is a file, where a directory should be",
+                "; part of the path is a file where a directory is expected",
             ),
             (
                 io::ErrorKind::AlreadyExists,
-                "; a part of the path is a file, where a directory should be",
+                "; part of the path is a file where a directory is expected",
             ),
             (io::ErrorKind::Other, ""),
         ] {
             assert_eq!(io(kind).to_string(), format!("{begins}{advice}"));
-            assert!(error::Error::source(&io(kind)).is_none(), "the sentence says it already");
+            assert!(error::Error::source(&io(kind)).is_none(), "the message includes it");
             assert!(!io(kind).is_lost() && !io(kind).is_timeout() && io(kind).blocked().is_none());
             let scarce = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&kind);
             assert_eq!(io(kind).is_unavailable(), scarce, "{kind}");
@@ -304,7 +306,7 @@ mod tests {
             (libc::EMFILE, "; close some, or raise the limit"),
             (libc::ENFILE, "; close some, or raise the limit"),
             (libc::EAGAIN, "; end some threads, or raise the limit"),
-            (libc::ELOOP, "; a symbolic link in its place is not followed"),
+            (libc::ELOOP, "; it is a symbolic link, which is not followed"),
         ] {
             let source = io::Error::from_raw_os_error(errno);
             let error = Error::Io { doing: "open the lock table", path: "/locks".into(), source };
@@ -318,7 +320,7 @@ mod tests {
         for (error, says) in [
             (
                 Error::Shared { path: "/net/locks".into(), kind: "NFS" },
-                "\"/net/locks\" lies on NFS, which several hosts may share; use a directory on \
+                "\"/net/locks\" is on NFS, which several hosts may share; use a directory on \
                  a local disk or in memory",
             ),
             (
@@ -332,17 +334,18 @@ mod tests {
             (
                 Error::Damaged { path: "/locks/table".into() },
                 "the lock table \"/locks/table\" was emptied, cut short or damaged while in use, \
-                 so who holds what is unknown; wait until those who use it end, or end them",
+                 so it is unknown which requests hold locks; wait until the processes that use \
+                 it have ended, or end them",
             ),
             (
                 Error::Lost { path: "/locks/table".into() },
                 "the lock table \"/locks/table\" was removed or replaced while the request \
-                 waited; ask again",
+                 waited; try again",
             ),
             (
                 Error::TooLarge { bytes: 100, most: 90 },
-                "the request takes 100 bytes, and a lock table has room for 90; ask for fewer \
-                 or wider roots",
+                "the request takes 100 bytes, but a lock table has room for only 90; request \
+                 fewer or wider roots",
             ),
         ] {
             assert_eq!(error.to_string(), says);
@@ -357,7 +360,7 @@ mod tests {
         let wrong = "a/../b".parse::<treelock::Node>().expect_err("not a node");
         let error = Error::from(wrong.clone());
         assert_eq!(error.to_string(), wrong.to_string());
-        assert!(error::Error::source(&error).is_none(), "the sentence says it already");
+        assert!(error::Error::source(&error).is_none(), "the message includes it");
         assert!(!error.is_timeout() && !error.is_lost() && !error.is_unavailable());
     }
 }

@@ -1,4 +1,4 @@
-//! The file of a table: making, opening, reading and latching it.
+//! The file of a table: creating, opening, reading and latching it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,13 +25,13 @@ use crate::{
 /// The name of the table in its directory.
 pub(crate) const TABLE_NAME: &str = "table";
 
-/// The byte of the latch: whoever locks it may look and enter.
+/// The byte of the latch: a process that locks it may read the table and enter a request.
 pub(crate) const LATCH: u64 = 0;
 
-/// A table grows by a multiple of this.
+/// A table grows by multiples of this many bytes.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// The most bytes a table can have. With more it would have millions of live requests.
+/// The maximum size of a table in bytes. A larger one would have millions of live requests.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 
 /// The latch, held until it is dropped.
@@ -43,7 +43,7 @@ impl Latch<'_> {
         Ok(Latch(file))
     }
 
-    /// Takes the latch if nobody has it.
+    /// Takes the latch if it is free.
     pub(crate) fn attempt(file: &File, kind: Kind) -> io::Result<Option<Latch<'_>>> {
         Ok(kernel::try_lock(file, LATCH, kind)?.then_some(Latch(file)))
     }
@@ -55,14 +55,14 @@ impl Drop for Latch<'_> {
     }
 }
 
-/// Reads the first `size` bytes of a file, or all if it has become shorter. To overlook a record
-/// would be to overlook a conflict, so a read that ends early goes on.
+/// Reads the first `size` bytes of a file, or all of it if it has become shorter. To miss a record
+/// would be to miss a conflict, so a short read is continued.
 pub(crate) fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     if size > TABLE_BYTES_MAX {
         return Err(io::Error::other("it is longer than any lock table"));
     }
     let size = size as usize;
-    // The memory that a crowd needed is not kept for ever.
+    // Memory that a crowd needed is not kept forever.
     if buffer.len() < size || buffer.len() > 16 * size.max(PAGE_BYTES) {
         buffer.resize(size, 0);
         buffer.shrink_to_fit();
@@ -88,10 +88,10 @@ pub(crate) fn read_all(file: &File) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// Checks that these are the bytes of a table.
+/// Checks that these bytes are a table.
 pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let path = || path.to_path_buf();
-    // If a table was cut short and its users went on to free their cells, there are zeros.
+    // If a table was cut short and its users then freed their cells, the header is zeros.
     let Some(header) =
         bytes.first_chunk::<CELL_BYTES>().filter(|header| **header != [0; CELL_BYTES])
     else {
@@ -106,9 +106,9 @@ pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Returns whether a ticket is live: whether another description than this one has locked its byte.
+/// Returns whether a ticket is live, that is, whether another description has locked its byte.
 pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Error> {
-    // Ticket 0 was never given: its byte is the latch.
+    // Ticket 0 was never issued: its byte is the latch.
     Ok(ticket != LATCH && is_any_live(file, path, ticket, ticket)?)
 }
 
@@ -117,13 +117,13 @@ pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
     is_any_live(file, path, LATCH + 1, i64::MAX as u64 - 1)
 }
 
-/// Returns whether any ticket from the first to the last of these is live.
+/// Returns whether any ticket from `first` to `last` is live.
 pub(crate) fn is_any_live(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
-    let locked = kernel::locked(file, first, last).doing("look at the locks of", path)?;
+    let locked = kernel::locked(file, first, last).doing("query the locks of", path)?;
     Ok(locked.is_some())
 }
 
-/// Opens a table. Follows no link, and does not wait at a pipe for its other end.
+/// Opens a table. Follows no link, and does not block on a pipe.
 pub(crate) fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let file = file.doing("open the lock table", path)?;
@@ -133,8 +133,8 @@ pub(crate) fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     }
 }
 
-/// Opens a table; makes it if it is missing. Never uses `O_CREAT` if the file is there: in a
-/// directory where all may write, Linux may be told to refuse that for another user's file
+/// Opens a table, or creates it if it is missing. Never uses `O_CREAT` if the file exists: in a
+/// world-writable directory, Linux can be configured to refuse that for another user's file
 /// (`fs.protected_regular`).
 pub(crate) fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error> {
     loop {
@@ -144,16 +144,16 @@ pub(crate) fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error>
         }
         match make(path, directory) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => made.doing("make the lock table", path)?,
+            made => made.doing("create the lock table", path)?,
         }
     }
 }
 
-/// Makes a table that has its rights and its header before it has its name, so that nobody finds
-/// half of it.
+/// Creates a table with its permissions and its header before it has its name, so that no process
+/// finds a half-made table.
 fn make(path: &Path, directory: &Path) -> io::Result<()> {
     match make_unnamed(path, directory) {
-        // Few file systems lack unnamed files; and a process may not see /proc.
+        // A few file systems lack unnamed files, and a process may be unable to see /proc.
         Err(error)
             if matches!(
                 error.raw_os_error(),
@@ -186,17 +186,17 @@ pub(crate) fn first_page() -> [u8; PAGE_BYTES] {
     page
 }
 
-/// Returns the rights on the table of a directory. Whoever may write the directory may use the
-/// table, whatever the umask of the process that made it. Nobody else may read it, for whoever
-/// reads it can hold the latch.
+/// Returns the permissions for the table in a directory with these permissions. Any user who may
+/// write to the directory may use the table, whatever the umask of the process that created it. No
+/// one else may read it, since any reader can hold the latch.
 pub(crate) fn rights(directory: u32) -> u32 {
     let class = |write: u32, both: u32| if directory & write == 0 { 0 } else { both };
     0o600 | class(0o020, 0o060) | class(0o002, 0o006)
 }
 
-/// Gives a table the rights and the group of its directory.
+/// Gives a table the permissions and the group of its directory.
 pub(crate) fn share(file: &File, directory: &Path) {
-    // If the file belongs to somebody else, they have done it.
+    // If the file belongs to another user, that user has done it.
     let _ = fs::metadata(directory).and_then(|found| {
         let _ = fchown(file, None, Some(found.gid()));
         file.set_permissions(fs::Permissions::from_mode(rights(found.mode())))
@@ -205,7 +205,7 @@ pub(crate) fn share(file: &File, directory: &Path) {
 
 /// Refuses a directory on a file system that several hosts may share.
 pub(crate) fn refuse_shared(directory: &Path) -> Result<(), Error> {
-    match kernel::file_system(directory).doing("look at the file system of", directory)? {
+    match kernel::file_system(directory).doing("examine the file system of", directory)? {
         FileSystem::Network(kind) => Err(Error::Shared { path: directory.to_path_buf(), kind }),
         _ => Ok(()),
     }

@@ -1,15 +1,15 @@
-//! Giving up: the guard, or who is in the way.
+//! Giving up: returns the guard, or what is in the way.
 //!
-//! A request that gives up gets the guard if all who were in its way have left, as the next poll
-//! would have found. Otherwise one look at the table says who is in the way, and the request
-//! leaves. This is done at the call.
+//! A request that gives up gets the guard if all requests in its way have left, as the next poll
+//! would have found. Otherwise one look at the table tells which request is in the way, and this
+//! request leaves. This happens during the call.
 //!
-//! There is a third case: somebody's byte is still locked, but the table does not name a request
-//! that conflicts. Somebody is just leaving, and has freed its cells but not yet unlocked its byte;
-//! that takes microseconds, unless it is stopped in between. Or its record was destroyed.
-//! [`GivingUp`] waits for that byte to be unlocked, as every waiter does, but for a limited time.
-//! No runtime lends it a timer, so a thread sleeps for that time and wakes it. After that nobody
-//! can say who is in the way: the table is damaged.
+//! There is a third case: some blocker's byte is still locked, but the table contains no request
+//! that conflicts. Either the blocker is just leaving, and has freed its cells but not yet unlocked
+//! its byte; that takes microseconds, unless the process is stopped in between. Or its record was
+//! destroyed. [`GivingUp`] waits for that byte to be unlocked, as every waiter does, but for a
+//! limited time. No runtime provides a timer, so a thread sleeps for that time and wakes it. After
+//! that there is no way to tell what is in the way: the table is damaged.
 
 use std::{
     future::Future,
@@ -29,7 +29,7 @@ use crate::{
     turn::Turn,
 };
 
-/// How long a leaver may take from freeing its cells to unlocking its byte.
+/// The maximum time that a leaving request may take from freeing its cells to unlocking its byte.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Gives up a request that is in line.
@@ -41,8 +41,8 @@ pub(crate) fn give_up(mut turn: Turn) -> Answer<Result<Guard, Error>> {
     }
 }
 
-/// Returns whether the turn is granted; an error if somebody is in its way, and `false` if nobody
-/// knows.
+/// Returns whether the turn is granted: an error if another request is in its way, and `false` if
+/// that cannot be determined.
 fn settle(turn: &Turn, granted: bool) -> Result<bool, Error> {
     match granted {
         true => Ok(true),
@@ -50,7 +50,7 @@ fn settle(turn: &Turn, granted: bool) -> Result<bool, Error> {
     }
 }
 
-/// A request that has given up while nobody knows who is in its way.
+/// A request that has given up while it is unknown what is in its way.
 struct GivingUp {
     /// `None` once the future was ready.
     turn: Option<Turn>,
@@ -68,7 +68,7 @@ impl Future for GivingUp {
         }
         let site = &turn.table.site;
         if self.timer.is_none() {
-            let started = Timer::start().doing("start a thread to wait at", site.path())?;
+            let started = Timer::start().doing("start a thread to wait on", site.path())?;
             self.timer = Some(started);
         }
         if self.timer.as_ref().is_some_and(|timer| timer.is_over(context.waker())) {
@@ -79,7 +79,7 @@ impl Future for GivingUp {
     }
 }
 
-/// A thread that sleeps for [`LEAVING_TIMEOUT`] and then wakes whoever polled last.
+/// A thread that sleeps for [`LEAVING_TIMEOUT`] and then calls the waker of the latest poll.
 struct Timer {
     end: Instant,
     waker: Arc<Mutex<Waker>>,
@@ -89,7 +89,7 @@ impl Timer {
     fn start() -> io::Result<Timer> {
         let end = Instant::now() + LEAVING_TIMEOUT;
         let waker = Arc::new(Mutex::new(Waker::noop().clone()));
-        // If nobody waits any more, the thread wakes nobody.
+        // If nothing waits any more, the thread wakes nothing.
         let weak = Arc::downgrade(&waker);
         let thread = thread::Builder::new().name("treelock-give-up".into());
         thread.spawn(move || {
@@ -102,14 +102,14 @@ impl Timer {
         Ok(Timer { end, waker })
     }
 
-    /// Returns whether the time is over. If not, `waker` is called when it is.
+    /// Returns whether the time is up. If not, `waker` is called when it is.
     fn is_over(&self, waker: &Waker) -> bool {
         drop(replace(&self.waker, waker.clone()));
         Instant::now() >= self.end
     }
 }
 
-/// Puts a waker into the place of another. Returns the other, which is used when the mutex is free
+/// Replaces a waker by another. Returns the old one, to be dropped or called once the mutex is free
 /// (C9).
 fn replace(place: &Mutex<Waker>, waker: Waker) -> Waker {
     std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), waker)

@@ -7,13 +7,14 @@ use treelock::{Answer, FencingToken, Request};
 
 use crate::{error::Error, lost::Lost, turn::Turn};
 
-/// Holds what a request asked for, until it is dropped or the process ends, however it ends.
+/// Holds what a request asked for, until it is dropped or the process ends, in whatever way.
 ///
 /// A guard is owned: it can be stored, sent to another thread or task, and dropped there. Dropping
-/// it releases; that never waits for anybody and never fails. (If the waker of a waiter panics, the
-/// panic goes on when all are woken.) A panic that unwinds through the guard releases too. Dropping
-/// may first write four bytes to the table, for which a frozen file system makes it wait. Leaking
-/// the guard, as [`std::mem::forget`] does, keeps the lock for as long as the process lives.
+/// it releases the lock, and never fails or waits for other requests. (If the waker of a waiting
+/// request panics, that panic continues after all wakers were called.) A panic that unwinds through
+/// the guard releases too. Dropping may first write four bytes to the table, so a frozen file
+/// system can make it wait. Leaking the guard, as [`std::mem::forget`] does, keeps the lock for as
+/// long as the process lives.
 ///
 /// # Examples
 ///
@@ -37,7 +38,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Makes the guard of a turn that is granted.
+    /// Returns the guard of a turn that is granted.
     pub(crate) fn new(turn: Turn) -> Guard {
         Guard { turn }
     }
@@ -60,7 +61,7 @@ impl Guard {
         &self.turn.request
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](treelock::Snapshot).
     ///
     /// # Examples
     ///
@@ -78,9 +79,9 @@ impl Guard {
         self.turn.seat().ticket
     }
 
-    /// Returns the fencing token. It is larger than that of every earlier grant of this table that
-    /// conflicts, even if the table was removed and made anew in between. Give it to the resource
-    /// with each access, for a [`FenceGate`](treelock::FenceGate) there.
+    /// Returns the fencing token, which is larger than that of every earlier conflicting grant of
+    /// this table, even if the table was removed and created again in between. Pass it to the
+    /// resource with each access, to be checked there by a [`FenceGate`](treelock::FenceGate).
     ///
     /// # Examples
     ///
@@ -99,8 +100,8 @@ impl Guard {
         self.turn.seat().token
     }
 
-    /// Returns whether others still see this lock. While the process lives, there is one way to
-    /// lose it: somebody removes or replaces the table. Costs one `statx`.
+    /// Returns whether others still see this lock. While the process lives, there is only one way
+    /// to lose it: the table is removed or replaced. Costs one `statx`.
     ///
     /// # Examples
     ///
@@ -120,18 +121,18 @@ impl Guard {
         self.turn.table.site.is_in_place()
     }
 
-    /// Returns the answer that comes when the lock is lost, that is when
-    /// [`is_valid`](Guard::is_valid) becomes false. It does not borrow the guard, and it never
-    /// comes once the guard has been dropped.
+    /// Returns an answer that is ready when the lock is lost, that is, when
+    /// [`is_valid`](Guard::is_valid) becomes false. It does not borrow the guard, and it is never
+    /// ready once the guard has been dropped.
     ///
-    /// The kernel tells of changes to the directory and of moves of the directories above it
-    /// (inotify). The first call for a table starts a thread that listens. If the kernel has no
-    /// inotify instance left, the thread looks once a second. If a symbolic link on the way is made
-    /// to point elsewhere, that is not noticed.
+    /// The kernel reports changes to the directory and moves of the directories above it (inotify).
+    /// The first call for a table starts a thread that listens. If the kernel has no inotify
+    /// instance left, the thread checks once a second. If a symbolic link in the path is
+    /// redirected, that is not noticed.
     ///
-    /// If no thread can be started, neither at the call nor when the answer is first awaited,
-    /// nobody can listen. The answer then comes at once: it is safer to stop for nothing than to go
-    /// on without the lock. [`is_valid`](Guard::is_valid) tells which of the two it is.
+    /// If no thread can be started, either by this call or when the answer is first awaited,
+    /// nothing can listen. The answer is then ready at once: it is safer to stop unnecessarily than
+    /// to go on without the lock. [`is_valid`](Guard::is_valid) tells the two cases apart.
     ///
     /// # Cancel safety
     ///
@@ -155,7 +156,7 @@ impl Guard {
         Answer::of(Lost::new(&self.turn.table.losses, self.turn.released()))
     }
 
-    /// Releases the lock at once, as dropping the guard does. The answer is ready.
+    /// Releases the lock at once, as dropping the guard does. The answer is ready immediately.
     ///
     /// # Examples
     ///
@@ -177,16 +178,16 @@ impl Guard {
     /// Lets the process that `command` starts keep the lock too. If this process dies, the lock
     /// stays held for as long as the child, or anything that the child starts, has the descriptor.
     ///
-    /// The descriptor's number is at least 100, if so many are allowed. A child that closes
-    /// descriptors that it does not know, as daemons and sudo(8) do, does not keep the lock. No
-    /// child may write to the descriptor.
+    /// The descriptor's number is at least 100, if the limit allows it. A child that closes unknown
+    /// descriptors, as daemons and sudo(8) do, does not keep the lock. The child must not write to
+    /// the descriptor.
     ///
-    /// Dropping the guard still releases, for the child as well: the guard says when the work is
-    /// over. So wait for the child first, or leak the guard.
+    /// Dropping the guard still releases the lock, for the child as well, since the guard marks the
+    /// end of the work. So wait for the child first, or leak the guard.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if no file descriptor is free.
+    /// Returns [`Error::Io`] if no file descriptor is free.
     ///
     /// # Examples
     ///

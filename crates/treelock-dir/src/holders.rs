@@ -1,4 +1,4 @@
-//! Which processes keep a lock alive, as `/proc` tells.
+//! Finds the processes that keep a lock alive, through `/proc`.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -18,8 +18,8 @@ pub(crate) fn holders(directory: &Path, byte: u64) -> Result<Vec<u32>, Error> {
     Ok(found)
 }
 
-/// Returns whether a process keeps the lock of a byte. A process that has ended meanwhile does not;
-/// nor does another user's, as far as can be seen.
+/// Returns whether a process keeps the lock on a byte. A process that has ended in the meantime
+/// does not. Neither does another user's process, as far as can be seen.
 fn holds(pid: u32, table: &fs::Metadata, byte: u64) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors.filter_map(Result::ok).any(|entry| {
@@ -31,8 +31,9 @@ fn holds(pid: u32, table: &fs::Metadata, byte: u64) -> bool {
     })
 }
 
-/// Returns whether a line of fdinfo is the lock of this byte, as the table's users have it: `lock:
-/// 1: OFDLCK ADVISORY WRITE -1 fe:00:42 7 7` (proc(5)). Adjoining locks of one description are one.
+/// Returns whether a line of fdinfo shows the lock on this byte, as users of the table lock it:
+/// `lock: 1: OFDLCK ADVISORY WRITE -1 fe:00:42 7 7` (proc(5)). Adjacent locks of one description
+/// are merged.
 fn locks(line: &str, byte: u64) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());

@@ -1,9 +1,9 @@
-//! Calls to the kernel: locks on single bytes of the table, clocks, and kinds of file systems.
+//! Calls to the kernel: locks on single bytes of the table, clocks, and types of file systems.
 //!
-//! The locks are those of *open file descriptions* (`F_OFD_SETLK`, in Linux since 3.15): they
-//! belong to what `open` returned, not to the process. So two threads exclude each other as two
-//! processes do; a child that inherits the descriptor keeps the lock; and the lock ends with its
-//! last descriptor, however the process ends.
+//! The locks are *open file description* locks (`F_OFD_SETLK`, in Linux since 3.15): they belong to
+//! what `open` returned, not to the process. So two threads exclude each other as two processes do;
+//! a child that inherits the descriptor keeps the lock; and the lock ends with its last descriptor,
+//! however the process ends.
 
 use std::{
     fs::File,
@@ -35,7 +35,7 @@ fn range(kind: libc::c_int, first: u64, count: u64) -> libc::flock {
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: first as off_t,
         l_len: count as off_t,
-        l_pid: 0, // as the kernel demands
+        l_pid: 0, // as the kernel requires
     }
 }
 
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// Locks a byte; waits until nobody else has it.
+/// Locks a byte, after waiting until it is free.
 pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
     loop {
         match fcntl(file, FcntlArg::F_OFD_SETLKW(&kind.at(byte))) {
@@ -59,7 +59,7 @@ pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
     }
 }
 
-/// Locks a byte if nobody else has it. Returns whether it is locked now.
+/// Locks a byte if it is free. Returns whether it is locked now.
 pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte))) {
         Ok(_) => Ok(true),
@@ -68,14 +68,14 @@ pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
     }
 }
 
-/// Unlocks a byte, for all who share the open file description.
+/// Unlocks a byte, for all that share the open file description.
 pub(crate) fn unlock(file: &File, byte: u64) {
     let unlocked = fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, byte, 1)));
     debug_assert!(unlocked.is_ok(), "the kernel refused to unlock byte {byte}: {unlocked:?}");
 }
 
-/// Returns a byte from `first` to `last` that somebody else has locked exclusively, if there is
-/// one.
+/// Returns a byte from `first` to `last` that another description has locked exclusively, if there
+/// is one.
 pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u64>> {
     let mut found = range(libc::F_RDLCK, first, last - first + 1);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
@@ -83,18 +83,19 @@ pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u6
     Ok((!free).then_some((found.l_start as u64).max(first)))
 }
 
-/// What a file is, whatever becomes of its name.
+/// Identifies a file, whatever happens to its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: (u32, u32),
     inode: u64,
 }
 
-/// Returns what file has this name, and its size in bytes; `None` if there is none. Follows no
-/// link.
+/// Returns the identity of the file with this name and its size in bytes, or `None` if there is no
+/// such file. Follows no link.
 ///
-/// Asks for no times: since Linux 6.13, a file whose times were asked for gets new ones with full
-/// precision at its next write, which makes a pair of acquire and release a fifth more expensive.
+/// Does not ask for timestamps: since Linux 6.13, a file whose timestamps were queried gets new
+/// ones with full precision at its next write, which makes an acquire and release pair a fifth more
+/// expensive.
 pub(crate) fn identify(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     match look(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Ok(Some(found)),
@@ -103,7 +104,7 @@ pub(crate) fn identify(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     }
 }
 
-/// Returns the same of an open file.
+/// Returns the same for an open file.
 pub(crate) fn identify_open(file: &File) -> io::Result<(Identity, u64)> {
     Ok(look(file, Path::new(""), AtFlags::EMPTY_PATH)?)
 }
@@ -120,8 +121,8 @@ fn look(from: impl AsFd, path: &Path, how: AtFlags) -> rustix::io::Result<(Ident
     Ok((Identity { device, inode: found.stx_ino }, found.stx_size))
 }
 
-/// Returns the nanoseconds since the host was started: the same for all its processes, whatever is
-/// done to the clock.
+/// Returns the nanoseconds since boot, which are the same for all processes of the host, whatever
+/// is done to the clock.
 pub(crate) fn since_boot() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock since 2.6.39");
     Duration::from(now).as_nanos() as u64
@@ -132,17 +133,17 @@ pub(crate) fn since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
-/// Returns the kind of file system that a path lies on.
+/// Returns the type of file system that a path is on.
 pub(crate) fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(judge(statfs(path)?.filesystem_type()))
 }
 
-/// A kind of file system, by what its locks are worth.
+/// A type of file system, classified by how far its locks can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileSystem {
     /// Its locks are the kernel's own.
     Local(&'static str),
-    /// An unknown kind. Its locks are the kernel's own unless the file system has others.
+    /// An unknown type. Its locks are the kernel's own unless the file system implements others.
     Unknown(i64),
     /// Its locks depend on the program that serves it.
     Served(&'static str),
@@ -150,7 +151,7 @@ pub(crate) enum FileSystem {
     Network(&'static str),
 }
 
-/// The magic numbers are those of Linux's `linux/magic.h` and of statfs(2).
+/// Classifies a file system. The magic numbers are those in Linux's `linux/magic.h` and statfs(2).
 fn judge(kind: FsType) -> FileSystem {
     use FileSystem::{Local, Network, Served, Unknown};
     match kind.0 & 0xffff_ffff {

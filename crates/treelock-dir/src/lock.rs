@@ -1,4 +1,4 @@
-//! Asking for the lock: [`DirLock`] and its verbs.
+//! The lock between processes, [`DirLock`], and its verbs.
 
 use std::{
     fmt,
@@ -12,29 +12,30 @@ use crate::{
     acquire::Acquire, check, directory::Directory, error::Error, guard::Guard, holders, look,
 };
 
-/// A lock over all sub-trees of one tree, shared by the processes of one host: its table is a
-/// directory.
+/// A lock over all sub-trees of one tree, shared by the processes of one host. Its lock table is
+/// kept in a directory.
 ///
 /// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
 /// soon as there are none**, whichever threads and processes they come from. A process that dies,
-/// however it dies, releases at once.
+/// in whatever way, releases its locks at once.
 ///
-/// A `DirLock` is a handle: clones are the same lock, and so is every other `DirLock`, in whatever
-/// process, with the same directory. All ways to ask work on the same lock at the same time.
+/// A `DirLock` is a handle: clones refer to the same lock, and so does every other `DirLock` with
+/// the same directory, in any process. All ways to acquire can be used at the same time.
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
-/// waits for itself, for ever (or until it gives up); so can two holders that each ask for more.
-/// Ask for everything in one [`Request`].
+/// The lock is not re-entrant. A holder that requests something that conflicts with what it already
+/// holds waits for itself, forever or until it gives up. Two holders that each request more can
+/// block each other in the same way. Request everything at once, in one [`Request`].
 ///
 /// # Blocking
 ///
-/// A request that waits does not block the thread that polls it. But asking (also by the first poll
-/// of a future) and looking take the latch of the table and access its file, and the thread is
-/// blocked meanwhile: for some microseconds, as a rule. The verbs that return an [`Answer`] do this
-/// at the call. If a process is *stopped* (`SIGSTOP`, a debugger) while it has the latch, all who
-/// ask or look are blocked until it goes on or dies, even those with a time-out.
+/// A request that waits does not block the thread that polls it. However, making a request
+/// (including by the first poll of a future) and reading the table take the table's latch and
+/// access its file, which blocks the thread, usually for some microseconds. The verbs that return
+/// an [`Answer`] do this during the call. If a process is *stopped* (`SIGSTOP`, a debugger) while
+/// it has the latch, every thread that makes a request or reads the table is blocked until that
+/// process is resumed or dies, even if it has a timeout.
 ///
 /// # Examples
 ///
@@ -47,7 +48,7 @@ use crate::{
 /// let lock = DirLock::new(path);
 /// let request = Request::new().write("photos/2025")?.read("templates")?.with_label("import");
 /// let guard = lock.acquire(&request).wait()?; // in async code: .await?
-/// // No process of this host is below photos/2025, and none writes below templates.
+/// // No process on this host is below photos/2025, and none writes below templates.
 /// drop(guard);
 /// # Ok::<(), treelock_dir::Error>(())
 /// ```
@@ -57,9 +58,10 @@ pub struct DirLock(Arc<Directory>);
 impl DirLock {
     /// Returns the lock whose table is in this directory.
     ///
-    /// Nothing is done yet: the first request makes the directory, for its user alone, and the
-    /// table. For a lock between users, make the directory yourself, with the rights that you want;
-    /// the table takes its rights from it.
+    /// Nothing is created yet. The first request creates the table, and the directory if it is
+    /// missing, for the current user alone. For a lock between users, create the directory
+    /// yourself, with the permissions that you want; the table takes its permissions from the
+    /// directory.
     ///
     /// # Examples
     ///
@@ -70,8 +72,8 @@ impl DirLock {
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> DirLock {
         let directory = directory.into();
-        // So it is the same directory wherever the process goes. A path that cannot be made
-        // absolute cannot be opened either.
+        // So it is the same directory even if the process changes its working directory. A path
+        // that cannot be made absolute cannot be opened either.
         let directory = path::absolute(&directory).unwrap_or(directory);
         DirLock(Arc::new(Directory::new(directory)))
     }
@@ -90,27 +92,27 @@ impl DirLock {
     /// can also [`wait`](treelock::Wait::wait) for.
     ///
     /// The request takes its place in the order of arrival when the future is first polled or
-    /// waited for, which takes some microseconds of file access. The future needs no particular
-    /// executor. For a time-out use the executor's own, or
-    /// [`wait_timeout`](treelock::Wait::wait_timeout): both keep the place in the line until the
-    /// future is dropped or [given up](Acquire::give_up).
+    /// waited for, which takes some microseconds of file access. The future works with any
+    /// executor. For a timeout, use the executor's own or
+    /// [`wait_timeout`](treelock::Wait::wait_timeout). Both keep the place in line until the future
+    /// is dropped or [given up](Acquire::give_up).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future at any time, also between the grant and the poll that would have seen
-    /// it, gives back whatever it has, and those behind it go on.
+    /// Dropping the future at any time, even between the grant and the poll that would have
+    /// observed it, gives back whatever it has, and the requests behind it proceed.
     ///
     /// # Errors
     ///
-    /// The future's:
+    /// The future returns
     ///
-    /// - [`Error::Io`]: the directory or the table cannot be made, read or written (rights, a full
-    ///   disk, no more file descriptors or threads).
-    /// - [`Error::Shared`]: the directory lies on a network file system.
+    /// - [`Error::Io`]: the directory or the table cannot be created, read or written (permissions,
+    ///   a full disk, no more file descriptors or threads).
+    /// - [`Error::Shared`]: the directory is on a network file system.
     /// - [`Error::Foreign`], [`Error::Damaged`]: the file in the table's place is not a table, or
-    ///   no longer.
+    ///   no longer is one.
     /// - [`Error::Lost`]: the table was removed or replaced while the request waited.
-    /// - [`Error::TooLarge`]: the request has too many or too long roots.
+    /// - [`Error::TooLarge`]: the request has too many roots, or roots that are too long.
     ///
     /// Whatever fails, nothing is left in the table.
     ///
@@ -137,20 +139,20 @@ impl DirLock {
         Acquire::new(self.0.clone(), request.clone())
     }
 
-    /// Acquires everything that `request` names, if nothing is in the way. Asks at once; the answer
-    /// is ready: the [`Guard`], or who is in the way.
+    /// Acquires everything that `request` names, if nothing is in the way. The request is made at
+    /// once, and the answer is ready immediately: the [`Guard`], or the request that is in the way.
     ///
     /// Does not overtake: an earlier request that conflicts is in the way even while it only waits.
-    /// A failure leaves nothing in the table.
+    /// A failed try leaves nothing in the table.
     ///
     /// # Blocking
     ///
-    /// Some microseconds of file access at the call; see [`DirLock`](DirLock#blocking).
+    /// The call itself takes some microseconds of file access; see [`DirLock`](DirLock#blocking).
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`] if it would have to wait, saying for whom; and those of
-    /// [`acquire`](DirLock::acquire).
+    /// Returns [`Error::Blocked`], which names the blocker, if the request would have to wait; and
+    /// the errors of [`acquire`](DirLock::acquire).
     ///
     /// # Examples
     ///
@@ -170,16 +172,17 @@ impl DirLock {
         Answer::ready(self.0.attempt(request).map(Guard::new))
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
-    /// Acquires nothing. Looks at once; the answer is ready.
+    /// Returns the request that would be in the way of `request` if it were made now, or `None` if
+    /// there is none. Acquires nothing. The table is read at once, and the answer is ready
+    /// immediately.
     ///
     /// # Blocking
     ///
-    /// Some microseconds of file access at the call; see [`DirLock`](DirLock#blocking).
+    /// The call itself takes some microseconds of file access; see [`DirLock`](DirLock#blocking).
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
+    /// Returns [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
     ///
     /// # Examples
     ///
@@ -199,16 +202,17 @@ impl DirLock {
         Answer::ready(live.map(|live| Blocked::of(&live, request, u64::MAX)))
     }
 
-    /// Returns all live requests of all processes at one moment: who holds and who waits for whom.
-    /// Empty if there is no table. Needs no right to write. Looks at once; the answer is ready.
+    /// Returns all live requests of all processes at one moment: which of them hold their locks,
+    /// and what each of the others waits for. The snapshot is empty if there is no table. No write
+    /// permission is needed. The table is read at once, and the answer is ready immediately.
     ///
     /// # Blocking
     ///
-    /// Some microseconds of file access at the call; see [`DirLock`](DirLock#blocking).
+    /// The call itself takes some microseconds of file access; see [`DirLock`](DirLock#blocking).
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
+    /// Returns [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
     ///
     /// # Examples
     ///
@@ -225,17 +229,18 @@ impl DirLock {
         Answer::ready(look::live_in(self.path()).map(Snapshot::of))
     }
 
-    /// Returns what there is to say about this place: whether locks work here, and what is odd.
-    /// Makes the directory and the table if they are missing. Looks at once; the answer is ready.
+    /// Checks the directory and the table. Returns what it found: whether locks work here, and
+    /// anything unusual. Creates the directory and the table if they are missing. The check runs at
+    /// once, and the answer is ready immediately.
     ///
     /// # Blocking
     ///
-    /// Some milliseconds at the call; a fifth of a second if the latch is never free.
+    /// The call itself takes some milliseconds, or a fifth of a second if the latch is never free.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if something cannot be looked at that was there a moment ago. What is bad
-    /// about the place is a [`Finding`], not an error.
+    /// Returns [`Error::Io`] if something cannot be examined that was there a moment ago. Anything
+    /// bad about the directory is a [`Finding`], not an error.
     ///
     /// # Examples
     ///
@@ -253,8 +258,8 @@ impl DirLock {
         Answer::ready(check::findings(self.path()))
     }
 
-    /// Waits until everything that was dropped is given back. The answer is ready: dropping gives
-    /// back at once.
+    /// Waits until everything that was dropped is given back. The answer is ready immediately,
+    /// because dropping gives back at once.
     ///
     /// # Examples
     ///
@@ -263,9 +268,9 @@ impl DirLock {
         Answer::ready(())
     }
 
-    /// Closes the files that this handle and its clones keep open to use them again, and ends their
-    /// idle threads, unless a guard or a request still needs them. The answer is ready. The lock
-    /// can be used again.
+    /// Closes the files that this handle and its clones keep open for reuse, and ends their idle
+    /// threads, except for those that a guard or a request still needs. The answer is ready
+    /// immediately. The lock can be used again afterwards.
     ///
     /// # Examples
     ///
@@ -283,18 +288,18 @@ impl DirLock {
         self.settled()
     }
 
-    /// Returns the numbers of all processes that keep a ticket alive: the one that asked, and those
-    /// that inherited its descriptor. Empty if the ticket is not live.
+    /// Returns the process IDs of all processes that keep a ticket alive: the one that made the
+    /// request, and those that inherited its descriptor. Returns none if the ticket is not live.
     ///
-    /// They are found in `/proc`. Only root sees processes of other users.
+    /// The processes are found in `/proc`. Only root sees the processes of other users.
     ///
     /// # Blocking
     ///
-    /// Reads what `/proc` says of every process: some milliseconds.
+    /// Reads the `/proc` entries of every process, which takes some milliseconds.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the table or `/proc` cannot be read.
+    /// Returns [`Error::Io`] if the table or `/proc` cannot be read.
     ///
     /// # Examples
     ///
@@ -312,7 +317,7 @@ impl DirLock {
     }
 }
 
-/// Prints where the table is. [`DirLock::snapshot`] says who holds and who waits.
+/// Shows where the table is. [`DirLock::snapshot`] says which requests are held and which wait.
 impl fmt::Debug for DirLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DirLock").field(&self.path()).finish()

@@ -1,4 +1,4 @@
-//! Looking at a table: who is live in it.
+//! Reading a table to see which requests are live.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,12 +16,12 @@ use crate::{
     kernel::{self, Kind},
 };
 
-/// A table that was opened to be looked at. Looking asks for nothing and changes nothing.
+/// A table that was opened for reading only. Looking makes no request and changes nothing.
 pub(crate) struct View {
     path: PathBuf,
     pub(crate) file: File,
     /// How the latch is taken. Read-only users must take it shared. All others take it exclusively:
-    /// if they shared it, they could follow one another for ever, and nobody could ask.
+    /// if they shared it, they could follow one another forever, and no request could be made.
     pub(crate) latch: Kind,
 }
 
@@ -47,7 +47,7 @@ impl View {
         look(&self.file, self.latch, &self.path)
     }
 
-    /// Returns the last token that was given.
+    /// Returns the last token that was issued.
     pub(crate) fn last_token(&self) -> Result<u64, Error> {
         let bytes = file::read_all(&self.file).doing("read", &self.path)?;
         file::check(&self.path, &bytes)?;
@@ -62,14 +62,14 @@ fn may_not_write(kind: ErrorKind) -> bool {
 /// Returns all records at one moment, each with whether its request is live.
 ///
 /// The latch is held while the bytes are read, and no longer. Requests that enter later are not in
-/// the bytes; and a ticket's number is used once, so a ticket that is seen to have left has left
-/// for good.
+/// the bytes. Each ticket number is used only once, so a ticket that is seen to have left has left
+/// permanently.
 fn look(file: &File, latch: Kind, path: &Path) -> Result<Vec<(Record, bool)>, Error> {
     let held = Latch::new(file, latch).doing("lock", path)?;
     let bytes = file::read_all(file).doing("read", path)?;
     drop(held);
     match file::check(path, &bytes) {
-        // The next request begins it anew.
+        // The next request will start it again.
         Err(Error::Damaged { .. }) if !file::is_used(file, path)? => return Ok(Vec::new()),
         checked => checked?,
     }
@@ -80,7 +80,7 @@ fn look(file: &File, latch: Kind, path: &Path) -> Result<Vec<(Record, bool)>, Er
     Cells::new(&bytes).records().map(with_life).collect()
 }
 
-/// Returns the live requests in a table, seen by the description of one of them.
+/// Returns the live requests in a table, read through the description of one of them.
 pub(crate) fn live_seen_from(file: &File, path: &Path) -> Result<Vec<Sighting>, Error> {
     Ok(sightings(&look(file, Kind::Exclusive, path)?))
 }
@@ -98,7 +98,7 @@ fn sightings(records: &[(Record, bool)]) -> Vec<Sighting> {
     live.map(|(record, _)| sighting(record)).collect()
 }
 
-/// Returns what is shown of a live request's record.
+/// Returns how the record of a live request is shown.
 pub(crate) fn sighting(record: &Record) -> Sighting {
     let now = kernel::since_boot();
     let ago = |then: u64| Duration::from_nanos(now.saturating_sub(then));

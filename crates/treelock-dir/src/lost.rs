@@ -1,4 +1,4 @@
-//! Learning that the lock was lost: that the table was removed or replaced (C21).
+//! Detecting that the lock was lost, because the table was removed or replaced (C21).
 
 use std::{
     future::Future,
@@ -23,11 +23,11 @@ use treelock::engine::wake_all;
 
 use crate::site::Site;
 
-/// Tells those who hold something in a table that the table is lost.
+/// Notifies the requests in a table when the table is lost.
 pub(crate) struct Losses {
     site: Arc<Site>,
     heard: Mutex<Heard>,
-    /// The thread that listens, from the first time that somebody asks.
+    /// The listener thread, started when a loss is first asked about.
     listener: Mutex<Option<Listener>>,
 }
 
@@ -54,7 +54,7 @@ impl Losses {
         Arc::new(Losses { site, heard: Mutex::default(), listener: Mutex::default() })
     }
 
-    /// Starts the thread that listens, if none listens yet.
+    /// Starts the listener thread if none is running yet.
     fn listen(self: &Arc<Losses>) -> io::Result<()> {
         let mut listener = lock(&self.listener);
         if listener.is_none() {
@@ -73,11 +73,11 @@ impl Losses {
     }
 }
 
-/// How often the thread looks if the kernel has no inotify instance left: each user has few
+/// How often the thread looks if the kernel has no inotify instance left. Each user has only a few
 /// (`fs.inotify.max_user_instances`), and locks must not depend on them.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the kernel tells of the table's directory.
+/// The kernel's notifications about the table's directory.
 #[derive(Clone)]
 struct Inotify {
     instance: Arc<inotify::Inotify>,
@@ -91,13 +91,13 @@ impl Inotify {
         let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
         let watch = instance.add_watch(directory, inside | itself)?;
         for above in directory.ancestors().skip(1) {
-            // If we may not watch it, it belongs to somebody else, who may move it.
+            // If we may not watch it, it belongs to another user, who may move it.
             let _ = instance.add_watch(above, AddWatchFlags::IN_MOVE_SELF);
         }
         Ok(Inotify { instance, directory: watch })
     }
 
-    /// Waits until something has happened. Returns false, at once, if no more events will come.
+    /// Waits until something has happened. Returns false, immediately, if no more events will come.
     fn wait(&self) -> bool {
         matches!(self.instance.read_events(), Ok(_) | Err(Errno::EINTR))
     }
@@ -106,14 +106,14 @@ impl Inotify {
 /// A thread that listens for the loss of a table. It ends when this is dropped.
 struct Listener {
     inotify: Option<Inotify>,
-    /// The process that listens. A process that it forked has the same inotify instance.
+    /// The process that listens. A process forked from it has the same inotify instance.
     process: u32,
 }
 
 impl Listener {
     fn new(losses: &Arc<Losses>) -> io::Result<Listener> {
         let inotify = Inotify::new(losses.site.directory()).ok();
-        // The thread must not keep the table: it ends with it.
+        // The thread must not keep the table alive, since it ends with the table.
         let (weak, events) = (Arc::downgrade(losses), inotify.clone());
         let thread = thread::Builder::new().name("treelock-lost".into());
         thread.spawn(move || {
@@ -132,7 +132,7 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Wakes the thread with a last event, so that it finds that the table is gone.
+    /// Wakes the thread with a last event, so that it notices that the table is gone.
     fn drop(&mut self) {
         if let Some(Inotify { instance, directory }) = &self.inotify
             && self.process == process::id()
@@ -142,9 +142,9 @@ impl Drop for Listener {
     }
 }
 
-/// A future that is ready when a table is lost, while somebody holds something in it.
+/// A future that is ready when a table is lost while something in it is held.
 pub(crate) struct Lost {
-    /// Gone with the last who holds or asks, after which nothing can be lost.
+    /// Gone with the last guard or request, after which nothing can be lost.
     losses: Weak<Losses>,
     /// Whether the guard was dropped, after which it cannot lose anything.
     released: Arc<AtomicBool>,
@@ -152,7 +152,7 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// Begins to listen. If no thread can be started now, the first poll tries again.
+    /// Starts to listen. If no thread can be started now, the first poll tries again.
     pub(crate) fn new(losses: &Arc<Losses>, released: Arc<AtomicBool>) -> Lost {
         let _ = losses.listen();
         let key = {
@@ -172,7 +172,7 @@ impl Future for Lost {
             return Poll::Pending;
         }
         let Some(losses) = self.losses.upgrade() else { return Poll::Pending };
-        // If nobody can listen, a loss would never be heard of. Better too early than never.
+        // If nothing can listen, a loss would never be noticed. Too early is better than never.
         if losses.listen().is_err() {
             return Poll::Ready(());
         }

@@ -1,4 +1,4 @@
-//! Where an open table is: its path, which file it is, and which process opened it.
+//! The site of an open table: its path, which file it is, and which process opened it.
 
 use std::{
     fs::File,
@@ -14,10 +14,10 @@ use crate::{
 /// The place of an open table.
 pub(crate) struct Site {
     path: PathBuf,
-    /// What the file is, whatever becomes of its name.
+    /// Identifies the file, whatever happens to its name.
     identity: Identity,
-    /// The process that opened it. A process that it forked has the same open file descriptions,
-    /// and with them the same locks, so it must not use them.
+    /// The process that opened the table. A process forked from it has the same open file
+    /// descriptions, and with them the same locks, so it must not use them.
     process: u32,
 }
 
@@ -33,7 +33,7 @@ impl Site {
     }
 
     pub(crate) fn directory(&self) -> &Path {
-        self.path.parent().expect("a table lies in a directory")
+        self.path.parent().expect("a table is in a directory")
     }
 
     /// Returns the process that opened the table.
@@ -41,7 +41,7 @@ impl Site {
         self.process
     }
 
-    /// Returns whether it was this process that opened the table.
+    /// Returns whether this process opened the table.
     pub(crate) fn is_own(&self) -> bool {
         self.process == process::id()
     }
@@ -52,7 +52,8 @@ impl Site {
         Ok(identity == self.identity)
     }
 
-    /// Returns whether the table is still the one in its place. If that cannot be seen, it is not.
+    /// Returns whether the table is still the one in its place. If that cannot be determined, it
+    /// counts as gone.
     pub(crate) fn is_in_place(&self) -> bool {
         matches!(self.size(), Ok(Some(_)))
     }

@@ -1,38 +1,37 @@
-//! The lock table: one file in a directory, shared by processes that do not trust one another to
-//! live.
+//! The lock table: one file in a directory, shared by processes that may die at any time.
 //!
 //! # How the rule is kept
 //!
 //! *A request waits exactly for the earlier live requests that conflict with it, and is granted as
 //! soon as there are none* (C1).
 //!
-//! - *Asking.* Lock byte 0 of the file, the latch. Read the table; note the tickets of the live
-//!   requests that conflict. Take the next ticket, lock the byte with that number, write the
-//!   record, let the latch go. So tickets are given in the order of asking, and everybody sees all
-//!   who came before.
-//! - *Waiting.* The tickets noted are all that this request will ever wait for: later ones are not
-//!   earlier. So the list only shrinks, and needs no latch. A ticket is gone when its byte is not
-//!   locked; to wait for a ticket is to wait for its byte. When the list is empty, the request is
-//!   granted.
-//! - *Leaving*, whether a release or a cancellation: unlock the byte. This takes no latch and waits
-//!   for nobody.
-//! - *Dying*, at whatever instruction: the kernel unlocks the byte, and the latch if it was held.
+//! - *Entering.* Lock byte 0 of the file, the latch. Read the table, and note the tickets of the
+//!   live requests that conflict. Take the next ticket, lock the byte with that number, write the
+//!   record, and release the latch. So tickets are issued in the order of arrival, and every
+//!   request sees all requests that came before it.
+//! - *Waiting.* The noted tickets are all that this request will ever wait for, since all others
+//!   are later. So the list only shrinks and needs no latch. A ticket has left when its byte is not
+//!   locked, so to wait for a ticket is to wait for its byte. When the list is empty, the request
+//!   is granted.
+//! - *Leaving*, by release or cancellation: unlock the byte. This takes no latch and never waits.
+//! - *Dying*, at any instruction: the kernel unlocks the byte, and the latch if it was held.
 //!
-//! A record whose byte is not locked belongs to nobody; the next process that finds it frees its
-//! cells. Whoever leaves frees its cells beforehand, so that nobody has to ask the kernel about
-//! them. One seat of each handle is an exception: the handle's next request uses its cells again,
-//! for a write is the most expensive call of all.
+//! A record whose byte is not locked belongs to no one; the next process that finds it frees its
+//! cells. A leaving request frees its cells beforehand, so that no other process has to ask the
+//! kernel about them. One seat of each handle is an exception: the handle's next request reuses its
+//! cells, since a write is the most expensive call of all.
 //!
 //! Each request waits for the *latest* ticket of its list first. So in a line of writers each waits
-//! for the one ahead, and a release wakes one. A ticket's number is used once, so a byte that is
-//! free stays free: nobody who waits for it can end up waiting for somebody later.
+//! for the one ahead of it, and a release wakes one. Each ticket number is used only once, so a
+//! byte that is free stays free, and no request that waits for it can end up waiting for a later
+//! one.
 //!
 //! # The bytes
 //!
-//! Locks on bytes say nothing of what is stored there (and may lie beyond the end of the file):
-//! byte 0 is the latch, byte *n* is ticket *n*. Each live request has an open file description of
-//! its own, so that a child can inherit just this lock. Descriptions are used again, since opening
-//! a file costs as much as all the rest.
+//! Locks on bytes are unrelated to what is stored there (and may lie beyond the end of the file):
+//! byte 0 is the latch, and byte *n* is ticket *n*. Each live request has its own open file
+//! description, so that a child can inherit just this lock. Descriptions are reused, since opening
+//! a file costs as much as everything else.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -67,7 +66,7 @@ pub(crate) struct Table {
     pub(crate) watches: Arc<Watches>,
     pub(crate) losses: Arc<Losses>,
     spare: Mutex<Vec<Spare>>,
-    /// What the table is read into.
+    /// The buffer that the table is read into.
     buffer: Mutex<Vec<u8>>,
 }
 
@@ -83,17 +82,18 @@ pub(crate) struct Seat {
 /// An open file description that holds no lock.
 struct Spare {
     file: File,
-    /// The cells of the seat that it had, if they were not freed.
+    /// The cells of its former seat, if they were not freed.
     cells: Option<ReusableCells>,
 }
 
-/// The answer to who asks.
+/// The reply to a request.
 pub(crate) enum Reply {
-    /// Entered; waits for these tickets, the earliest first, or for nobody.
+    /// The request is entered, and waits for these tickets, the earliest first. If there are none,
+    /// it is granted.
     Entered(Seat, Vec<u64>),
-    /// Not entered, since somebody is in the way.
+    /// The request is not entered, since another is in its way.
     Refused(Blocked),
-    /// There is no table any more, or another one in its place.
+    /// There is no table any more, or another one is in its place.
     Gone,
 }
 
@@ -102,10 +102,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Table {
-    /// Opens the table of a directory; makes both if they are missing.
+    /// Opens the table of a directory; creates both if they are missing.
     pub(crate) fn open(directory: &Path) -> Result<Table, Error> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.doing("make the directory", directory)?;
+        made.doing("create the directory", directory)?;
         file::refuse_shared(directory)?;
         let path = directory.join(TABLE_NAME);
         let file = file::open_or_make(&path, directory)?;
@@ -117,8 +117,8 @@ impl Table {
         Ok(Table { site, watches, losses, spare, buffer })
     }
 
-    /// Returns an open file description of this table that holds no lock; `None` if another table
-    /// is in its place.
+    /// Returns an open file description of this table that holds no lock, or `None` if another
+    /// table is in its place.
     fn description(&self) -> Result<Option<Spare>, Error> {
         if let Some(spare) = lock(&self.spare).pop() {
             return Ok(Some(spare));
@@ -140,15 +140,15 @@ impl Table {
         }
     }
 
-    /// Returns whether the cells of a seat need not be freed: those of one seat wait to be used
-    /// again. More would be a burden to all who read the table.
+    /// Returns whether the cells of a seat may be left for reuse instead of being freed. One seat's
+    /// cells may wait for reuse; more would burden every request that reads the table.
     fn may_leave_cells(&self) -> bool {
         let spare = lock(&self.spare);
         spare.len() < SPARE_FILES_MAX && spare.iter().all(|spare| spare.cells.is_none())
     }
 
-    /// Enters a request behind all that are live. A request that may not wait is entered only if
-    /// nobody is in the way.
+    /// Enters a request behind all live ones. A request that may not wait is entered only if
+    /// nothing is in its way.
     pub(crate) fn ask(&self, request: &Request, may_wait: bool) -> Result<Reply, Error> {
         let draft = Draft::new(request);
         let (bytes, most) = (draft.payload.len(), PAYLOAD_BYTES_MAX);
@@ -175,8 +175,9 @@ impl Table {
         })
     }
 
-    /// Takes tickets that have left off a list, the earliest first. The latest that has not left is
-    /// the last one then; those before it may have left too.
+    /// Removes tickets that have left from the end of a list, which has the earliest first.
+    /// Afterwards the last ticket of the list is the latest one that has not left; those before it
+    /// may have left too.
     pub(crate) fn shrink(&self, seat: &Seat, tickets: &mut Vec<u64>) -> Result<(), Error> {
         let path = self.site.path();
         if let (Some(first), Some(last)) = (tickets.first(), tickets.last())
@@ -193,7 +194,7 @@ impl Table {
         Ok(())
     }
 
-    /// Notes in the record that its owner has seen the grant: what is shown counts from here.
+    /// Records that the owner has seen the grant; the age that is shown counts from here.
     pub(crate) fn note_grant(&self, seat: &Seat) {
         let now = kernel::since_boot().to_le_bytes();
         if let Some(first) = seat.cells.first() {
@@ -201,8 +202,8 @@ impl Table {
         }
     }
 
-    /// Gives a seat back, and wakes those here who wait for it. `shared` if a child has its
-    /// description.
+    /// Gives a seat back, and wakes the requests of this process that wait for it. `shared` says
+    /// that a child has its description.
     pub(crate) fn leave(&self, seat: Seat, shared: bool) {
         // A process that was forked from the holder only closes its copy.
         if !self.site.is_own() {
@@ -221,7 +222,7 @@ impl Table {
     }
 }
 
-/// Checks that the file has a header of ours; writes it if the file is new.
+/// Checks that the file has the header of a lock table; writes the header if the file is new.
 fn begin(site: &Site, file: &File) -> Result<(), Error> {
     let path = site.path();
     let latch = Latch::new(file, Kind::Exclusive).doing("lock", path)?;
@@ -231,7 +232,8 @@ fn begin(site: &Site, file: &File) -> Result<(), Error> {
         Err(Error::Damaged { .. }) => {}
         Err(error) => return Err(error),
     }
-    // Nothing live may be in a table that begins. What is cut short has lost its records.
+    // A table that is being started must contain nothing live. One that was cut short has lost its
+    // records.
     if file::is_used(file, path)? {
         return Err(site.damaged());
     }

@@ -1,4 +1,4 @@
-//! One live request, waiting or held, and how it is left.
+//! One live request, waiting or held, and how it leaves the lock.
 
 use std::{
     os::fd::OwnedFd,
@@ -18,8 +18,8 @@ use crate::{
     table::{Seat, Table},
 };
 
-/// The least number of an inherited descriptor, above those that scripts use (`exec 8> log`): a
-/// program that opens a number of its own choice closes what had it.
+/// The smallest number of an inherited descriptor, above those that scripts use (`exec 8> log`). A
+/// program that opens a descriptor with a number of its own choice closes whatever had that number.
 const INHERITED_FD_MIN: i32 = 100;
 
 /// A live request of this process, waiting or held. Dropping it gives back whatever it has, in one
@@ -27,15 +27,16 @@ const INHERITED_FD_MIN: i32 = 100;
 pub(crate) struct Turn {
     pub(crate) table: Arc<Table>,
     pub(crate) request: Request,
-    /// `Some` until it is dropped.
+    /// `Some` until the turn is dropped.
     seat: Option<Seat>,
-    /// The tickets that it still waits for, the earliest first.
+    /// The tickets that the request still waits for, the earliest first.
     blockers: Vec<u64>,
-    /// Whether it has been given back, for the futures that tell of its loss, if there are any.
+    /// Whether the turn has been given back, for the futures that report its loss, if there are
+    /// any.
     released: OnceLock<Arc<AtomicBool>>,
     /// Whether a child has its open file description too.
     shared: AtomicBool,
-    /// The ticket whose leaving wakes it.
+    /// The ticket that wakes it by leaving.
     watched: Option<u64>,
 }
 
@@ -47,7 +48,7 @@ impl Turn {
     }
 
     pub(crate) fn seat(&self) -> &Seat {
-        self.seat.as_ref().expect("there until it is dropped")
+        self.seat.as_ref().expect("present until it is dropped")
     }
 
     /// Checks that the table is still the one that others use.
@@ -58,16 +59,17 @@ impl Turn {
         }
     }
 
-    /// Returns who is in the way at this moment, as the table says.
+    /// Returns the request that is in the way at this moment, according to the table.
     pub(crate) fn blocked(&self) -> Result<Option<Blocked>, Error> {
         self.check_in_place()?;
         let Seat { file, ticket, .. } = self.seat();
-        // By its own descriptor, for there may be no other free.
+        // Reads through its own descriptor, since there may be no other free.
         let sightings = look::live_seen_from(file, self.table.site.path())?;
         Ok(Blocked::of(&sightings, &self.request, *ticket))
     }
 
-    /// Returns whether it is granted. If not, `waker` is called when there is reason to ask again.
+    /// Returns whether the request is granted. If not, `waker` is called when it is worth checking
+    /// again.
     pub(crate) fn is_granted_or_watched(&mut self, waker: &Waker) -> Result<bool, Error> {
         if self.blockers.is_empty() {
             return Ok(true);
@@ -77,7 +79,7 @@ impl Turn {
             if watched == Some(last) {
                 return Ok(false);
             }
-            // It may leave before it is watched, so it is looked at once more.
+            // The ticket may have left before it was watched, so check it once more.
             self.watch(last, waker)?;
             watched = Some(last);
         }
@@ -85,7 +87,7 @@ impl Turn {
         Ok(true)
     }
 
-    /// Returns whether it is granted at this moment.
+    /// Returns whether the request is granted at this moment.
     pub(crate) fn is_granted(&mut self) -> Result<bool, Error> {
         if self.blockers.is_empty() {
             return Ok(true);
@@ -97,39 +99,41 @@ impl Turn {
         Ok(true)
     }
 
-    /// Notes that all who were in the way have left, if the table is still the one that others use.
+    /// Records that all requests in the way have left, if the table is still the one that others
+    /// use.
     fn note_grant(&self) -> Result<(), Error> {
         self.check_in_place()?;
         self.table.note_grant(self.seat());
         Ok(())
     }
 
-    /// Returns the latest of the tickets that it still waits for.
+    /// Returns the latest of the tickets that the request still waits for.
     fn last_blocker(&mut self) -> Result<Option<u64>, Error> {
-        let seat = self.seat.as_ref().expect("there until it is dropped");
+        let seat = self.seat.as_ref().expect("present until it is dropped");
         self.table.shrink(seat, &mut self.blockers)?;
         Ok(self.blockers.last().copied())
     }
 
-    /// Has `waker` called when a ticket has left, and for no other ticket any more.
+    /// Arranges for `waker` to be called when a ticket has left, and no longer for any other
+    /// ticket.
     fn watch(&mut self, ticket: u64, waker: &Waker) -> Result<(), Error> {
         let own = self.seat().ticket;
         if let Some(before) = self.watched.replace(ticket).filter(|before| *before != ticket) {
             self.table.watches.leave(before, own);
         }
         let watched = self.table.watches.watch(ticket, own, waker);
-        watched.doing("start a thread to wait at", self.table.site.path())
+        watched.doing("start a thread to wait on", self.table.site.path())
     }
 
-    /// Returns what becomes true when the turn is given back.
+    /// Returns a flag that becomes true when the turn is given back.
     pub(crate) fn released(&self) -> Arc<AtomicBool> {
         self.released.get_or_init(Arc::default).clone()
     }
 
-    /// Returns one more descriptor of the turn's open file description, for a child.
+    /// Returns another descriptor of the turn's open file description, for a child.
     pub(crate) fn share(&self) -> Result<OwnedFd, Error> {
         let own = &self.seat().file;
-        // Fewer descriptors than that may be allowed.
+        // The limit may allow fewer descriptors than that.
         let file = fcntl_dupfd_cloexec(own, INHERITED_FD_MIN).map_err(drop);
         let file = file.or_else(|()| own.try_clone().map(OwnedFd::from));
         let file = file.doing("duplicate the descriptor of", self.table.site.path())?;

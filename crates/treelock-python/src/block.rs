@@ -1,4 +1,4 @@
-//! A thread that waits for a request.
+//! Blocking a thread until a request is granted.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::{
     waiter::{Ended, Waiter},
 };
 
-/// Blocks the thread until the lock is granted or the time is over.
+/// Blocks the thread until the lock is granted or the time is up.
 pub(crate) fn block(
     py: Python<'_>,
     lock: &TreeLock,
@@ -58,15 +58,15 @@ pub(crate) fn block(
     }
 }
 
-/// Makes one of Python's locks, and takes it.
+/// Creates one of Python's locks and takes it.
 fn taken_python_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let python_lock = imports(py)?.allocate_lock.bind(py).call0()?;
     python_lock.call_method0(intern!(py, "acquire"))?;
     Ok(python_lock)
 }
 
-/// Sleeps until one of Python's locks is released, at the latest until the deadline. Returns
-/// whether it was released.
+/// Sleeps until one of Python's locks is released or the deadline has passed. Returns whether it
+/// was released.
 fn sleep(python_lock: &Bound<'_, PyAny>, deadline: Option<Instant>) -> PyResult<bool> {
     loop {
         let (time, is_last) = next_sleep(deadline);
@@ -81,18 +81,18 @@ fn sleep(python_lock: &Bound<'_, PyAny>, deadline: Option<Instant>) -> PyResult<
     }
 }
 
-/// Parks until woken, at the latest until the deadline. Returns whether time is left. May wake for
-/// no reason, as `std::thread::park` may.
+/// Parks until woken or until the deadline. Returns whether time is left. May wake spuriously, as
+/// `std::thread::park` may.
 fn park(deadline: Option<Instant>) -> bool {
     let (time, is_last) = next_sleep(deadline);
     thread::park_timeout(time);
     !(is_last && next_sleep(deadline).0.is_zero())
 }
 
-/// Neither Python nor all systems can sleep for very long times at once.
+/// Neither Python nor every operating system can sleep for very long at once.
 const SLEEP_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns how long to sleep now, and whether the deadline is then.
+/// Returns how long to sleep now, and whether the deadline is then reached.
 fn next_sleep(deadline: Option<Instant>) -> (Duration, bool) {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     (left.unwrap_or(SLEEP_MAX).min(SLEEP_MAX), left.is_some_and(|left| left <= SLEEP_MAX))

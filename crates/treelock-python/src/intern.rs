@@ -1,22 +1,24 @@
-//! Generic nodes: Python objects that say by `__hash__` and `__eq__` which node they are, and of
-//! which nothing else is known. While one is in use, a node of the core is lent to it.
+//! Generic nodes: Python objects that say by `__hash__` and `__eq__` which node they are, and about
+//! which nothing else is known. While one is in use, it borrows a node of the core.
 //!
-//! The code of an object runs outside the mutex. So a lookup takes the objects of the same hash,
-//! frees the mutex, compares, and looks again whether there are more by now. Each entry has a
-//! number, and is given back by number, so that a release runs none of their code and cannot fail.
+//! The code of an object runs outside the mutex. So a lookup takes the objects with the same hash,
+//! releases the mutex, compares, and then checks whether more have been added. Each entry has a
+//! number and is given back by number, so a release runs none of the objects' code and cannot fail.
 //!
 //! # Paths among them
 //!
-//! A path is known by its text alone and has no entry here. But an object of another type may be
-//! equal to a path, and then both are one node. So from the first object on that might be, the lock
-//! is *mixed*: paths are looked up too, at the price of their `__hash__` and `parents`.
+//! A path is identified by its text alone and has no entry here. But an object of another type may
+//! be equal to a path, and then both are one node. So from the first object that might be equal to
+//! a path, the lock is *mixed*: paths are looked up too, at the price of their `__hash__` and
+//! `parents`.
 //!
 //! 1. Before such an object is looked up, the paths of all live requests are entered
 //!    ([`Interner::mix`]).
-//! 2. A request that was made while the lock became mixed is made again. Between its last look at
-//!    the answer and its place in the queue no Python code runs, so no other thread runs either.
+//! 2. A request that was being created while the lock became mixed is created again. Between its
+//!    last check of this answer and its place in the queue no Python code runs, so no other thread
+//!    runs either.
 //! 3. The lock is unmixed only at a moment when nothing is held or waited for, no request with
-//!    objects in it is being made, and no object is in use ([`Interner::unmix_if_idle`]).
+//!    objects in it is being created, and no object is in use ([`Interner::unmix_if_idle`]).
 
 use std::{
     collections::HashMap,
@@ -39,7 +41,7 @@ pub(crate) struct Interner {
     core: treelock::TreeLock,
     table: Mutex<Table>,
     mixed: AtomicBool,
-    /// The number of requests with objects in them that are being made.
+    /// The number of requests with objects in them that are being created.
     making: AtomicUsize,
 }
 
@@ -50,9 +52,9 @@ struct Table {
     last_number: u64,
     /// Nodes to lend again, so that the core finds them among those that it has kept.
     spare: Vec<Node>,
-    /// The number of nodes made so far.
+    /// The number of nodes created so far.
     nodes_made: u64,
-    /// To which entry each of the nodes on loan is lent.
+    /// The entry that each lent node is lent to.
     borrowers: HashMap<Node, EntryId>,
     /// The paths of the requests that were live when the lock became mixed; `None` before.
     live_paths: Option<NodesInUse>,
@@ -63,23 +65,23 @@ struct Entry {
     /// Never used twice.
     number: u64,
     node: Node,
-    /// Whether the node is lent to the object while in use, and not that of a path.
+    /// Whether the node is lent to the object while in use, as opposed to a path's own node.
     is_lent: bool,
     object: Py<PyAny>,
     uses: usize,
 }
 
-/// How many nodes are kept for the next objects.
+/// How many nodes are kept for later objects.
 const SPARE_NODES_MAX: usize = 256;
 
-/// By what an entry is found.
+/// Identifies an entry.
 #[derive(Clone, Copy)]
 struct EntryId {
     hash: u64,
     number: u64,
 }
 
-/// Counts a request with objects in it as being made, until it is dropped.
+/// Counts a request with objects in it as being created, until this is dropped.
 pub(crate) struct Making<'a>(&'a AtomicUsize);
 
 impl Drop for Making<'_> {
@@ -88,8 +90,8 @@ impl Drop for Making<'_> {
     }
 }
 
-/// Spreads a hash over all bits: that of an `int` is the number itself, and the table looks at few
-/// of them.
+/// Spreads a hash over all bits: the hash of an `int` is the number itself, and the table looks at
+/// only a few bits.
 fn scramble(hash: isize) -> u64 {
     let product = u128::from(hash as u64) * 0x9e37_79b9_7f4a_7c15; // 2^64 by the golden ratio
     (product >> 64) as u64 ^ product as u64
@@ -107,13 +109,13 @@ impl Interner {
         work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns whether paths have to be looked up too. A request made under the other answer is
+    /// Returns whether paths have to be looked up too. A request created under the other answer is
     /// void.
     pub(crate) fn is_mixed(&self) -> bool {
         self.mixed.load(Ordering::Relaxed)
     }
 
-    /// Looks paths up too, from now on, beginning with those of live requests.
+    /// Starts looking up paths too, beginning with those of live requests.
     pub(crate) fn mix(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         if self.table(|table| table.live_paths.is_some()) {
             return Ok(());
@@ -133,13 +135,13 @@ impl Interner {
         Ok(())
     }
 
-    /// Notes that a request with objects in it is being made, until the answer is dropped.
+    /// Counts a request with objects in it as being created, until the returned value is dropped.
     pub(crate) fn making(&self) -> Making<'_> {
         self.making.fetch_add(1, Ordering::Relaxed);
         Making(&self.making)
     }
 
-    /// Takes paths by their text again, if nothing is in use.
+    /// Goes back to identifying paths by their text, if nothing is in use.
     pub(crate) fn unmix_if_idle(&self) {
         let is_idle = || {
             let live = self.core.held_count() + self.core.waiting_count();
@@ -147,7 +149,7 @@ impl Interner {
         };
         if self.is_mixed() && is_idle() {
             drop(self.table(|table| table.live_paths.take()));
-            // That may have run a user's code.
+            // That may have run user code.
             let is_unused =
                 self.table(|table| table.entries.is_empty() && table.live_paths.is_none());
             if is_unused && is_idle() {
@@ -156,8 +158,8 @@ impl Interner {
         }
     }
 
-    /// Uses once more the entry that an object is equal to, or else a new one. The core knows a new
-    /// one by `node`, if that is given, or else by a node without a meaning.
+    /// Reuses the entry that an object is equal to, or else creates one. The core identifies a new
+    /// entry by `node` if that is given, or else by a meaningless node.
     fn take(&self, object: &Bound<'_, PyAny>, node: Option<Node>) -> PyResult<(EntryId, Node)> {
         let py = object.py();
         let hash = scramble(object.hash()?);
@@ -183,7 +185,7 @@ impl Interner {
                 if candidate.bind(py).eq(object)? {
                     let reuse = |entry: &mut Entry| entry.reuse();
                     let id = EntryId { hash, number: *number };
-                    // It may be gone by now; then the next round finds out.
+                    // It may be gone by now, which the next round then finds.
                     if let Some(taken) = self.table(|table| table.find(id).map(reuse)) {
                         return Ok(taken);
                     }
@@ -193,7 +195,7 @@ impl Interner {
         }
     }
 
-    /// Returns the object to which a node is lent.
+    /// Returns the object that a node is lent to.
     pub(crate) fn borrower<'py>(&self, py: Python<'py>, node: &Node) -> Option<Bound<'py, PyAny>> {
         self.table(|table| {
             let id = *table.borrowers.get(node)?;
@@ -226,7 +228,7 @@ impl Table {
         let node = node.or_else(|| self.spare.pop()).unwrap_or_else(|| {
             self.nodes_made += 1;
             let name = format!("#{}", self.nodes_made);
-            Node::from_components([name]).expect("a good component")
+            Node::from_components([name]).expect("a valid component")
         });
         let id = EntryId { hash, number };
         if is_lent {
@@ -277,8 +279,8 @@ struct Uses {
 }
 
 impl NodesInUse {
-    /// Returns the node of an object, in use from now on. The core knows a new one by `node`, if
-    /// that is given.
+    /// Returns the node of an object, which is in use from now on. The core identifies a new one by
+    /// `node`, if that is given.
     pub(crate) fn node(
         &mut self,
         interner: &Arc<Interner>,
@@ -298,6 +300,6 @@ impl Drop for Uses {
         let unused = self.interner.table(|table| {
             ids.iter().filter_map(|id| table.give_back(*id)).collect::<SmallVec<[_; 8]>>()
         });
-        drop(unused); // with the mutex free: a destructor may run a user's code
+        drop(unused); // while the mutex is free, since a destructor may run user code
     }
 }

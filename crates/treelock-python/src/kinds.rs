@@ -1,4 +1,4 @@
-//! What the type of an object says of it, remembered per type.
+//! What the type of an object says about it, remembered per type.
 
 use std::{
     collections::HashMap,
@@ -14,25 +14,25 @@ use pyo3::{
 
 use crate::python::{Imports, imports};
 
-/// The two kinds of paths that pathlib has.
+/// The two kinds of paths in pathlib.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
     Posix,
     Windows,
 }
 
-/// What a type says of its objects.
+/// What a type says about its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A `PurePosixPath` or `PureWindowsPath` in all that matters: its text says where it is.
+    /// A `PurePosixPath` or `PureWindowsPath` in all relevant respects: its text says where it is.
     Path(Flavour),
-    /// The same, but with `parents` of its own.
+    /// The same, but with its own `parents`.
     OwnParents(Flavour),
-    /// Something else.
+    /// Anything else.
     Generic { may_equal_path: bool },
 }
 
-/// Returns what the type of an object says of it.
+/// Returns what the type of an object says about it.
 pub(crate) fn kind(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
     let class = object.get_type_ptr();
     let imports = imports(object.py())?;
@@ -47,11 +47,11 @@ pub(crate) fn kind(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
 }
 
 /// The kinds of known types, by the address of the type. The weak reference tells whether the type
-/// at the address is still the same one.
+/// at the address is still the same.
 type Kinds = HashMap<usize, (Py<PyWeakrefReference>, Kind)>;
 
-/// How many types are remembered, dead ones included: more than a program has types of nodes. Then
-/// all are forgotten.
+/// How many types are remembered, including dead ones: more than a program has types of nodes.
+/// Beyond that, all are forgotten.
 const KINDS_MAX: usize = 256;
 
 fn kind_of_type(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
@@ -76,7 +76,7 @@ fn kind_of_type(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> 
         let all = if kinds.len() < KINDS_MAX { Kinds::default() } else { mem::take(kinds) };
         (kinds.insert(address, entry), all)
     };
-    drop(old); // with the mutex free
+    drop(old); // while the mutex is free
     Ok(kind)
 }
 
@@ -88,8 +88,8 @@ fn classify(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
     for (flavour, path) in flavours {
         let path = path.bind(py);
         compares_as_path |= same(class, path, "__eq__")? && !class.is_subclass(path)?;
-        // The comparison asks the flavour up to Python 3.12, the parser from 3.13 on, and from 3.12
-        // on also the text of the path.
+        // The comparison uses the flavour up to Python 3.12, the parser from 3.13, and, from 3.12,
+        // also the text of the path.
         let printed = (!imports.compares_parts).then_some(&"__str__");
         let mut identity = ["__eq__", "__hash__", "_flavour", "parser"].iter().chain(printed);
         if identity.try_fold(true, |all, name| same(class, path, name).map(|same| all && same))? {
@@ -97,7 +97,7 @@ fn classify(class: &Bound<'_, PyType>, imports: &Imports) -> PyResult<Kind> {
             return Ok(if parents { Kind::Path(flavour) } else { Kind::OwnParents(flavour) });
         }
     }
-    // A path of another flavour that compares as pathlib's do is equal to neither of these two.
+    // A path of another flavour that compares as pathlib's paths do equals neither of these two.
     let may_equal_path = !(compares_as_path || has_builtin_equality(class)?);
     Ok(Kind::Generic { may_equal_path })
 }

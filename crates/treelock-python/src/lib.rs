@@ -1,5 +1,5 @@
-//! The native module of the Python package `treelock-rs`. `python/treelock/_treelock.pyi` says what
-//! it promises; how it works:
+//! The native module of the Python package `treelock-rs`. `python/treelock/_treelock.pyi` documents
+//! what it promises. This is how it works:
 //!
 //! ```text
 //! lock(read, write) ──▶ ContextManager ──enter──▶ Plan ──▶ Request ──▶ treelock::Acquire
@@ -7,23 +7,23 @@
 //!     hold of the ContextManager ◀──granted── Waiter (task or thread) ◀───────┘
 //! ```
 //!
-//! The core knows nothing of Python. It calls wakers while its mutex is free, and they are the only
-//! way back: they set the result of an asyncio future, or wake the thread that sleeps. No Python
-//! code runs, and no Python object is allocated or dropped, while one of our mutexes is held, since
-//! each of these may run a user's code that calls us again.
+//! The core knows nothing about Python. It calls wakers while its mutex is free, and they are the
+//! only way back: they set the result of an asyncio future or wake the sleeping thread. While one
+//! of our mutexes is held, no Python code runs and no Python object is allocated or dropped, since
+//! each of these may run user code that calls us again.
 //!
 //! The files, each of which uses only files above it:
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `python` | what is used of Python, looked up once |
+//! | `python` | the parts of Python that are used, looked up once |
 //! | `words` | error messages, and objects as text |
 //! | `limit` | the argument `timeout` |
-//! | `kinds`, `paths`, `intern` | what a type says of its objects; paths; all other nodes |
+//! | `kinds`, `paths`, `intern` | what a type says about its objects; paths; all other nodes |
 //! | `tree` | the lock: the core's, its nodes and their kind |
 //! | `nodes`, `roots` | from Python objects to a request |
 //! | `show` | from the core's answers to Python values |
-//! | `sleeper`, `waiter`, `block` | whom to wake; a request in the queue; a thread that waits |
+//! | `sleeper`, `waiter`, `block` | sleepers to wake; a request in the queue; a thread that waits |
 //! | `context` | the context manager, and the awaitables of `async with` |
 //! | `lock` | the lock as Python sees it |
 

@@ -13,15 +13,15 @@ use crate::words::{repr, wrong_type};
 /// How long a request may wait.
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
-    /// Not at all.
+    /// The request does not wait.
     Try,
-    /// At most this long.
+    /// The request waits at most this long.
     After(Duration),
-    /// For ever.
+    /// The request waits forever.
     Never,
 }
 
-/// Longer time-outs mean for ever.
+/// Longer timeouts mean forever.
 const TIMEOUT_MAX_SECONDS: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
 
 impl Limit {
@@ -37,7 +37,7 @@ impl Limit {
         Ok(Limit::from_seconds(seconds))
     }
 
-    /// Takes a number of seconds that is not negative.
+    /// Takes a non-negative number of seconds.
     pub(crate) fn from_seconds(seconds: f64) -> Limit {
         if seconds >= TIMEOUT_MAX_SECONDS {
             return Limit::Never;
@@ -56,7 +56,7 @@ pub(crate) fn seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
         return Err(wrong());
     }
     timeout.extract::<f64>().map_err(|error| {
-        // This very type: what the object's own code raises comes out as it is.
+        // Only this very type: whatever the object's own code raises is passed on unchanged.
         let is_no_number = error.get_type(timeout.py()).is(timeout.py().get_type::<PyTypeError>());
         if !is_no_number {
             return error;

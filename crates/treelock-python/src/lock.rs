@@ -17,7 +17,7 @@ use crate::{
 
 #[pymethods]
 impl TreeLock {
-    /// Takes whatever the `__init__` of a subclass takes.
+    /// Accepts whatever the `__init__` of a subclass accepts.
     #[new]
     #[pyo3(signature = (*_arguments, **_keywords), text_signature = "(*, strings=False)")]
     fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> TreeLock {
@@ -34,12 +34,13 @@ impl TreeLock {
 
     /// Returns a context manager for ``async with`` and ``with``.
     ///
-    /// Reads (shares) the sub-trees below the nodes in ``read``, and writes (has alone) those below
-    /// the nodes in ``write``; each node is part of its own sub-tree.
+    /// It reads (shares) the sub-trees below the nodes in ``read``, and writes (excludes others
+    /// from) those below the nodes in ``write``. Each node is part of its own sub-tree.
     ///
-    /// Looks at nothing and acquires nothing: wrong arguments raise when the context manager is
-    /// entered. ``timeout`` is in seconds: with 0 the lock is granted at once or not at all, and
-    /// without one the wait has no end. ``label`` names the request in messages and snapshots.
+    /// The call examines no arguments and acquires nothing: wrong arguments raise when the context
+    /// manager is entered. ``timeout`` is in seconds: with 0 the lock is granted at once or not at
+    /// all, and without one the wait is unlimited. ``label`` names the request in messages and
+    /// snapshots.
     ///
     /// >>> lock = TreeLock()
     /// >>> copy = lock(read=[PurePosixPath('/a')], write=[PurePosixPath('/b')], timeout=5)
@@ -64,7 +65,7 @@ impl TreeLock {
         self.core().held_count() > 0
     }
 
-    /// Returns all live requests at one moment: who holds, and who waits for whom.
+    /// Returns all live requests at one moment: which hold, and what the others wait for.
     ///
     /// >>> lock = TreeLock()
     /// >>> with lock(write=[PurePosixPath('/photos')], label='import-7'):

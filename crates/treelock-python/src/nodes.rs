@@ -1,6 +1,6 @@
-//! From Python objects to a request: paths become nodes by their text (`paths.rs`), everything else
-//! by a node lent to it (`intern.rs`), with ancestors from `parents` in any order. In a lock of
-//! strings, the core's own parser reads them.
+//! From Python objects to a request. Paths become nodes by their text (`paths.rs`). Everything else
+//! borrows a node (`intern.rs`), with ancestors from `parents`, in any order. In a lock of strings,
+//! the core's own parser reads them.
 
 use pyo3::{
     exceptions::{PyAttributeError, PyTypeError, PyValueError},
@@ -19,7 +19,8 @@ use crate::{
     words::{described, node_type_error, repr},
 };
 
-/// What a request will be made of: roots read from Python objects, each object once, and a label.
+/// The contents of a request to be made: roots read from Python objects, each object once, and a
+/// label.
 pub(crate) struct Plan<'a, 'py> {
     lock: &'a TreeLock,
     takes_strings: bool,
@@ -33,13 +34,13 @@ struct Root<'py> {
     source: Source<'py>,
 }
 
-/// What tells where in the tree an object is.
+/// The source that says where in the tree an object is.
 enum Source<'py> {
     /// The text of a string, in a lock of strings.
     Text,
     /// The text of a path.
     Path(Flavour),
-    /// The ancestors that its `parents` gave.
+    /// The ancestors from its `parents`.
     Ancestors(Vec<Bound<'py, PyAny>>),
 }
 
@@ -53,7 +54,7 @@ impl<'a, 'py> Plan<'a, 'py> {
         self.lock
     }
 
-    /// Names who asks.
+    /// Sets the label.
     pub(crate) fn set_label(&mut self, label: String) {
         self.label = Some(label);
     }
@@ -71,8 +72,8 @@ impl<'a, 'py> Plan<'a, 'py> {
         Ok(())
     }
 
-    /// Makes the request. No Python code may run before it is in the queue (see the head of
-    /// `intern.rs`), not even the destructor of an object that goes with the plan.
+    /// Creates the request. No Python code may run before it is in the queue (see the head of
+    /// `intern.rs`), not even the destructor of an object that is dropped with the plan.
     pub(crate) fn request(&self) -> PyResult<(Request, NodesInUse)> {
         let made = self.make();
         if made.is_err() {
@@ -124,7 +125,8 @@ impl<'a, 'py> Plan<'a, 'py> {
         Ok(request.with_ancestors(*access, node, ancestors?))
     }
 
-    /// Returns the node of an object whose text alone does not tell, or that is above such a one.
+    /// Returns the node of an object whose text alone is not enough, or of an ancestor of such an
+    /// object.
     fn node(&self, object: &Bound<'py, PyAny>, in_use: &mut NodesInUse) -> PyResult<Node> {
         let interner = self.lock.interner();
         let (path, may_equal_path) = match kind(object)? {
@@ -161,7 +163,7 @@ fn is_string(object: &Bound<'_, PyAny>) -> bool {
     object.is_instance_of::<PyString>()
 }
 
-/// Says more of an object that has neither a hash nor parents, such as a list.
+/// Improves the error for an object that has neither a hash nor parents, such as a list.
 fn explain(object: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     let py = object.py();
     let unhashable = error.is_instance_of::<PyTypeError>(py);

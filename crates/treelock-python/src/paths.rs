@@ -1,8 +1,8 @@
-//! Paths, which are known by their text. Where `__eq__`, `__hash__` and `parents` are those of
-//! pathlib, they say no more than the text does, and calling them would take longer than all the
-//! rest.
+//! Paths, which are identified by their text. If `__eq__`, `__hash__` and `parents` are those of
+//! pathlib, they say no more than the text does, and calling them would take longer than everything
+//! else.
 //!
-//! The first component of a path's node says in which tree it lies. Absolute POSIX paths, those
+//! The first component of a path's node says which tree the path is in. Absolute POSIX paths, those
 //! that begin with two slashes, and relative ones are three trees. Windows paths have one tree for
 //! each anchor (drive and root), and the case of their letters does not matter.
 
@@ -22,7 +22,7 @@ const ABSOLUTE: &str = "abs";
 const DOUBLE: &str = "net";
 const RELATIVE: &str = "rel";
 
-/// What stands before the anchor of Windows paths.
+/// The prefix of the anchor of Windows paths.
 const WINDOWS: &[u8] = b"win ";
 
 /// Returns the node of a path.
@@ -35,7 +35,7 @@ pub(crate) fn path_node(path: &Bound<'_, PyAny>, flavour: Flavour) -> PyResult<N
 }
 
 /// Returns the text of a path. Once asked for its text, a path keeps it in a slot, which can be
-/// read without a call of Python code.
+/// read without calling Python code.
 fn text<'py>(path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     let py = path.py();
     if let Ok(kept) = path.getattr(intern!(py, "_str"))
@@ -43,11 +43,11 @@ fn text<'py>(path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     {
         return Ok(text);
     }
-    // Not `str(path)`: a subclass may print itself as it likes, and is the same node.
+    // Not `str(path)`: a subclass may print itself differently, and is still the same node.
     Ok(imports(py)?.path_text.bind(py).call1((path,))?.cast_into()?)
 }
 
-/// Encodes text that may have lone surrogates, which proper UTF-8 does not have.
+/// Encodes text that may have lone surrogates, which valid UTF-8 does not have.
 pub(crate) fn encode<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = text.call_method1(intern!(text.py(), "encode"), ("utf-8", "surrogatepass"))?;
     Ok(bytes.cast_into()?)
@@ -64,7 +64,8 @@ fn posix_node(text: &Bound<'_, PyString>) -> PyResult<Node> {
     node(tree.as_bytes(), rest, b'/')
 }
 
-/// Returns the node of a path's text, if the core's own parser takes it: not with `..` in it.
+/// Returns the node of a path's text, if the core's own parser accepts it (it does not accept
+/// `..`).
 fn plain_posix_node(text: &str) -> Option<Node> {
     let (tree, rest) = split(text.as_bytes());
     let mut name: SmallVec<[u8; 128]> = SmallVec::new();
@@ -74,7 +75,7 @@ fn plain_posix_node(text: &str) -> Option<Node> {
     std::str::from_utf8(&name).ok()?.parse().ok()
 }
 
-/// Returns the tree in which a POSIX path lies, and the rest of its text.
+/// Returns the tree that a POSIX path is in, and the rest of its text.
 fn split(text: &[u8]) -> (&'static str, &[u8]) {
     match text {
         b"." => (RELATIVE, b""),
@@ -89,7 +90,8 @@ fn windows_node(path: &Bound<'_, PyAny>, text: &Bound<'_, PyString>) -> PyResult
     let anchor = path.getattr(intern!(py, "anchor"))?;
     let lower_anchor = lower(&anchor)?;
     let tree = [WINDOWS, lower_anchor.as_bytes()].concat();
-    // A sigma becomes another letter at the end of a word, so it matters what is lowered together.
+    // A sigma becomes a different letter at the end of a word, so it matters what is lowercased
+    // together.
     if imports(py)?.compares_parts {
         let rest = text.call_method1(intern!(py, "removeprefix"), (anchor,))?;
         node(&tree, lower(&rest)?.as_bytes(), b'\\')
@@ -108,7 +110,7 @@ fn lower<'py>(text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
 /// Returns the node of the names in `rest`, which is a dot if there are none.
 fn node(tree: &[u8], rest: &[u8], separator: u8) -> PyResult<Node> {
     let rest = if rest == b"." { b"" } else { rest };
-    // The core refuses these two as names. No name of a path has a slash in it.
+    // The core refuses these two as names. A path's name never contains a slash.
     fn escape(name: &[u8]) -> &[u8] {
         match name {
             b"." => b"/.",
@@ -121,7 +123,7 @@ fn node(tree: &[u8], rest: &[u8], separator: u8) -> PyResult<Node> {
     node.map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Returns the path that a node stands for, if it stands for one.
+/// Returns the path that a node represents, if it represents one.
 pub(crate) fn path<'py>(py: Python<'py>, node: &Node) -> PyResult<Option<Bound<'py, PyAny>>> {
     let mut components = node.components();
     let imports = imports(py)?;

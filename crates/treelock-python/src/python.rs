@@ -1,4 +1,5 @@
-//! What is used of Python: functions and types that are looked up once, and small steps with them.
+//! The parts of Python that are used: functions and types that are looked up once, and small steps
+//! with them.
 
 use std::cell::Cell;
 
@@ -21,11 +22,12 @@ pub(crate) struct Imports {
     /// `pathlib.PosixPath`, which compares and hashes the same; on Windows, only as a base class.
     pub(crate) concrete_path: Py<PyType>,
     pub(crate) windows_path: Py<PyType>,
-    /// Whether Windows paths are compared part by part, as up to Python 3.11, and not as a whole.
+    /// Whether Windows paths are compared part by part, as up to Python 3.11, instead of as a
+    /// whole.
     pub(crate) compares_parts: bool,
     /// `pathlib.PurePath.__str__`.
     pub(crate) path_text: Py<PyAny>,
-    /// Sets the result of a future, unless it is done.
+    /// A function that sets the result of a future, unless the future is done.
     pub(crate) set_result: Py<PyAny>,
     pub(crate) root: Py<PyAny>,
     pub(crate) entry: Py<PyAny>,
@@ -74,13 +76,13 @@ pub(crate) fn imports(py: Python<'_>) -> PyResult<&Imports> {
     })
 }
 
-/// Returns the event loop that runs in this thread, if one does.
+/// Returns the event loop that runs in this thread, if there is one.
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     let event_loop = imports(py)?.running_loop.bind(py).call0()?;
     Ok((!event_loop.is_none()).then_some(event_loop))
 }
 
-/// Returns a number that tells tasks apart, or threads where no task runs.
+/// Returns a number that distinguishes tasks, or threads where no task runs.
 pub(crate) fn caller(py: Python<'_>) -> PyResult<usize> {
     let imports = imports(py)?;
     if let Some(event_loop) = running_loop(py)? {
@@ -110,8 +112,8 @@ pub(crate) fn set_result(future: &Bound<'_, PyAny>) -> PyResult<()> {
 
 thread_local!(static INTERRUPTED: Cell<bool> = const { Cell::new(false) });
 
-/// Reports an error that cannot be raised. Keeps a Ctrl-C for [`deliver_interrupt`], after all the
-/// other work: if it came at once, the next destructor would swallow it.
+/// Reports an error that cannot be raised. Keeps a Ctrl-C for [`deliver_interrupt`], after all
+/// other work: if it were raised now, the next destructor would swallow it.
 pub(crate) fn report(py: Python<'_>, error: PyErr) {
     if error.is_instance_of::<PyKeyboardInterrupt>(py) {
         INTERRUPTED.set(true);
@@ -148,7 +150,7 @@ pub(crate) fn is_finalizing(py: Python<'_>) -> bool {
     finalizing.and_then(|finalizing| finalizing.is_truthy()).unwrap_or(true)
 }
 
-/// Runs the code of a destructor. An exception that is being raised meanwhile is left as it is.
+/// Runs the code of a destructor. An exception that is currently being raised is left alone.
 pub(crate) fn in_destructor(py: Python<'_>, work: impl FnOnce(Python<'_>)) {
     let under_way = PyErr::take(py);
     work(py);

@@ -1,7 +1,7 @@
 //! The arguments `read` and `write`: iterables of nodes, read when the context manager is entered.
 //!
-//! They are read anew each time. An iterator can be read only once. What it gave is kept, so that
-//! the next entry never locks less than the first.
+//! They are read again each time. An iterator can be read only once, so its items are kept. The
+//! next entry then never locks less than the first.
 
 use std::{
     mem,
@@ -24,7 +24,7 @@ pub(crate) struct Roots {
     reading: Mutex<Reading>,
 }
 
-/// What an iterator gave.
+/// The items of an iterator.
 #[derive(Default)]
 enum Reading {
     #[default]
@@ -57,7 +57,7 @@ impl Roots {
         let Some(given) = &self.given else { return Ok(()) };
         let given = given.bind(py);
         if let Ok(list) = given.cast_exact::<PyList>() {
-            let mut next = 0; // the code of a node may change the list meanwhile
+            let mut next = 0; // a node's code may change the list during the loop
             while next < list.len() {
                 each(&list.get_item(next)?)?;
                 next += 1;
@@ -93,7 +93,7 @@ impl Roots {
         }
     }
 
-    /// Drops what was read.
+    /// Drops the items that were read.
     pub(crate) fn forget(&self) {
         drop(self.set(Reading::Failed));
     }
@@ -103,7 +103,7 @@ impl Roots {
         mem::replace(&mut *state, reading)
     }
 
-    /// Returns the items of an iterator, read now or before.
+    /// Returns the items of an iterator, read now or earlier.
     fn read_once(&self, given: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
         let py = given.py();
         let refuse = |why: &str| {
@@ -117,7 +117,7 @@ impl Roots {
                 self.set(Reading::Done(items.clone_ref(py)));
                 return Ok(items);
             }
-            Reading::UnderWay => return Err(refuse("is being read already")),
+            Reading::UnderWay => return Err(refuse("is already being read")),
             Reading::Failed => {
                 self.set(Reading::Failed);
                 return Err(refuse("failed when it was first read"));
@@ -143,7 +143,7 @@ fn has_iter(given: &Bound<'_, PyAny>) -> bool {
 
 fn read_all(iterator: &Bound<'_, PyAny>, name: &str) -> PyResult<Py<PyTuple>> {
     let py = iterator.py();
-    // An exhausted generator had roots once, so to lock nothing cannot be what is meant.
+    // An exhausted generator once had roots, so locking nothing cannot be the intention.
     if iterator.getattr_opt(intern!(py, "gi_frame"))?.is_some_and(|frame| frame.is_none()) {
         return Err(PyValueError::new_err(format!(
             "the generator given as {name} is exhausted, so it would lock nothing; give a list"

@@ -24,7 +24,7 @@ impl<'py> Shown<'py> {
         lock: &TreeLock,
         nodes: impl Iterator<Item = &'a Node>,
     ) -> PyResult<Shown<'py>> {
-        // The objects first, since the code that runs below may release what is in use now.
+        // The objects come first, since the code that runs below may release what is in use now.
         let mut borrowers: HashMap<&Node, Option<Bound<'py, PyAny>>> = HashMap::new();
         for node in nodes {
             borrowers.entry(node).or_insert_with(|| lock.interner().borrower(py, node));
@@ -88,7 +88,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, lock: &TreeLock) -> PyResult<Bound<
     imports.snapshot.bind(py).call1((PyTuple::new(py, entries?)?, table))
 }
 
-/// Says in a sentence who is in the way.
+/// Returns the sentence that says what is in the way.
 pub(crate) fn sentence(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> String {
     match Shown::new(py, lock, [&blocked.wanted.node, &blocked.blocker.node].into_iter()) {
         Ok(shown) => blocked.display_with(|node, f| shown.print(node, f)).to_string(),
@@ -99,7 +99,7 @@ pub(crate) fn sentence(py: Python<'_>, lock: &TreeLock, blocked: &Blocked) -> St
     }
 }
 
-/// Names the roots of a request.
+/// Returns the roots of a request as text.
 pub(crate) fn roots(py: Python<'_>, lock: &TreeLock, request: &treelock::Request) -> String {
     match Shown::new(py, lock, request.roots().map(|(_, node)| node)) {
         Ok(shown) => {

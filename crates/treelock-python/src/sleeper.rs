@@ -1,13 +1,13 @@
-//! Whom to wake when a request is granted.
+//! Sleepers, which are woken when a request is granted.
 //!
 //! A task sleeps on a future of its event loop. The main thread sleeps on one of Python's locks,
-//! which obeys time-outs and lets Ctrl-C through. Other threads never see a signal. They park,
+//! which obeys timeouts and lets Ctrl-C through. Other threads never receive a signal. They park,
 //! detached from the interpreter: up to Python 3.13, a thread that Python itself puts to sleep may
-//! be killed there when the interpreter ends, and Rust cannot be left that way.
+//! be killed there when the interpreter ends, and Rust code cannot be left that way.
 //!
-//! The core calls the waker in the thread that releases. If the event loop of the sleeper runs in
-//! that very thread, the future's result is set there and then, so that the task runs in the loop's
-//! next turn. Otherwise the loop is told from outside.
+//! The core calls the waker on the thread that releases. If the event loop of the sleeper runs on
+//! that same thread, the future's result is set right there, so that the task runs in the next
+//! iteration of the loop. Otherwise the loop is notified from outside.
 
 use std::thread::Thread;
 
@@ -15,7 +15,7 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*};
 
 use crate::python::{imports, report, running_loop, set_result};
 
-/// Whom to wake.
+/// A sleeper to wake.
 pub(crate) enum Sleeper {
     Nobody,
     Task { event_loop: Py<PyAny>, future: Py<PyAny> },
@@ -27,7 +27,7 @@ impl Sleeper {
     /// Wakes the sleeper. Returns whether it will run.
     pub(crate) fn wake(&self, py: Python<'_>) -> bool {
         match self {
-            Sleeper::Nobody => true, // it is about to look for itself
+            Sleeper::Nobody => true, // it is about to check for itself
             Sleeper::Thread(thread) => {
                 thread.unpark();
                 true
@@ -43,10 +43,10 @@ impl Sleeper {
     }
 }
 
-/// A Ctrl-C can come once, and once more. What fails this often is not an event loop.
+/// Ctrl-C can arrive once, and once more. Anything that fails this often is not an event loop.
 const WAKE_TRIES_MAX: usize = 10;
 
-/// Wakes a task, whatever comes in between. Returns whether its event loop is told.
+/// Wakes a task, even if it is interrupted. Returns whether its event loop was notified.
 fn wake_task(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> bool {
     let py = event_loop.py();
     let mut errors = Vec::new();
@@ -57,7 +57,7 @@ fn wake_task(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> bool {
         let closed = event_loop.call_method0(intern!(py, "is_closed"));
         let is_closed = matches!(closed.and_then(|it| it.is_truthy()), Ok(true));
         if errors.len() == WAKE_TRIES_MAX || is_closed {
-            // That a closed loop says so is not worth a report.
+            // A closed loop that says so is not worth a report.
             errors.retain(|error| !error.is_instance_of::<PyRuntimeError>(py));
             break false;
         }

@@ -1,4 +1,4 @@
-//! The lock itself: the core's lock, the nodes lent to Python objects, and what its nodes are.
+//! The lock itself: the core's lock, the nodes lent to Python objects, and the type of its nodes.
 //! `lock.rs` has the methods that Python sees.
 
 use std::sync::{Arc, OnceLock};
@@ -7,19 +7,19 @@ use pyo3::{PyTraverseError, PyVisit, prelude::*};
 
 use crate::intern::Interner;
 
-/// A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.
+/// A lock over all sub-trees of one tree. One request can take several, shared or exclusive.
 ///
 /// A request waits exactly for the earlier live requests that conflict with it, and is granted as
-/// soon as there are none. Two requests conflict iff some root of one is, or lies above or below,
-/// some root of the other, and at least one of these two is a write. So the lock is fair, never
-/// waits for what is not in its way, and requests cannot deadlock one another.
+/// soon as there are none. Two requests conflict iff a root of one equals, contains or lies within
+/// a root of the other, and at least one of the two is a write. So the lock is fair, never waits
+/// for anything that is not in its way, and requests cannot deadlock one another.
 ///
-/// It is not re-entrant: a holder that asks for more that conflicts with what it holds waits for
-/// itself. Ask for everything in one request.
+/// The lock is not re-entrant: a holder that requests something that conflicts with what it already
+/// holds waits for itself. Request everything at once.
 ///
 /// One lock serves any number of tasks, event loops and threads at the same time. With
-/// ``strings=True`` its nodes are strings, split at ``/``, where ``'/a/b'``, ``'a/b'`` and
-/// ``'a//b/'`` are one node and ``'/'`` is the root of all.
+/// ``strings=True`` its nodes are strings, split at ``/``: ``'/a/b'``, ``'a/b'`` and ``'a//b/'``
+/// are the same node, and ``'/'`` is the root of all.
 ///
 /// >>> lock = TreeLock()
 /// >>> lock
@@ -28,7 +28,7 @@ use crate::intern::Interner;
 pub(crate) struct TreeLock {
     core: treelock::TreeLock,
     interner: Arc<Interner>,
-    /// Chosen by `__init__`, or by the first use.
+    /// Chosen by `__init__` or by the first use.
     strings: OnceLock<bool>,
 }
 
@@ -49,7 +49,7 @@ impl TreeLock {
         &self.interner
     }
 
-    /// Chooses whether nodes are strings, unless that is chosen already. Returns what is chosen.
+    /// Chooses whether nodes are strings, unless that is already chosen. Returns the choice.
     pub(crate) fn choose_strings(&self, strings: bool) -> bool {
         *self.strings.get_or_init(|| strings)
     }

@@ -1,13 +1,13 @@
 //! A request in the core's queue, and the sleeper to wake when it is granted.
 //!
 //! As with asyncio's own locks, a task that waits stays alive even if nothing else refers to it.
-//! Here its event loop keeps it: the loop shows the garbage collector whom it is to wake
-//! ([`Sleepers`]). When nothing refers to a loop any more, those who slept there go with it, and
-//! leave the queue.
+//! Here its event loop keeps it: the loop shows the garbage collector which sleepers it is to wake
+//! ([`Sleepers`]). When nothing refers to a loop any more, its sleepers go with it and leave the
+//! queue.
 //!
-//! A loop that cannot be told is closed, so nobody will ever take what was granted. The grant is
-//! then given back, and those behind it go on. That wakes others, whose loop may be closed too: the
-//! release goes on in a list instead of calling itself.
+//! If a loop cannot be notified, it is closed, so nothing will ever take what was granted. The
+//! grant is then given back, and the requests behind it proceed. That wakes others, whose loop may
+//! be closed too. So the release continues in a list instead of calling itself.
 
 use std::{
     cell::RefCell,
@@ -27,13 +27,13 @@ use crate::{
     sleeper::Sleeper,
 };
 
-/// What asking comes to, at first.
+/// The first result of a request.
 pub(crate) enum Asked {
     Granted(Guard, NodesInUse),
     Waiting(Arc<Waiter>),
 }
 
-/// Asks the core for what is planned.
+/// Makes the planned request to the core.
 pub(crate) fn ask(plan: &Plan<'_, '_>) -> PyResult<Asked> {
     let (request, in_use) = plan.request()?;
     let lock = plan.lock();
@@ -49,7 +49,7 @@ pub(crate) enum Ended {
     Granted(Guard, NodesInUse),
     /// This request is in the way.
     Refused(Blocked),
-    /// The lock went to others, since nobody would have taken it.
+    /// The lock was passed on, since nothing would have taken it.
     GivenBack,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Waiter {
 }
 
 struct State {
-    /// `None` once it was given back, or while it is polled.
+    /// `None` once it was given back, and while it is being polled.
     acquire: Option<Acquire>,
     in_use: NodesInUse,
     sleeper: Sleeper,
@@ -93,7 +93,7 @@ impl Waiter {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has a future's result set when the request is granted.
+    /// Arranges for a future's result to be set when the request is granted.
     pub(crate) fn sleep_on(
         self: &Arc<Waiter>,
         event_loop: &Bound<'_, PyAny>,
@@ -108,7 +108,7 @@ impl Waiter {
         Ok(())
     }
 
-    /// Says whom to wake when the request is granted.
+    /// Sets the sleeper to wake when the request is granted.
     pub(crate) fn set_sleeper(&self, sleeper: Sleeper) {
         drop(self.state(|state| mem::replace(&mut state.sleeper, sleeper)));
     }
@@ -126,7 +126,7 @@ impl Waiter {
         }
     }
 
-    /// Stops waiting, and gives back what was granted meanwhile.
+    /// Stops waiting, and gives back whatever was granted in the meantime.
     pub(crate) fn leave(&self) {
         let left = self.state(|state| {
             let sleeper = mem::replace(&mut state.sleeper, Sleeper::Nobody);
@@ -136,12 +136,12 @@ impl Waiter {
         self.interner.unmix_if_idle();
     }
 
-    /// Returns whether the wait has ended: the lock was taken, or given back.
+    /// Returns whether the wait has ended: the lock was taken or given back.
     pub(crate) fn is_over(&self) -> bool {
         self.state(|state| state.acquire.is_none())
     }
 
-    /// Leaves the queue and says who is in the way, unless the lock was granted in the last moment.
+    /// Leaves the queue and returns the blocker, unless the lock was granted at the last moment.
     /// The nodes of the request are in use until [`leave`](Waiter::leave).
     pub(crate) fn give_up(&self) -> Ended {
         let Some(acquire) = self.state(|state| state.acquire.take()) else {
@@ -166,7 +166,7 @@ impl Waiter {
 
 impl Wake for Waiter {
     fn wake(self: Arc<Waiter>) {
-        // Without an interpreter nobody is left to wake.
+        // Without an interpreter there is nothing left to wake.
         Python::try_attach(|py| {
             let sleeper = self.state(|state| mem::replace(&mut state.sleeper, Sleeper::Nobody));
             if !sleeper.wake(py) {
@@ -176,7 +176,7 @@ impl Wake for Waiter {
     }
 }
 
-/// Gives back what nobody will take. See the head of this file.
+/// Gives back a grant that nothing will take. See the head of this file.
 fn give_back(waiter: Arc<Waiter>) {
     thread_local!(static LIST: RefCell<Option<Vec<Arc<Waiter>>>> = const { RefCell::new(None) });
     let is_first = LIST.with_borrow_mut(|list| match list {
@@ -203,7 +203,7 @@ fn give_back(waiter: Arc<Waiter>) {
 #[derive(Default)]
 pub(crate) struct Sleepers(Arc<Registry>);
 
-/// Requests that wait in one event loop, by address.
+/// The requests that wait in one event loop, by address.
 type Registry = Mutex<HashMap<usize, Weak<Waiter>>>;
 
 fn edit<R>(registry: &Registry, edit: impl FnOnce(&mut HashMap<usize, Weak<Waiter>>) -> R) -> R {

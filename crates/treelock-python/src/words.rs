@@ -1,4 +1,4 @@
-//! What the package says: its error messages, and objects as text.
+//! The texts of the package: its error messages, and objects as text.
 
 use pyo3::{
     exceptions::PyTypeError,
@@ -9,12 +9,13 @@ use pyo3::{
 
 use crate::python::{imports, unless_interrupted};
 
-/// Refuses to copy: a copy would be another lock, which keeps nobody out of what this one guards.
+/// Refuses to copy: a copy would be a different lock, which does not guard what this one guards.
 pub(crate) fn not_copied(class: &str) -> PyErr {
     PyTypeError::new_err(format!("cannot copy or pickle a {class}: a copy would guard nothing"))
 }
 
-/// Refuses an argument of the wrong type: names the argument, what is wanted, what was given.
+/// Refuses an argument of the wrong type. The error names the argument, what is expected, and what
+/// was given.
 pub(crate) fn wrong_type(name: &str, wanted: &str, given: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(wrong_type_text(name, wanted, given))
 }
@@ -34,7 +35,7 @@ pub(crate) fn node_type_error(py: Python<'_>, message: &str) -> PyErr {
     error.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// Returns the `repr` that every object has, and `more` behind it.
+/// Returns the default `repr` of an object, followed by `more`.
 pub(crate) fn repr_with(object: &Bound<'_, PyAny>, more: &str) -> PyResult<String> {
     let plain = PyType::new::<PyAny>(object.py())
         .call_method1(intern!(object.py(), "__repr__"), (object,))?;
@@ -49,20 +50,20 @@ pub(crate) fn described(object: &Bound<'_, PyAny>) -> String {
     format!("{class}: {}", repr(object))
 }
 
-/// Returns the `repr` of an object, or a text that says that there is none.
+/// Returns the `repr` of an object, or a text that says that it cannot be printed.
 pub(crate) fn repr(object: &Bound<'_, PyAny>) -> String {
     let repr = object.repr().map(|repr| repr.to_string_lossy().into_owned());
     unless_interrupted(object.py(), repr)
         .unwrap_or_else(|| "something that cannot be printed".into())
 }
 
-/// Returns the `repr` of a node, on one line, or a text that says that there is none.
+/// Returns the `repr` of a node, on one line, or a text that says that it cannot be printed.
 pub(crate) fn node_repr(node: &Bound<'_, PyAny>) -> String {
     let repr = node.repr().and_then(|repr| one_line(&repr));
     unless_interrupted(node.py(), repr).unwrap_or_else(|| "a node that cannot be printed".into())
 }
 
-/// Puts text on one line, with escapes for what cannot be printed.
+/// Puts text on one line, with escapes for unprintable characters.
 pub(crate) fn one_line(text: &Bound<'_, PyString>) -> PyResult<String> {
     let escape = |char: char| match char.is_control() {
         true => char.escape_default().to_string(),
@@ -71,7 +72,7 @@ pub(crate) fn one_line(text: &Bound<'_, PyString>) -> PyResult<String> {
     Ok(escaped(text)?.chars().map(escape).collect())
 }
 
-/// Returns text with escapes for its lone surrogates, which Rust's text cannot hold.
+/// Returns text with escapes for its lone surrogates, which Rust strings cannot contain.
 pub(crate) fn escaped(text: &Bound<'_, PyString>) -> PyResult<String> {
     let py = text.py();
     let bytes = text.call_method1(intern!(py, "encode"), ("utf-8", "backslashreplace"))?;

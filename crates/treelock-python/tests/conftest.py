@@ -1,7 +1,7 @@
-"""What all tests share: a way to run them, the seed, and the words they are written in.
+"""Shared by all tests: a way to run them, the seed, and common helpers.
 
-Tests that are coroutine functions are run with ``asyncio.run``, each in an event loop of its own
-and with a limit on its time, so that a lost wake-up is a failure and not a hang.
+Tests that are coroutine functions are run with ``asyncio.run``, each in its own event loop and with
+a time limit, so that a lost wake-up is a failure and not a hang.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ASYNC_LIMIT = 30
 """Seconds until a test in an event loop is cancelled."""
 
 HARD_LIMIT = 120
-"""Seconds until the process ends itself with a traceback: a thread that blocks cannot be told."""
+"""Seconds until the process ends itself with a traceback, since a blocked thread cannot be told."""
 
 _stderr = -1
 
@@ -59,8 +59,8 @@ def _end_a_hanging_process() -> Iterator[None]:
 def load_seed() -> ModuleType:
     """Loads the package ``treelock`` of PyPI as ``seed_treelock``, or skips the test.
 
-    By file, never by name: were its directory in ``sys.path``, then ``import treelock`` would find
-    the seed, and the tests would test the seed against itself.
+    It is loaded by file, never by name. If its directory were in ``sys.path``, ``import treelock``
+    would find the seed, and the tests would test the seed against itself.
     """
     if "seed_treelock" in sys.modules:
         return sys.modules["seed_treelock"]
@@ -92,7 +92,7 @@ def _load(name: str, path: Path) -> ModuleType:
 
 @pytest.fixture
 def seed() -> ModuleType:
-    """The package ``treelock`` of PyPI."""
+    """Returns the package ``treelock`` from PyPI."""
     return load_seed()
 
 
@@ -100,7 +100,7 @@ def seed() -> ModuleType:
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine in a new event loop, within the limit."""
+    """Runs a coroutine in a new event loop, within the time limit."""
 
     async def limited() -> Any:
         return await asyncio.wait_for(coroutine, ASYNC_LIMIT)
@@ -109,13 +109,13 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def settle(turns: int = 12) -> None:
-    """Lets everything that can go on go on: more turns of the loop than any step here needs."""
+    """Lets everything that can proceed do so: more turns of the loop than any step here needs."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
 def in_thread(function: Callable[[], Any]) -> Any:
-    """Runs a function in a thread of its own and gives what it returns or raises."""
+    """Runs a function in its own thread, and returns or raises its result."""
     result: list[Any] = []
     error: list[BaseException] = []
 
@@ -135,17 +135,17 @@ def in_thread(function: Callable[[], Any]) -> Any:
 
 
 async def enter(manager: Any) -> None:
-    """Enters, in a coroutine of Python's own around the awaitable."""
+    """Enters, in a Python coroutine around the awaitable."""
     await manager.__aenter__()
 
 
 async def exit_in(manager: Any) -> None:
-    """Leaves, in the task that runs this."""
+    """Exits, in the task that runs this."""
     await manager.__aexit__(None, None, None)
 
 
 async def through_wait_for(entering: Any) -> None:
-    """Awaits an enter or an exit by way of a time limit, in a task of its own."""
+    """Awaits an enter or an exit through a time limit, in its own task."""
     await asyncio.wait_for(entering, 20)
 
 
@@ -153,14 +153,14 @@ async def through_wait_for(entering: Any) -> None:
 
 
 def new_uvloop() -> asyncio.AbstractEventLoop:
-    """A loop in C, whose futures and handles are not asyncio's."""
+    """Returns a loop in C, whose futures and handles are not asyncio's."""
     loop: asyncio.AbstractEventLoop = pytest.importorskip("uvloop").new_event_loop()
     return loop
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, new_uvloop], ids=["asyncio", "uvloop"])
 def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Makes event loops of one kind."""
+    """Returns a function that makes event loops of one kind."""
     make: Callable[[], asyncio.AbstractEventLoop] = request.param
     if make is new_uvloop:
         pytest.importorskip("uvloop")
@@ -171,7 +171,7 @@ def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEve
 
 
 def finishes_at_once(awaitable: Any) -> bool:
-    """Returns whether the first step of an awaitable is its last: it takes no turn of the loop.
+    """Returns whether the first step of an awaitable is its last, without a turn of the loop.
 
     If not, it is closed.
     """
@@ -190,7 +190,7 @@ def enter_now(manager: Any) -> None:
 
 
 def exit_now(manager: Any) -> None:
-    """Leaves a context manager by hand."""
+    """Exits a context manager by hand."""
     assert finishes_at_once(manager.__aexit__(None, None, None)), "an exit waits for nothing"
 
 
@@ -198,7 +198,7 @@ def exit_now(manager: Any) -> None:
 
 
 class Broken(Exception):
-    """What nobody but these tests raises."""
+    """An exception that only these tests raise."""
 
 
 def given(lock: Any, arguments: dict[str, Any]) -> Any:
@@ -213,7 +213,7 @@ _visiting: set[asyncio.Future[None]] = set()  # an event loop alone does not kee
 
 
 class Visit:
-    """A task that enters a context manager, stays until it is told to leave, and leaves."""
+    """A task that enters a context manager, stays until it is told to exit, and exits."""
 
     def __init__(self, manager: Any) -> None:
         self.inside = False
@@ -232,22 +232,22 @@ class Visit:
                 self.inside = False
 
     def let_go(self) -> None:
-        """Tells the task that it may leave, now or as soon as it is inside."""
+        """Tells the task that it may exit, now or as soon as it is inside."""
         self._may_leave.set()
 
     async def leave(self) -> None:
-        """Lets the task leave, and waits until it has."""
+        """Lets the task exit, and waits until it has."""
         self.let_go()
         await self.task
 
     async def cancel(self) -> None:
-        """Cancels the task, wherever it is, and waits until it is done with it."""
+        """Cancels the task, wherever it is, and waits until it is done."""
         self.task.cancel()
         await asyncio.wait([self.task])
 
 
 async def visit(manager: Any) -> Visit:
-    """Starts a visit and lets it come as far as it can."""
+    """Starts a visit and lets it get as far as it can."""
     visitor = Visit(manager)
     await settle()
     return visitor
@@ -261,9 +261,9 @@ async def hold(manager: Any) -> Visit:
 
 
 async def is_free(lock: Any, read: Any = (), write: Any = ()) -> bool:
-    """Returns whether a request is granted without anybody leaving. Leaves no trace.
+    """Returns whether a request is granted without any other request leaving. Leaves no trace.
 
-    Needs nothing but the ``async with`` that the seed has too.
+    It needs only the ``async with`` that the seed has too.
     """
     visitor = await visit(lock(read, write))
     inside = visitor.inside

@@ -1,4 +1,4 @@
-"""What tests of leaks share: nodes, tasks, and whether anything is left of them."""
+"""Shared by the tests of leaks: nodes, tasks, and whether anything is left of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONG_SECONDS = 20
 """No wait takes as long as this, unless it hangs."""
 
 SHORT_SECONDS = 0.001
-"""For waits that are in vain."""
+"""For waits that must fail."""
 
 
 class Node:
@@ -34,21 +34,21 @@ class Node:
 
 
 class WeakPath(PurePosixPath):
-    """A path that can be referred to weakly."""
+    """A path that can be referenced weakly."""
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Works as ``asyncio.run``, within a limit of time."""
+    """Works like ``asyncio.run``, with a time limit."""
     return asyncio.run(asyncio.wait_for(main, LONG_SECONDS))
 
 
 async def pass_through(manager: Any) -> None:
-    """Enters and leaves."""
+    """Enters and exits."""
     async with manager:
         await asyncio.sleep(0)
 
 
 def all_dead(references: Iterable[weakref.ref[Any]]) -> bool:
-    """Whether nothing is left of what was referred to."""
+    """Returns whether nothing is left of the referenced objects."""
     gc.collect()
     return all(reference() is None for reference in references)

@@ -15,7 +15,7 @@ NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def run_in(new_loop: NewLoop, main: Coroutine[Any, Any, Any]) -> Any:
-    """Works as ``asyncio.run``, with any loop and within a limit of time."""
+    """Works like ``asyncio.run``, with any loop and a time limit."""
     loop = new_loop()
     try:
         return loop.run_until_complete(asyncio.wait_for(main, LONG_SECONDS))
@@ -26,7 +26,7 @@ def run_in(new_loop: NewLoop, main: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def cancel_the_others() -> None:
-    """Cancels all tasks that are left."""
+    """Cancels all remaining tasks."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -34,14 +34,14 @@ async def cancel_the_others() -> None:
 
 
 class Crew:
-    """Threads whose errors are raised where they are awaited."""
+    """Threads whose errors are raised where they are joined."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
 
     def start(self, work: Callable[..., Any], *args: Any) -> None:
-        """Starts a thread; a daemon, so that one that hangs fails its test and no more."""
+        """Starts a thread; a daemon, so that a hanging thread fails only its test."""
 
         def guarded() -> None:
             try:
@@ -54,16 +54,16 @@ class Crew:
         thread.start()
 
     def join(self) -> None:
-        """Waits for all."""
+        """Waits for all threads."""
         for thread in self._threads:
             thread.join(LONG_SECONDS)
         for error in self._errors:
             raise error
-        assert not any(thread.is_alive() for thread in self._threads), "somebody waits for ever"
+        assert not any(thread.is_alive() for thread in self._threads), "a thread waits forever"
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for what another thread is about to do."""
+    """Waits for something that another thread is about to do."""
     pause = threading.Event()
     for _ in range(LONG_SECONDS * 1000):
         if condition():
@@ -73,12 +73,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 async def turns(count: int) -> None:
-    """Lets the event loop turn."""
+    """Lets the event loop run a few turns."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def pass_and_tell(lock: TreeLock, seen: list[str], name: str, **roots: Any) -> None:
-    """Enters and leaves, and tells."""
+    """Enters and exits, and records it."""
     async with lock(**roots):
         seen.append(name)

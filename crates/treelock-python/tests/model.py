@@ -1,10 +1,10 @@
-"""The judge: rule C1 word for word, scanning all live requests.
+"""The reference model: rule C1 word for word, scanning all live requests.
 
     A request waits exactly for the earlier live requests that conflict with it, and is granted as
     soon as there are none.
 
-It knows nothing of Python's paths, event loops or threads: a place is a tuple of names, of which
-the first names the tree. So what it says owes nothing to the code that it judges.
+It knows nothing about Python's paths, event loops or threads. A place is a tuple of names, the
+first of which names the tree. So its answers do not depend on the code that it judges.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class Model:
         self._settle()
 
     def leave(self, name: str) -> None:
-        """Takes a request out, whether it waits or holds; does nothing if it is not live."""
+        """Removes a request, whether it waits or holds; does nothing if it is not live."""
         self.live = [live for live in self.live if live.name != name]
         self._settle()
 
     def blockers(self, claims: Sequence[Claim]) -> list[Live]:
-        """Whom a request that asks now would wait for, the earliest first."""
+        """Returns the requests that a new request would wait for, the earliest first."""
         return list(self._in_the_way(len(self.live), claims))
 
     def is_live(self, name: str) -> bool:
-        """Whether a request waits or holds."""
+        """Returns whether a request waits or holds."""
         return any(live.name == name for live in self.live)
 
     def held(self) -> set[str]:
@@ -73,7 +73,7 @@ class Model:
         return {live.name for live in self.live if live.held}
 
     def waits_for(self, index: int) -> str | None:
-        """The earliest request that the one at ``index`` waits for, or ``None`` if it is held."""
+        """Returns the earliest request that the one at ``index`` waits for, if it is not held."""
         return next((live.name for live in self._in_the_way(index, self.live[index].claims)), None)
 
     def _in_the_way(self, index: int, claims: Sequence[Claim]) -> Iterator[Live]:

@@ -1,4 +1,4 @@
-"""Nodes that several files of tests lock: some paths, and classes in pure Python."""
+"""Nodes that several test files lock: some paths, and classes in pure Python."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Name:
 
 
 class Place:
-    """An ancestor: it has a hash and an equality, and no ancestors of its own to ask for."""
+    """An ancestor: it has a hash and an equality, but no ancestors of its own."""
 
     def __init__(self, *parts: str) -> None:
         self.parts = parts
@@ -49,10 +49,10 @@ class Place:
 
 
 class Node(Place):
-    """A root: its ancestors are places, without ancestors themselves."""
+    """A root: its ancestors are places, which have no ancestors themselves."""
 
     def above(self) -> list[Place]:
-        """Returns new objects each time, so that only their equality can tell."""
+        """Returns new objects each time, so that only their equality identifies them."""
         return [Place(*self.parts[:length]) for length in range(len(self.parts))]
 
     @property
@@ -102,5 +102,5 @@ class Shy:
 
 
 def overlap(one: Any, other: Any) -> bool:
-    """The rule itself: nodes are what they are to a set or dict, by ``hash`` and ``==``."""
+    """The rule itself: nodes are identified as in a set or dict, by ``hash`` and ``==``."""
     return one in {other, *other.parents} or other in {one, *one.parents}

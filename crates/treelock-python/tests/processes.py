@@ -1,4 +1,4 @@
-"""Scripts that run in an interpreter of their own, judged by exit code and output."""
+"""Scripts that run in their own interpreter, judged by exit code and output."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ holder = lock(write=[PHOTOS], label="holder")
 def python(
     script: str, *options: str, preamble: str = PREAMBLE
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script in a new interpreter, without what the environment says about warnings."""
+    """Runs a script in a new interpreter, without the environment's settings about warnings."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -70,14 +70,14 @@ def python(
 
 
 def prints(script: str, expected: str, *options: str, preamble: str = PREAMBLE) -> None:
-    """Runs a script, which must end well, print what is expected, and complain about nothing."""
+    """Runs a script, which must succeed, print what is expected, and report no errors."""
     result = python(script, *options, preamble=preamble)
     shown = (result.returncode, result.stdout.split(), result.stderr)
     assert shown == (0, expected.split(), "")
 
 
 def ends_without_a_crash(script: str, *options: str) -> None:
-    """Runs a script that may warn of what it leaves, but nothing worse."""
+    """Runs a script that may warn about what it leaves, but nothing worse."""
     result = python(script, *options)
     assert result.returncode == 0, result.stderr
     for trouble in ("panicked", "Fatal", "FATAL", "SystemError", "Segmentation", "thread '"):

@@ -1,4 +1,4 @@
-"""Tasks that enter and leave, and both ways to do so: in an event loop, and without one."""
+"""Tasks that enter and exit, in both ways: in an event loop and without one."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ LONG_SECONDS = 60
 """No wait takes as long as this, unless it hangs."""
 
 SHORT_SECONDS = 0.01
-"""For waits that are in vain."""
+"""For waits that must fail."""
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Works as ``asyncio.run``, within a limit of time."""
+    """Works like ``asyncio.run``, with a time limit."""
     return asyncio.run(asyncio.wait_for(main, LONG_SECONDS))
 
 
 async def turns(count: int) -> None:
-    """Lets the event loop turn."""
+    """Lets the event loop run a few turns."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def pass_through(manager: Any, inside: Callable[[], Any] = lambda: None) -> None:
-    """Enters and leaves."""
+    """Enters and exits."""
     async with manager:
         inside()
 
 
 async def stay(manager: Any, over: asyncio.Event) -> None:
-    """Enters, and leaves when it is told to."""
+    """Enters, and exits when it is told to."""
     async with manager:
         await over.wait()
 
 
 async def started(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Starts a task and lets it come as far as it can."""
+    """Starts a task and lets it get as far as it can."""
     task = asyncio.create_task(work)
     await turns(2)
     return task
 
 
 def without_times(text: str) -> str:
-    """Returns the text as it is when nothing takes any time."""
+    """Returns the text as it would be if nothing took any time."""
     return re.sub(r"\d+\.\ds", "0.0s", text)
 
 
 def enter_async(manager: Any) -> None:
-    """Enters and leaves under a loop of its own."""
+    """Enters and exits in its own loop."""
     run(pass_through(manager))
 
 
 def enter_sync(manager: Any) -> None:
-    """Enters and leaves without a loop."""
+    """Enters and exits without a loop."""
     with manager:
         pass
 

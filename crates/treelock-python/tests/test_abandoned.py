@@ -38,7 +38,7 @@ def test_loop_and_task_die_after_use(outcome: str) -> None:
 
 
 async def quiet_visit(manager: Any) -> None:
-    """Does what ``pass_through`` does, in a task that asyncio destroys without complaint."""
+    """Does what ``pass_through`` does, in a task that asyncio destroys without a complaint."""
     task: Any = asyncio.current_task()
     task._log_destroy_pending = False
     await pass_through(manager)
@@ -54,13 +54,13 @@ def abandon(lock: TreeLock, **request: Any) -> list[weakref.ref[Any]]:
 
 
 async def start(manager: Any) -> asyncio.Task[Any]:
-    """A task that waits."""
+    """Returns a task that waits."""
     return await started(quiet_visit(manager))
 
 
 @pytest.mark.parametrize("timeout", [None, LONG_SECONDS])
 def test_a_waiter_of_a_closed_loop_is_collected(timeout: float | None) -> None:
-    """Nobody refers to the loop or to the task, but the queue does; it leaves the queue."""
+    """Nothing refers to the loop or to the task except the queue, which it leaves."""
     lock, node = TreeLock(), Node("a")
     reader = lock(read=[node])
     with reader:
@@ -72,7 +72,7 @@ def test_a_waiter_of_a_closed_loop_is_collected(timeout: float | None) -> None:
 
 
 def test_those_behind_a_collected_waiter_go_on() -> None:
-    """They are woken by the collection, for no release comes."""
+    """They are woken by the collection, since no release comes."""
     lock, node = TreeLock(), Node("a")
 
     async def main() -> None:
@@ -92,7 +92,7 @@ def test_those_behind_a_collected_waiter_go_on() -> None:
 
 
 def test_an_abandoned_waiter_dies_with_its_lock() -> None:
-    """Everything is a cycle of lock, queue, future, task and coroutine."""
+    """Everything is one cycle of lock, queue, future, task and coroutine."""
     lock, node = TreeLock(), Node("a")
     holder = lock(read=[node])
     holder.acquire()
@@ -127,7 +127,7 @@ def test_a_waiter_that_nobody_refers_to_is_kept_while_its_loop_lives() -> None:
 
 @pytest.mark.parametrize("step", ["before the first step", "in line", "granted"])
 def test_a_dropped_awaitable_leaves(step: str) -> None:
-    """Stepped by hand and dropped without ``close``, wherever it is."""
+    """It is stepped by hand and dropped without ``close``, wherever it is."""
     lock, node = TreeLock(), Node("a")
 
     async def main() -> None:

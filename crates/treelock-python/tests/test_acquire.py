@@ -1,4 +1,4 @@
-"""Acquire, release and locked, the words of ``threading.Lock``."""
+"""Acquire, release and locked, the methods of ``threading.Lock``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks import LONG_SECONDS, SHORT_SECONDS, pass_through, run, started
 
 
 def test_acquire_and_release() -> None:
-    """The words of ``threading.Lock``."""
+    """The methods of ``threading.Lock``."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
     assert not manager.locked() and not lock.locked()
@@ -24,7 +24,7 @@ def test_acquire_and_release() -> None:
 
 
 def test_release_of_what_is_not_held() -> None:
-    """Also for the second time, and also while somebody else holds."""
+    """Even the second time, and even while another request holds."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
     with pytest.raises(RuntimeError, match="not held"):
@@ -38,7 +38,7 @@ def test_release_of_what_is_not_held() -> None:
 
 
 def test_one_manager_held_twice() -> None:
-    """Two readers through one context manager: each release gives back one."""
+    """Two readers through one context manager: each release gives back one hold."""
     lock = TreeLock()
     manager = lock(read=[PHOTOS])
     assert manager.acquire() and manager.acquire()
@@ -52,7 +52,7 @@ def test_one_manager_held_twice() -> None:
 
 
 def test_acquire_without_blocking() -> None:
-    """Also against oneself: the lock is not re-entrant."""
+    """This includes oneself: the lock is not re-entrant."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
     assert manager.acquire(False) is True
@@ -63,7 +63,7 @@ def test_acquire_without_blocking() -> None:
 
 
 def test_acquire_with_a_timeout() -> None:
-    """It says whether, as ``threading.Lock.acquire`` does, and leaves nothing in line."""
+    """It returns whether, like ``threading.Lock.acquire``, and leaves nothing in line."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
     assert manager.acquire(timeout=SHORT_SECONDS) is True
@@ -75,7 +75,7 @@ def test_acquire_with_a_timeout() -> None:
 
 
 def test_acquire_waits_as_long_as_the_manager_says() -> None:
-    """By default; a timeout of its own comes first."""
+    """That is the default; its own timeout takes precedence."""
     lock = TreeLock()
     with lock(write=[PHOTOS]):
         assert lock(write=[PHOTOS], timeout=0).acquire() is False
@@ -87,7 +87,7 @@ def test_acquire_waits_as_long_as_the_manager_says() -> None:
 
 
 def test_acquire_may_wait_longer_than_the_manager_says() -> None:
-    """The holder goes while there is time by the one measure, but not by the other."""
+    """The holder releases while there is time by one limit, but not by the other."""
     lock = TreeLock()
     got: list[bool] = []
     patient = lock(write=[PHOTOS], timeout=0)
@@ -109,7 +109,7 @@ def test_acquire_may_wait_longer_than_the_manager_says() -> None:
     "arguments", [{"blocking": False, "timeout": 1}, {"timeout": -2}, {"timeout": float("nan")}]
 )
 def test_acquire_refuses_what_means_nothing(arguments: dict[str, Any]) -> None:
-    """As ``threading.Lock.acquire`` does."""
+    """Like ``threading.Lock.acquire``."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
     with pytest.raises(ValueError):
@@ -120,7 +120,7 @@ def test_acquire_refuses_what_means_nothing(arguments: dict[str, Any]) -> None:
 
 
 def test_acquired_in_a_thread_released_in_a_task() -> None:
-    """The context manager is one, in whatever way it is entered and left."""
+    """The context manager is the same, in whatever way it is entered and exited."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
 
@@ -135,7 +135,7 @@ def test_acquired_in_a_thread_released_in_a_task() -> None:
 
 
 def test_no_roots() -> None:
-    """A request for nothing is legal, granted at once, and in nobody's way."""
+    """A request with no roots is valid, granted at once, and in no one's way."""
     lock = TreeLock()
     with lock(write=[ROOT]):
         with lock():

@@ -1,4 +1,4 @@
-"""The awaitables of ``async with``, stepped by hand: they behave as coroutines do."""
+"""The awaitables of ``async with``, stepped by hand: they behave like coroutines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nodes import A, Name
 
 
 async def test_a_value_sent_to_what_has_not_begun() -> None:
-    """As with a coroutine, it is an error, and nothing has begun."""
+    """As with a coroutine, it is an error, and nothing has started."""
     lock = TreeLock()
     manager = lock(write=[A])
     entering: Any = manager.__aenter__()
@@ -30,7 +30,7 @@ async def test_a_value_sent_to_what_has_not_begun() -> None:
 
 
 async def test_an_exception_thrown_into_what_is_over() -> None:
-    """As with a coroutine, it is an error, and what was entered stays so."""
+    """As with a coroutine, it is an error, and what was entered stays entered."""
     lock = TreeLock()
     manager = lock(write=[A])
     entering: Any = manager.__aenter__()
@@ -46,7 +46,7 @@ async def test_an_exception_thrown_into_what_is_over() -> None:
 
 @pytest.mark.parametrize("wrong", [5, None, "x", int], ids=repr)
 async def test_what_is_thrown_and_is_no_exception(wrong: Any) -> None:
-    """As with a coroutine, it is an error, and the awaitable goes on, begun or not."""
+    """As with a coroutine, it is an error, and the awaitable continues, whether started or not."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A])
     enter_now(holder)
@@ -92,7 +92,7 @@ async def test_an_awaitable_that_is_stepped_by_hand_and_then_awaited() -> None:
 
 
 def test_an_awaitable_that_is_closed_while_it_is_stepped() -> None:
-    """As a coroutine, it refuses; and what it is about to hold is held."""
+    """Like a coroutine, it refuses, and what it is about to hold is held."""
     lock = TreeLock()
     refused: list[str] = []
     entering: Any = None
@@ -107,7 +107,7 @@ def test_an_awaitable_that_is_closed_while_it_is_stepped() -> None:
                 lambda: entering.throw(KeyError()),
                 lambda: entering.send(None),
             ):
-                with pytest.raises(RuntimeError, match="being stepped already"):
+                with pytest.raises(RuntimeError, match="already being stepped"):
                     end()
                 refused.append("refused")
             return ()

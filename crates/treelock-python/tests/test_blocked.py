@@ -1,4 +1,4 @@
-"""Who is in the way: what a time-out says, in words and in values."""
+"""What is in the way: what a timeout says, in words and in values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_timeout_names_the_blocker(enter: Callable[[Any], None], timeout: floa
 def test_a_timeout_is_what_people_catch(
     enter: Callable[[Any], None], timeout: float, expected: type[Exception]
 ) -> None:
-    """Up to Python 3.10, asyncio has a class of its own for it."""
+    """Up to Python 3.10, asyncio has its own class for it."""
     lock = TreeLock()
     with lock(write=[PHOTOS]):
         with pytest.raises(expected) as caught:
@@ -58,7 +58,7 @@ def test_a_timeout_is_what_people_catch(
 def test_a_blocker_without_a_label_is_named_by_its_ticket(
     enter: Callable[[Any], None], timeout: float
 ) -> None:
-    """The same number as in a snapshot."""
+    """It is the same number as in a snapshot."""
     lock = TreeLock()
     with lock(read=[ROOT]):
         (held,) = lock.snapshot()
@@ -119,7 +119,7 @@ def test_of_several_roots_the_conflicting_ones_are_named(
 def test_nodes_that_nobody_else_knows_are_shown(
     enter: Callable[[Any], None], timeout: float
 ) -> None:
-    """Only the refused request knew its node, and it is gone when the error is made."""
+    """Only the refused request knew its node, and it is gone when the error is created."""
     lock = TreeLock()
     warm, crimson = Colour("warm"), Colour("warm", "red", "crimson")
     with lock(write=[warm]):
@@ -134,7 +134,7 @@ def test_nodes_that_nobody_else_knows_are_shown(
     "again", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda f: f.__name__
 )
 def test_a_timeout_can_be_copied_and_pickled(again: Callable[[Any], Any]) -> None:
-    """It crosses processes, as errors of a pool do."""
+    """It crosses processes, as the errors of a pool do."""
     lock = TreeLock()
     with lock(write=[YEAR], label="import-7"):
         with pytest.raises(LockTimeout) as caught:
@@ -149,7 +149,7 @@ def test_a_timeout_can_be_copied_and_pickled(again: Callable[[Any], Any]) -> Non
 
 
 async def test_messages_about_nodes_that_cannot_be_printed() -> None:
-    """They come all the same, and say all the rest."""
+    """They are raised anyway, and say everything else."""
     lock = TreeLock()
     node = Shy()
     holder = await hold(lock(write=[node], label="import-7"))

@@ -31,7 +31,7 @@ def test_collected_while_held() -> None:
 
 
 def test_collected_while_held_by_a_task() -> None:
-    """Entered with ``__aenter__`` and forgotten; those that wait go on."""
+    """Entered with ``__aenter__`` and forgotten; the waiting tasks proceed."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -48,7 +48,7 @@ def test_collected_while_held_by_a_task() -> None:
 
 
 def test_collected_while_held_with_warnings_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error cannot be raised there; the lock is released all the same."""
+    """An error cannot be raised there; the lock is released anyway."""
     raised: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: raised.append(args.exc_type))
     lock = TreeLock()
@@ -61,7 +61,7 @@ def test_collected_while_held_with_warnings_as_errors(monkeypatch: pytest.Monkey
 
 
 def test_no_warning_for_what_was_left() -> None:
-    """pytest makes an error of any warning."""
+    """pytest turns any warning into an error."""
     lock = TreeLock()
     manager = lock(write=[YEAR])
     with manager:
@@ -75,7 +75,7 @@ def test_no_warning_for_what_was_left() -> None:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What is called with each warning, and then the warnings that there were."""
+    """Yields a hook that is called with each warning, and then the warnings."""
     hooks: list[Any] = []
 
     def show(message: Any, *arguments: Any, **keywords: Any) -> None:
@@ -91,7 +91,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def test_a_warning_that_locks(told: list[Any]) -> None:
-    """When it is shown, what it speaks of has been released already."""
+    """When the warning is shown, the lock it is about has already been released."""
     lock = TreeLock()
     granted: list[bool] = []
 
@@ -108,7 +108,7 @@ def test_a_warning_that_locks(told: list[Any]) -> None:
 
 
 def test_a_warning_says_what_was_held(told: list[str]) -> None:
-    """As messages and snapshots do, also if the roots were given as an iterator."""
+    """It names them like messages and snapshots do, even if the roots came from an iterator."""
     lock = TreeLock()
     lock(read=iter([A]), write=[B]).acquire()
     gc.collect()
@@ -119,7 +119,7 @@ def test_a_warning_says_what_was_held(told: list[str]) -> None:
 
 @pytest.mark.parametrize("roots_first", [False, True])
 def test_a_warning_says_what_was_held_in_a_cycle(told: list[str], roots_first: bool) -> None:
-    """Also if the list of the roots was cleared before, as the garbage collector may do."""
+    """It does so even if the list of roots was cleared first, as the garbage collector may do."""
 
     class Owner:
         roots: list[Any]
@@ -141,7 +141,7 @@ def test_a_warning_says_what_was_held_in_a_cycle(told: list[str], roots_first: b
 
 
 def test_a_warning_says_what_was_held_when_the_list_was_changed(told: list[str]) -> None:
-    """What counts is what was locked, and not what the list says by now."""
+    """It names what was locked, not what the list contains by now."""
     lock = TreeLock()
     roots = [A]
     manager = lock(write=roots)
@@ -155,7 +155,7 @@ def test_a_warning_says_what_was_held_when_the_list_was_changed(told: list[str])
 
 
 def test_a_warning_about_nodes_that_cannot_be_printed(told: list[str]) -> None:
-    """The warning comes, and says of the others what they are."""
+    """The warning appears, and names the other nodes."""
     lock = TreeLock()
     lock(read=[A], write=[Shy()]).acquire()
     gc.collect()

@@ -1,4 +1,4 @@
-"""Points 1 to 6 of the contract: the import, the call, and what may be given to it."""
+"""Points 1 to 6 of the contract: the import, the call, and what may be passed to it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from nodes import A_B, ROOT, A, B, C, Name
 
 
 def test_01_what_is_imported_is_this_package() -> None:
-    """A seed in the way of the import would make all other tests tests of the seed."""
+    """If the seed were imported instead, all other tests would test the seed."""
     assert treelock.__file__ is not None
     assert os.path.basename(treelock.__file__) == "__init__.py", "that is the seed: a single module"
     assert issubclass(treelock.LockTimeout, TimeoutError)
 
 
 def test_01_all_names_what_there_is() -> None:
-    """A star import gives the lock and nothing that is not there."""
+    """A star import gives the lock and nothing that does not exist."""
     names: dict[str, Any] = {}
     exec("from treelock import *", names)  # noqa: S102
     assert "TreeLock" in treelock.__all__
@@ -41,19 +41,19 @@ def test_01_all_names_what_there_is() -> None:
 
 
 def test_01_a_lock_takes_no_argument() -> None:
-    """A lock needs nothing to be made, not even an event loop."""
+    """A lock needs nothing to be created, not even an event loop."""
     assert isinstance(TreeLock(), TreeLock)
 
 
 @pytest.mark.parametrize("wrong", [(1,), ("/a",), (None,), (True,)])
 def test_01_a_lock_refuses_arguments(wrong: tuple[Any, ...]) -> None:
-    """What it would ignore it refuses, although sub-classes may have arguments of their own."""
+    """It refuses what it would ignore, although subclasses may have their own arguments."""
     with pytest.raises(TypeError):
         TreeLock(*wrong)
 
 
 def test_01_a_lock_refuses_unknown_keywords() -> None:
-    """A keyword that was misspelt is an error."""
+    """A misspelt keyword is an error."""
     with pytest.raises(TypeError, match="string"):
         TreeLock(string=True)  # type: ignore[call-arg]
 
@@ -80,7 +80,7 @@ def test_02_read_comes_before_write(call: Callable[[TreeLock, Any, Any], Any]) -
 
 
 def test_02_both_may_be_left_out() -> None:
-    """What is left out is empty."""
+    """An omitted argument is empty."""
     lock = TreeLock()
     with lock([A]):
         assert can_have(lock, read=[A]) and not can_have(lock, write=[A])
@@ -94,7 +94,7 @@ def test_02_both_may_be_left_out() -> None:
 
 
 class Watched:
-    """An iterable that tells of every use of it."""
+    """An iterable that reports every use of it."""
 
     def __init__(self) -> None:
         self.uses: list[str] = []
@@ -139,7 +139,7 @@ def test_03_the_call_looks_at_nothing() -> None:
 
 
 def test_03_the_call_starts_no_generator() -> None:
-    """A generator is begun by the first enter."""
+    """A generator is started by the first enter."""
     begun: list[int] = []
 
     def roots() -> Iterator[PurePosixPath]:
@@ -185,7 +185,7 @@ def test_03_bad_arguments_raise_from_entering(bad: dict[str, Any]) -> None:
 
 @each_bad_argument
 async def test_03_bad_arguments_raise_from_the_first_step(bad: dict[str, Any]) -> None:
-    """Not even ``__aenter__`` looks at them: what it returns does, when it is awaited."""
+    """Not even ``__aenter__`` examines them: what it returns does, when it is awaited."""
     lock = TreeLock()
     manager = given(lock, bad)
     for _ in range(2):
@@ -199,7 +199,7 @@ async def test_03_bad_arguments_raise_from_the_first_step(bad: dict[str, Any]) -
 
 
 class OldSequence:
-    """Iterable by its indices alone, as before there were iterators."""
+    """Iterable by its indices alone, as before iterators existed."""
 
     def __init__(self, *items: Any) -> None:
         self.items = items
@@ -242,7 +242,7 @@ def test_04_roots_may_be_any_iterable(make: Callable[[list[Any]], Any]) -> None:
 
 
 class AsIterable(PurePosixPath):
-    """A path that gives its ancestors as it is told to."""
+    """A path that returns its ancestors as it is told to."""
 
     make: Callable[[list[Any]], Any] = list
     readings = 0
@@ -255,7 +255,7 @@ class AsIterable(PurePosixPath):
 
 @pytest.mark.parametrize("make", ITERABLES.values(), ids=ITERABLES)
 def test_04_parents_may_be_any_iterable(make: Callable[[list[Any]], Any]) -> None:
-    """So may a node's ancestors, one-shot iterators too."""
+    """So may a node's ancestors, including one-shot iterators."""
 
     class Node(AsIterable):
         pass
@@ -270,7 +270,7 @@ def test_04_parents_may_be_any_iterable(make: Callable[[list[Any]], Any]) -> Non
 
 
 def test_04_parents_are_read_once_per_enter() -> None:
-    """Each enter asks a node for its ancestors exactly once, exits and waits do not ask."""
+    """Each enter asks a node for its ancestors exactly once; exits and waits do not ask."""
     lock = TreeLock()
     node = Name("a", "b")
     manager = lock(write=[node])
@@ -284,7 +284,7 @@ def test_04_parents_are_read_once_per_enter() -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_04_ancestors_come_in_any_order(order: tuple[int, ...]) -> None:
-    """The order of the ancestors means nothing, and nodes are never compared by '<'."""
+    """The order of the ancestors has no meaning, and nodes are never compared by '<'."""
 
     class Shuffled(Name):
         @property
@@ -340,7 +340,7 @@ async def test_05_a_string_is_no_root_in_an_event_loop() -> None:
 
 
 def test_05_strings_are_opt_in() -> None:
-    """A lock that is asked to take strings takes them."""
+    """A lock that is told to accept strings accepts them."""
     lock = TreeLock(strings=True)
     with lock(write=["/a"]):
         assert not can_have(lock, read=["/a/b"])
@@ -375,7 +375,7 @@ def test_06_a_node_without_hash_is_a_type_error(node: Any) -> None:
 
 @pytest.mark.parametrize("node", [object(), None, 5, b"/a", (), A.as_posix])
 def test_06_a_node_without_parents_is_an_attribute_error(node: Any) -> None:
-    """As for any attribute that is not there."""
+    """As for any missing attribute."""
     lock = TreeLock()
     for request in (lock(write=[node]), lock(read=[node]), lock(write=[A, node])):
         with pytest.raises(AttributeError), request:

@@ -1,6 +1,6 @@
 """Points 11 and 12 of the contract: a task that is cancelled or fails gives everything back.
 
-In line, between the grant and running, inside, once and twice: the next in line goes on.
+In line, between the grant and running, inside, once and twice: the next in line proceeds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nodes import A_B, A, B
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_11_cancelled_before_it_began(times: int) -> None:
-    """A task that never ran has asked for nothing."""
+    """A task that never ran has requested nothing."""
     lock = TreeLock()
     for entering in (lock(write=[A]).__aenter__(), enter(lock(write=[A]))):
         task = asyncio.ensure_future(entering)
@@ -48,7 +48,8 @@ async def test_11_cancelled_before_it_began(times: int) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("bare", [True, False], ids=["task of the awaitable", "task around it"])
 async def test_11_cancelled_in_line(times: int, bare: bool) -> None:
-    """A waiter that is cancelled is out of line in the next turn, and those behind move up."""
+    """A waiter that is cancelled is out of the line in the next turn, and those behind it move up.
+    """
     lock = TreeLock()
     holder = await hold(lock(read=[A]))
     manager = lock(write=[A])
@@ -69,7 +70,7 @@ async def test_11_cancelled_in_line(times: int, bare: bool) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("bare", [True, False], ids=["task of the awaitable", "task around it"])
 async def test_11_cancelled_between_grant_and_running(times: int, bare: bool) -> None:
-    """A grant that nobody has seen yet is given back, and the next in line has it."""
+    """A grant that was not yet observed is given back, and the next in line gets it."""
     lock = TreeLock()
     holder = lock(write=[A])
     await holder.__aenter__()
@@ -91,7 +92,7 @@ async def test_11_cancelled_between_grant_and_running(times: int, bare: bool) ->
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_11_cancelled_in_the_body(times: int) -> None:
-    """A task that is cancelled inside leaves, and the next in line goes in."""
+    """A task that is cancelled inside exits, and the next in line enters."""
     lock = TreeLock()
     visitor = await hold(lock(write=[A]))
     behind = await visit(lock(write=[A]))
@@ -105,7 +106,7 @@ async def test_11_cancelled_in_the_body(times: int) -> None:
 
 
 async def test_11_cancelled_again_while_it_cleans_up() -> None:
-    """The second cancellation finds the task in its own clean-up, the lock long given back."""
+    """The second cancellation finds the task in its own clean-up, with the lock long given back."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
 
@@ -128,7 +129,7 @@ async def test_11_cancelled_again_while_it_cleans_up() -> None:
 
 
 async def test_11_a_cancellation_that_is_swallowed_allows_another_try() -> None:
-    """A task that survives a cancellation may ask again, at the end of the line."""
+    """A task that survives a cancellation may request again, at the end of the line."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     order: list[str] = []
@@ -158,9 +159,9 @@ async def test_11_a_cancellation_that_is_swallowed_allows_another_try() -> None:
 
 @pytest.mark.parametrize("through", [None, through_wait_for])
 async def test_11_cancelled_at_every_turn(through: Any) -> None:
-    """Whatever the turn in which one is cancelled, and again, nothing is lost.
+    """In whatever turn a task is cancelled, and cancelled again, nothing is lost.
 
-    The release comes at every turn too, so that cancel and release meet in each possible way.
+    The release comes at every turn too, so that cancel and release meet in every possible way.
     """
     for release_at, cancel_at, again in itertools.product(range(6), range(8), [None, 0, 1, 2]):
         cancels = [cancel_at] if again is None else [cancel_at, cancel_at + again]
@@ -172,7 +173,7 @@ async def test_11_cancelled_at_every_turn(through: Any) -> None:
 async def release_and_cancel(
     lock: TreeLock, release_at: int, cancels: list[int], through: Any
 ) -> None:
-    """A holder leaves at one turn, a visitor is cancelled at others, and a third waits for both."""
+    """A holder exits at one turn, a visitor is cancelled at others, and a third waits for both."""
     holder = lock(read=[A], write=[B])
     await holder.__aenter__()
 
@@ -222,7 +223,7 @@ def by_a_type(entering: Any) -> None:
 @pytest.mark.parametrize("granted", [False, True])
 @pytest.mark.parametrize("end", [by_close, by_cancellation, by_another_exception, by_a_type])
 async def test_11_an_enter_that_is_ended_by_hand(granted: bool, end: Any) -> None:
-    """``throw`` and ``close`` leave the line, and give back a grant that was not seen."""
+    """``throw`` and ``close`` leave the line, and give back a grant that was not observed."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A])
     enter_now(holder)
@@ -245,7 +246,7 @@ async def test_11_an_enter_that_is_ended_by_hand(granted: bool, end: Any) -> Non
 
 @pytest.mark.parametrize("granted", [False, True])
 async def test_11_an_enter_that_is_dropped(granted: bool) -> None:
-    """What nobody refers to any more waits for nothing and holds nothing."""
+    """An unreferenced enter waits for nothing and holds nothing."""
     lock = TreeLock()
     holder = lock(write=[A])
     enter_now(holder)
@@ -266,7 +267,7 @@ async def test_11_an_enter_that_is_dropped(granted: bool) -> None:
 
 
 def test_11_an_event_loop_that_ends_cancels_its_waiters() -> None:
-    """What ``asyncio.run`` cancels at its end is out of the lock."""
+    """Tasks that ``asyncio.run`` cancels at its end have left the lock."""
     lock = TreeLock()
     with lock(write=[A]):
 
@@ -297,7 +298,7 @@ BODY_EXCEPTIONS = [
 
 @pytest.mark.parametrize("error", BODY_EXCEPTIONS, ids=lambda error: type(error).__name__)
 async def test_12_exceptions_of_the_body_propagate_and_release(error: BaseException) -> None:
-    """Whatever the body raises comes out, the very object, and the lock is free."""
+    """Whatever the body raises is passed on, the very same object, and the lock is free."""
     lock = TreeLock()
     with pytest.raises(type(error)) as caught:
         async with lock(read=[B], write=[A]):

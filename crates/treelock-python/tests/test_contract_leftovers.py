@@ -1,4 +1,4 @@
-"""Points 19 to 21 of the contract: no leak, an exit too many, and a holder that is collected."""
+"""Points 19 to 21 of the contract: no leaks, one exit too many, and a holder that is collected."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MANY = 1_000
 
 
 async def growth(work: Callable[[int], Coroutine[Any, Any, None]]) -> tuple[int, int]:
-    """Returns by how much the tracked objects and the allocated blocks grew, without a collection.
+    """Returns how much the tracked objects and the allocated blocks grew, without a collection.
 
     The first runs are not counted: they fill the lists of free objects that Python itself keeps.
-    Nor are the parts of paths, which pathlib interns, on Python 3.12 for ever.
+    Nor are the parts of paths, which pathlib interns, on Python 3.12 forever.
     """
     for number in range(-200, 2 * MANY):
         hash(own_path(number))
@@ -56,7 +56,7 @@ def own_name(number: int) -> Name:
 
 @pytest.mark.parametrize("node", [own_path, own_name])
 async def test_19_nothing_is_left_of_many_distinct_enters(node: Callable[[int], Any]) -> None:
-    """A thousand enters, each of other nodes, leave less than one object per ten of them."""
+    """A thousand enters, each with other nodes, leave less than one object per ten of them."""
     lock = TreeLock()
 
     async def work(number: int) -> None:
@@ -140,7 +140,7 @@ async def test_19_nodes_and_context_managers_die_at_once() -> None:
 
 
 class Counted:
-    """A node that counts what its class is asked."""
+    """A node that counts the calls of its class."""
 
     hashed = 0
     compared = 0
@@ -186,7 +186,7 @@ def test_19_the_cost_does_not_depend_on_what_else_is_held() -> None:
 
 
 async def test_20_an_exit_without_an_enter_is_silent() -> None:
-    """It does nothing, however often, and leaves alone what others hold."""
+    """It does nothing, however often it is called, and leaves alone what others hold."""
     lock = TreeLock()
     manager = lock(write=[A])
     async with lock(write=[A]):
@@ -198,7 +198,7 @@ async def test_20_an_exit_without_an_enter_is_silent() -> None:
 
 
 async def test_20_a_second_exit_is_silent() -> None:
-    """It neither raises nor releases what somebody else entered since."""
+    """It neither raises nor releases what another task has entered since."""
     lock = TreeLock()
     manager = lock(write=[A])
     async with manager:
@@ -215,7 +215,7 @@ async def test_20_a_second_exit_is_silent() -> None:
 
 
 async def test_20_an_exit_while_it_waits_is_silent() -> None:
-    """A task that only waits is not inside, and goes on waiting."""
+    """A task that only waits is not inside, and keeps waiting."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     manager = lock(write=[A])
@@ -233,13 +233,13 @@ async def test_20_an_exit_while_it_waits_is_silent() -> None:
 
 
 def forget(managers: list[Any]) -> None:
-    """Loses the only references to what holds, and collects what is left in cycles."""
+    """Drops the only references to holders, and collects what is left in cycles."""
     managers.clear()
     gc.collect()
 
 
 def entered_and_forgotten(lock: TreeLock, times: int = 1) -> None:
-    """Enters and loses the only reference."""
+    """Enters and drops the only reference."""
     manager = lock(read=[A])
     for _ in range(times):
         manager.__enter__()
@@ -249,7 +249,7 @@ def entered_and_forgotten(lock: TreeLock, times: int = 1) -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_21_what_is_collected_while_it_holds_releases_and_warns(times: int) -> None:
-    """Nobody can leave it any more; it is a mistake, and it is not made worse."""
+    """It can no longer be exited; that is a mistake, but not made worse."""
     lock = TreeLock()
     with pytest.warns(ResourceWarning):
         entered_and_forgotten(lock, times)
@@ -257,7 +257,7 @@ def test_21_what_is_collected_while_it_holds_releases_and_warns(times: int) -> N
 
 
 async def test_21_entered_in_an_event_loop() -> None:
-    """Those who waited for it go on."""
+    """The tasks that waited for it proceed."""
     lock = TreeLock()
     managers = [lock(write=[A])]
     await managers[0].__aenter__()
@@ -271,7 +271,7 @@ async def test_21_entered_in_an_event_loop() -> None:
 
 
 def test_21_in_a_cycle() -> None:
-    """The garbage collector, too, releases and warns."""
+    """The garbage collector also releases and warns."""
     lock = TreeLock()
 
     class Roots(list):  # type: ignore[type-arg]
@@ -286,7 +286,7 @@ def test_21_in_a_cycle() -> None:
 
 
 def test_21_a_warning_that_is_an_error_does_not_keep_the_lock() -> None:
-    """With ``-W error`` the warning becomes an exception that nobody can catch; no more happens."""
+    """With ``-W error`` the warning is an uncatchable exception; nothing worse happens."""
     lock = TreeLock()
     unraisable: list[Any] = []
     hook = sys.unraisablehook
@@ -315,7 +315,7 @@ async def test_21_dropped_in_another_thread() -> None:
 
 
 async def test_21_nothing_is_said_if_all_was_left() -> None:
-    """Leaving, cancellation and failure give no warning."""
+    """Exits, cancellation and failure give no warning."""
     lock = TreeLock()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -332,7 +332,7 @@ async def test_21_nothing_is_said_if_all_was_left() -> None:
 
 
 async def test_21_a_lock_that_is_forgotten_is_no_mistake() -> None:
-    """A context manager outlives its lock, and leaves it without a warning."""
+    """A context manager outlives its lock, and dropping it gives no warning."""
     manager = TreeLock()(write=[A])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

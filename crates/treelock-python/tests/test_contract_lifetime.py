@@ -1,6 +1,6 @@
 """Points 17 and 18 of the contract: locks and context managers as objects, and their event loops.
 
-Sub-classes and weak references, many locks and many loops.
+Subclasses and weak references, many locks and many loops.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nodes import A_B, ROOT, A
 
 
 class NamedLock(TreeLock):
-    """A sub-class with arguments that are none of the lock's."""
+    """A subclass with arguments that do not belong to the lock."""
 
     def __init__(self, name: str, *, size: int = 1) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ async def test_17_a_sub_class_has_its_own_arguments() -> None:
 
 
 def test_17_a_sub_class_can_choose_strings() -> None:
-    """What it passes on to ``TreeLock.__init__`` counts, not what it was given itself."""
+    """What it passes on to ``TreeLock.__init__`` counts, not what it received itself."""
 
     class OfStrings(TreeLock):
         def __init__(self, prefix: str) -> None:
@@ -56,7 +56,7 @@ def test_17_a_sub_class_can_choose_strings() -> None:
 
 
 def test_17_a_sub_class_can_extend_the_call() -> None:
-    """Also with ``__slots__``, other bases and a ``__new__`` of its own."""
+    """This also works with ``__slots__``, other bases and its own ``__new__``."""
 
     class Counting:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -91,7 +91,7 @@ def test_17_attributes() -> None:
 
 @pytest.mark.parametrize("make", [TreeLock, lambda: NamedLock("x")])
 def test_17_a_lock_can_be_weakly_referenced(make: Callable[[], TreeLock]) -> None:
-    """It can be the key of a weak dictionary and dies with its last reference."""
+    """It can be the key of a weak dictionary, and it dies with its last reference."""
     lock = make()
     reference = weakref.ref(lock)
     table = weakref.WeakKeyDictionary({lock: 1})
@@ -104,7 +104,7 @@ def test_17_a_lock_can_be_weakly_referenced(make: Callable[[], TreeLock]) -> Non
 
 
 def test_17_a_context_manager_can_be_weakly_referenced() -> None:
-    """It too dies with its last reference, entered or not before."""
+    """It also dies with its last reference, whether or not it was entered before."""
     manager = TreeLock()(write=[A])
     with manager:
         pass
@@ -116,7 +116,7 @@ def test_17_a_context_manager_can_be_weakly_referenced() -> None:
 
 
 def test_17_cycles_are_collected() -> None:
-    """A lock or context manager that leads back to itself does not leak."""
+    """A lock or context manager that refers back to itself does not leak."""
     lock = TreeLock()
     lock.me = lock  # type: ignore[attr-defined]
     roots: list[Any] = []
@@ -132,7 +132,7 @@ def test_17_cycles_are_collected() -> None:
 
 
 def test_17_a_cycle_through_the_arguments_is_collected() -> None:
-    """The arguments too can lead back to the context manager."""
+    """The arguments too can refer back to the context manager."""
 
     class Roots(list):  # type: ignore[type-arg]
         pass
@@ -151,7 +151,7 @@ def test_17_a_cycle_through_the_arguments_is_collected() -> None:
 
 
 def test_18_locks_are_independent() -> None:
-    """What one holds is free in all others."""
+    """What one lock holds is free in all others."""
     one, other = TreeLock(), TreeLock()
     with one(write=[ROOT]), other(write=[ROOT]):
         assert one.locked() and other.locked()
@@ -163,7 +163,7 @@ LOCK_OF_THE_MODULE = TreeLock()
 
 
 def test_18_one_lock_serves_successive_event_loops() -> None:
-    """A lock made before there was a loop works in each, also where tasks wait for it."""
+    """A lock created before there was a loop works in each one, even where tasks wait for it."""
     lock = LOCK_OF_THE_MODULE
 
     async def contended() -> None:

@@ -1,4 +1,4 @@
-"""Point 16 of the contract: which paths are the same node, and which lie below which."""
+"""Point 16 of the contract: which paths are the same node, and which are below which."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from nodes import overlap
 
 
 class Plain(PurePosixPath):
-    """A sub-class that changes nothing."""
+    """A subclass that changes nothing."""
 
 
 class PlainWindows(PureWindowsPath):
-    """A sub-class of the other kind that changes nothing."""
+    """A subclass of the other kind that changes nothing."""
 
 
 class Tagged(PurePosixPath):
-    """A sub-class with more to it, but nothing that says which node it is."""
+    """A subclass that changes much, but nothing that determines which node it is."""
 
     tag = "t"
 
@@ -59,7 +59,7 @@ class Tagged(PurePosixPath):
 
 
 class OwnParents(PurePosixPath):
-    """A sub-class that lists its ancestors itself: backwards, and only once."""
+    """A subclass that lists its ancestors itself: in reverse, and only once."""
 
     @property
     def parents(self) -> Iterator[PurePosixPath]:  # type: ignore[override]
@@ -67,14 +67,14 @@ class OwnParents(PurePosixPath):
 
 
 class ShownOtherwise(PurePosixPath):
-    """A sub-class with another ``str()``; from Python 3.12 on this changes what it is equal to."""
+    """A subclass with another ``str()``; from Python 3.12 this changes what it is equal to."""
 
     def __str__(self) -> str:
         return "shown:" + super().__str__()
 
 
 class Folded(PurePosixPath):
-    """A sub-class with another equality: upper and lower case are the same."""
+    """A subclass with another equality: upper and lower case are the same."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Folded) and str(self).lower() == str(other).lower()
@@ -142,7 +142,7 @@ def every_path() -> list[PurePath]:
 
 
 def conflict(lock: TreeLock, one: Any, other: Any) -> bool:
-    """Whether the lock keeps two writers of these nodes apart."""
+    """Returns whether the lock keeps two writers of these nodes apart."""
     with lock(write=[one]):
         return not can_have(lock, write=[other])
 
@@ -159,7 +159,7 @@ def test_16_paths_of_all_kinds_are_what_their_own_equality_says(kind: type[PureP
 
 
 def test_16_a_path_with_another_str_is_what_its_own_equality_says() -> None:
-    """From Python 3.12 on a path's ``str()`` is what ``==`` and ``hash`` are made of."""
+    """From Python 3.12 a path's ``str()`` determines ``==`` and ``hash``."""
     lock = TreeLock()
     texts = ["/", "/a", "/a/b", "/A", "a", "."]
     shown = list(map(ShownOtherwise, texts))
@@ -171,7 +171,7 @@ def test_16_a_path_with_another_str_is_what_its_own_equality_says() -> None:
 
 
 def test_16_paths_of_all_kinds_in_one_request() -> None:
-    """The same when all but one of the nodes are in one request together."""
+    """The same when all but one of the nodes are together in one request."""
     lock = TreeLock()
     everything = every_path()
     for probe in (PurePosixPath("/a/b/c"), PurePosixPath("x"), PureWindowsPath("C:/a/b")):
@@ -216,7 +216,7 @@ def test_16_paths_of_all_kinds_in_one_request() -> None:
 )
 @pytest.mark.parametrize("swap", [False, True])
 def test_16_posix_paths(one: str, other: str, expected: bool, swap: bool) -> None:
-    """The same in words: three trees, '..' is a name like others, and any text is legal."""
+    """The same in words: three trees, '..' is a name like any other, and any text is valid."""
     pair = [PurePosixPath(one), PurePosixPath(other)]
     if swap:
         pair.reverse()
@@ -239,12 +239,12 @@ def test_16_posix_paths(one: str, other: str, expected: bool, swap: bool) -> Non
     ],
 )
 def test_16_windows_paths(one: str, other: str, expected: bool) -> None:
-    """Their letters have no case, and each drive is a tree of its own."""
+    """Their letters have no case, and each drive is its own tree."""
     assert conflict(TreeLock(), PureWindowsPath(one), PureWindowsPath(other)) is expected
 
 
 def test_16_windows_paths_are_not_posix_paths() -> None:
-    """Paths of the two kinds are never equal, so one lock can have both."""
+    """Paths of the two kinds are never equal, so one lock can contain both."""
     assert not conflict(TreeLock(), PureWindowsPath("/a"), PurePosixPath("/a"))
 
 
@@ -254,7 +254,7 @@ SAME = [PurePosixPath, Plain, Tagged, OwnParents, *KINDS[8:]]
 @pytest.mark.parametrize("above", SAME)
 @pytest.mark.parametrize("below", SAME)
 def test_16_equal_nodes_of_different_type_are_one(above: Any, below: Any) -> None:
-    """Which of the types is asked for first makes no difference."""
+    """It makes no difference which of the types is requested first."""
     lock = TreeLock()
     assert above("/a") == below("/a")
     for one, other in ((above("/a"), below("/a")), (above("/a"), below("/a/b"))):
@@ -267,7 +267,7 @@ def test_16_equal_nodes_of_different_type_are_one(above: Any, below: Any) -> Non
 
 @pytest.mark.parametrize("text", ["/\udc80", "/a\n\x1b[31m", "/\x00", "/\ud800\udc00", "/'\""])
 def test_16_any_text_can_be_shown(text: str) -> None:
-    """Neither a snapshot nor a message fails because of what a path is called."""
+    """Neither a snapshot nor a message fails because of a path's name."""
     lock = TreeLock()
     path = PurePosixPath(text)
     with lock(write=[path], label="who"):
@@ -282,7 +282,7 @@ def test_16_any_text_can_be_shown(text: str) -> None:
 
 
 def test_16_deep_and_long_paths() -> None:
-    """Neither depth nor length has a limit that one would meet."""
+    """Neither depth nor length has a limit that matters in practice."""
     lock = TreeLock()
     deep = PurePosixPath("/" + "/".join(["d"] * 2_000))
     long = PurePosixPath("/" + "x" * 1_000_000)

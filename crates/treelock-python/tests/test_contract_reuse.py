@@ -1,7 +1,7 @@
-"""Points 13 to 15 of the contract: what a context manager asks for, each time it is entered.
+"""Points 13 to 15 of the contract: what a context manager requests each time it is entered.
 
-It can be entered again, by others, and elsewhere; it reads its roots each time; it belongs to
-nobody; and it is never in its own way.
+It can be entered again, by others, and elsewhere. It reads its roots each time. It has no owner.
+And it is never in its own way.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from nodes import A_B, ROOT, A, B, C, Name
 
 
 async def test_13_a_context_manager_can_be_entered_again() -> None:
-    """One that was left is as good as new, also after an exception and a cancellation."""
+    """After an exit it is as good as new, even after an exception or a cancellation."""
     lock = TreeLock()
     manager = lock(write=[A])
     for _ in range(3):
@@ -73,7 +73,7 @@ def test_13_roots_are_read_again_each_time() -> None:
 
 
 def test_13_a_list_changed_while_it_is_held_changes_nothing() -> None:
-    """What is held, and is released, is what was asked for."""
+    """What is held and later released is what was requested."""
     lock = TreeLock()
     roots = [A]
     with lock(write=roots):
@@ -84,7 +84,7 @@ def test_13_a_list_changed_while_it_is_held_changes_nothing() -> None:
 
 
 async def test_13_a_list_changed_while_it_waits_changes_nothing() -> None:
-    """A waiting request asks for what the list was when it took its place in line."""
+    """A waiting request requests what the list was when it took its place in line."""
     lock = TreeLock()
     roots = [A]
     holder = await hold(lock(write=[A]))
@@ -123,7 +123,7 @@ def test_13_a_spent_iterator_locks_what_it_locked_before(
 
 
 async def test_13_a_spent_iterator_after_a_cancelled_wait() -> None:
-    """An enter that was not granted has read the iterator too."""
+    """An enter that was not granted has also read the iterator."""
     lock = TreeLock()
     manager = lock(write=(path for path in [A, B]))
     holder = await hold(lock(write=[B]))
@@ -196,7 +196,7 @@ def test_13_one_argument_fails_and_the_other_is_an_iterator() -> None:
 
 
 async def test_13_writers_with_one_context_manager_take_turns() -> None:
-    """Two tasks that use the same context manager are two, and exclude each other."""
+    """Two tasks that use the same context manager count as two, and exclude each other."""
     lock = TreeLock()
     shared = lock(write=[A])
     first = await hold(shared)
@@ -215,7 +215,7 @@ async def test_13_writers_with_one_context_manager_take_turns() -> None:
 
 
 async def test_13_each_of_several_readers_holds_for_itself() -> None:
-    """Whichever of them leaves, the others hold on."""
+    """Whichever of them exits, the others keep their locks."""
     lock = TreeLock()
     shared = lock(read=[A])
     readers = [await hold(shared) for _ in range(4)]
@@ -229,7 +229,7 @@ async def test_13_each_of_several_readers_holds_for_itself() -> None:
 async def test_13_a_list_that_changes_between_the_enters_of_several_tasks(
     order: tuple[int, ...],
 ) -> None:
-    """Each task holds what the list was when it entered, until it leaves itself."""
+    """Each task holds what the list was when it entered, until it exits itself."""
     lock = TreeLock()
     roots: list[PurePosixPath] = []
     shared = lock(write=roots)
@@ -248,7 +248,7 @@ async def test_13_a_list_that_changes_between_the_enters_of_several_tasks(
 
 
 async def test_13_nested_in_one_task() -> None:
-    """The inner exit of the same context manager leaves what the inner enter entered."""
+    """The inner exit of the same context manager releases what the inner enter acquired."""
     lock = TreeLock()
     roots = [A]
     manager = lock(write=roots)
@@ -263,7 +263,7 @@ async def test_13_nested_in_one_task() -> None:
 
 
 def test_13_one_context_manager_in_several_threads() -> None:
-    """Each thread leaves what it entered."""
+    """Each thread releases what it acquired."""
     lock = TreeLock()
     roots = [A]
     shared = lock(write=roots)
@@ -292,7 +292,7 @@ def test_13_one_context_manager_in_several_threads() -> None:
 
 
 async def test_14_enter_in_one_task_and_exit_in_another() -> None:
-    """Nobody owns what is held: any task that has the context manager can leave."""
+    """A hold has no owner: any task that has the context manager can exit."""
     lock = TreeLock()
     manager = lock(write=[A])
     await asyncio.create_task(manager.__aenter__())
@@ -306,7 +306,7 @@ async def test_14_enter_in_one_task_and_exit_in_another() -> None:
 
 
 def test_14_enter_in_one_thread_and_exit_in_another() -> None:
-    """No thread owns it either, and the way in does not bind the way out."""
+    """No thread owns it either, and the way of entering does not restrict the way of exiting."""
     lock = TreeLock()
     manager = lock(write=[A])
     manager.__enter__()
@@ -320,7 +320,7 @@ def test_14_enter_in_one_thread_and_exit_in_another() -> None:
 
 @pytest.mark.parametrize("inner", [A, A_B, ROOT])
 async def test_14_not_re_entrant(inner: PurePosixPath) -> None:
-    """A holder that asks again for what conflicts waits, as anybody would."""
+    """A holder that requests something conflicting waits like any other request."""
     lock = TreeLock()
     outer = lock(write=[A])
     async with outer:
@@ -381,7 +381,7 @@ async def test_15_everything_at_once(one_shot: bool) -> None:
 
 
 async def test_15_a_request_that_waited_does_not_block_itself() -> None:
-    """It does not block itself after it had to wait for another first."""
+    """It does not block itself even after it had to wait for another request first."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     waiter = await visit(lock(read=[A, ROOT, A_B], write=[A_B, A_B, A]))
@@ -393,7 +393,8 @@ async def test_15_a_request_that_waited_does_not_block_itself() -> None:
 
 
 def test_15_reading_above_writing() -> None:
-    """A read of /a and a write of /a/b keep out readers of /a and writers below it, no more."""
+    """A read of /a and a write of /a/b keep out readers of /a and writers below it, and no others.
+    """
     lock = TreeLock()
     with lock(read=[A], write=[A_B]):
         assert not can_have(lock, read=[A])

@@ -1,7 +1,7 @@
-"""Points 7 to 10 of the contract: entering and leaving in tasks, and the turns of the event loop.
+"""Points 7 to 10 of the contract: entering and exiting in tasks, and the turns of the event loop.
 
-An enter is lazy and goes through all that asyncio does with coroutines. What has nothing in its way
-takes no turn of the loop; from the last release to the waiter it is one.
+An enter is lazy and supports everything that asyncio does with coroutines. If nothing is in the
+way, it takes no turn of the loop; from the last release to the waiter it takes one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nodes import A_B, ROOT, A, B, C
 
 
 async def test_07_nothing_is_acquired_before_the_first_step() -> None:
-    """An enter that is never begun has no place in line."""
+    """An enter that is never started has no place in line."""
     lock = TreeLock()
     manager = lock(write=[A])
     entering = manager.__aenter__()
@@ -45,7 +45,7 @@ async def test_07_nothing_is_acquired_before_the_first_step() -> None:
 
 
 async def test_07_the_place_in_line_is_taken_at_the_first_step() -> None:
-    """Of two enters the one that is first begun is first."""
+    """Of two enters, the one that is started first is first."""
     lock = TreeLock()
     made_first, made_second = lock(write=[A]), lock(write=[A])
     entering_late = made_first.__aenter__()
@@ -56,7 +56,7 @@ async def test_07_the_place_in_line_is_taken_at_the_first_step() -> None:
 
 
 async def test_07_an_enter_that_was_closed_before_it_began_does_nothing() -> None:
-    """It cannot be begun any more either."""
+    """It cannot be started any more either."""
     lock = TreeLock()
     entering = lock(write=[A]).__aenter__()
     entering.close()
@@ -67,7 +67,7 @@ async def test_07_an_enter_that_was_closed_before_it_began_does_nothing() -> Non
 
 
 async def test_07_an_enter_is_good_for_one_time() -> None:
-    """What has been awaited does not lock once more."""
+    """An enter that has been awaited does not lock again."""
     lock = TreeLock()
     manager = lock(read=[A])
     entering = manager.__aenter__()
@@ -80,7 +80,7 @@ async def test_07_an_enter_is_good_for_one_time() -> None:
 
 
 async def test_07_the_awaitable_is_a_coroutine_to_asyncio() -> None:
-    """asyncio asks for these methods before it accepts something as a coroutine."""
+    """asyncio looks for these methods before it accepts something as a coroutine."""
     entering = TreeLock()(write=[A]).__aenter__()
     assert asyncio.iscoroutine(entering)
     for method in ("send", "throw", "close", "__await__"):
@@ -125,7 +125,7 @@ THROUGH = [
 @pytest.mark.parametrize("through", THROUGH)
 @pytest.mark.parametrize("contended", [False, True])
 async def test_07_enter_and_exit_go_through_asyncio(through: Any, contended: bool) -> None:
-    """Whatever asyncio does with coroutines it does with these, at once or after a wait."""
+    """Whatever asyncio does with coroutines works with these, at once or after a wait."""
     lock = TreeLock()
     holder = await hold(lock(write=[A] if contended else [B]))
     manager = lock(write=[A])
@@ -141,7 +141,7 @@ async def test_07_enter_and_exit_go_through_asyncio(through: Any, contended: boo
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is new in Python 3.11")
 async def test_07_asyncio_timeout_takes_the_waiter_out_of_the_line() -> None:
-    """The event loop's own time limit is a way to wait for so long and no longer."""
+    """The event loop's own time limit is one way to limit the wait."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     with pytest.raises(TimeoutError):
@@ -155,7 +155,7 @@ async def test_07_asyncio_timeout_takes_the_waiter_out_of_the_line() -> None:
 
 
 async def test_07_wait_for_takes_the_waiter_out_of_the_line() -> None:
-    """So is the older one."""
+    """The older function is another."""
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     with pytest.raises(asyncio.TimeoutError):
@@ -166,7 +166,7 @@ async def test_07_wait_for_takes_the_waiter_out_of_the_line() -> None:
 
 
 async def test_07_exit_stacks() -> None:
-    """A stack enters and leaves like ``async with``, also when its body raises."""
+    """A stack enters and exits like ``async with``, even when its body raises."""
     lock = TreeLock()
     with pytest.raises(Broken):
         async with contextlib.AsyncExitStack() as stack:
@@ -183,7 +183,7 @@ async def test_07_exit_stacks() -> None:
 
 
 async def test_08_as_gives_none() -> None:
-    """There is nothing to be had from entering."""
+    """Entering returns nothing."""
     lock = TreeLock()
     async with lock(write=[A]) as value:
         assert value is None
@@ -192,7 +192,7 @@ async def test_08_as_gives_none() -> None:
 
 
 async def test_08_exit_never_suppresses() -> None:
-    """An exit says, by a value that is false, that the exception goes on."""
+    """An exit returns a false value, so the exception propagates."""
     lock = TreeLock()
     manager = lock(write=[A])
     error = Broken()
@@ -209,7 +209,7 @@ async def test_08_exit_never_suppresses() -> None:
 
 @pytest.mark.parametrize("roots", [0, 1, 100])
 async def test_09_uncontended_enter_and_exit_finish_in_their_first_step(roots: int) -> None:
-    """Their first step raises StopIteration, with nothing as its value."""
+    """Their first step raises StopIteration, with no value."""
     lock = TreeLock()
     write = [PurePosixPath(f"/w/{number}/x") for number in range(roots)]
     read = [PurePosixPath(f"/r/{number}/x") for number in range(roots)]
@@ -225,7 +225,7 @@ async def test_09_uncontended_enter_and_exit_finish_in_their_first_step(roots: i
 
 
 async def test_09_the_event_loop_does_not_turn_meanwhile() -> None:
-    """What the loop was told to do soon has not been done after a whole ``async with``."""
+    """A callback that the loop was to call soon has not run after a whole ``async with``."""
     lock = TreeLock()
     turned: list[int] = []
     asyncio.get_running_loop().call_soon(turned.append, 1)
@@ -240,7 +240,7 @@ async def test_09_the_event_loop_does_not_turn_meanwhile() -> None:
 
 
 async def test_09_an_exit_that_wakes_others_takes_no_turn_either() -> None:
-    """A hundred waiters are not waited for."""
+    """It does not wait for a hundred waiters."""
     lock = TreeLock()
     manager = lock(write=[A])
     await manager.__aenter__()
@@ -256,7 +256,7 @@ async def test_09_an_exit_that_wakes_others_takes_no_turn_either() -> None:
 
 
 async def test_09_an_exit_by_an_exception_takes_no_turn() -> None:
-    """An exit that an exception causes takes no turn either."""
+    """An exit that is caused by an exception takes no turn either."""
     lock = TreeLock()
     turned: list[int] = []
     asyncio.get_running_loop().call_soon(turned.append, 1)
@@ -298,7 +298,7 @@ async def test_10_one_turn_for_all_who_can_go() -> None:
 
 
 async def test_10_one_turn_from_the_last_of_several_blockers() -> None:
-    """A waiter with many roots in many places costs no turn for each."""
+    """A waiter with many roots in many places does not take one turn for each."""
     lock = TreeLock()
     holders = [lock(write=[path]) for path in (A_B, B, C)]
     for holder in holders:
@@ -313,7 +313,7 @@ async def test_10_one_turn_from_the_last_of_several_blockers() -> None:
 
 
 async def test_10_one_turn_from_task_to_task() -> None:
-    """A line of tasks that do nothing inside moves on by one task per turn."""
+    """A line of tasks that do nothing inside moves by one task per turn."""
     lock = TreeLock()
     inside: list[int] = []
 
@@ -334,7 +334,7 @@ async def test_10_one_turn_from_task_to_task() -> None:
 
 
 async def test_10_one_turn_from_a_release_that_is_not_awaited() -> None:
-    """``with`` and ``release()`` in the thread of the loop wake its tasks as fast."""
+    """``with`` and ``release()`` in the thread of the loop wake its tasks just as fast."""
     lock = TreeLock()
     plain = lock(write=[A])
     for by_exit in (True, False):

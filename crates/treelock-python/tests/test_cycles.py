@@ -21,7 +21,7 @@ class Knot(Node):
 
 @pytest.mark.parametrize("through", ["manager", "lock", "list", "iterator", "awaitable"])
 def test_cycles_are_collected(through: str) -> None:
-    """From a node to the lock and its context manager, and back."""
+    """A cycle from a node to the lock and its context manager, and back."""
     lock, node = TreeLock(), Knot("a")
     roots: Any = [node]
     manager = lock(write=iter(roots) if through == "iterator" else roots)
@@ -41,7 +41,7 @@ def test_cycles_are_collected(through: str) -> None:
 
 
 def test_a_cycle_that_holds_is_collected() -> None:
-    """With the warning. While it holds, the lock knows the node, so the lock is in the cycle."""
+    """The warning appears. While it holds, the lock refers to the node, so it is in the cycle."""
     lock, node = TreeLock(), Knot("a")
     node.tied = manager = lock(write=[node])
     manager.acquire()
@@ -54,7 +54,7 @@ def test_a_cycle_that_holds_is_collected() -> None:
 
 
 def test_a_cycle_through_a_waiting_coroutine_is_collected() -> None:
-    """The coroutine waits for what only it refers to."""
+    """The coroutine waits for something that only it refers to."""
     node = Knot("a")
 
     async def main() -> list[weakref.ref[Any]]:
@@ -73,7 +73,7 @@ def test_a_cycle_through_a_waiting_coroutine_is_collected() -> None:
 
 
 def test_a_subclass_with_cycles_is_collected() -> None:
-    """Of a subclass with attributes of its own."""
+    """The same for a subclass with its own attributes."""
 
     class Named(TreeLock):
         def __init__(self, name: str) -> None:
@@ -101,9 +101,9 @@ class Holder(NamedTuple):
 
 
 def test_a_cycle_of_tuples_is_collected() -> None:
-    """A context manager that keeps what it read from an iterator lets go of it.
+    """A context manager that keeps what it read from an iterator releases it.
 
-    That a weak reference is dead would say nothing: the garbage collector kills it first.
+    A dead weak reference would prove nothing, since the garbage collector clears it first.
     """
 
     def enter_and_forget() -> None:
@@ -121,7 +121,7 @@ def test_a_cycle_of_tuples_is_collected() -> None:
 
 
 def test_a_cycle_that_only_the_hold_keeps_is_collected() -> None:
-    """Of tuples and what is in use: nothing in it can be emptied but the hold itself."""
+    """A cycle of tuples and the nodes in use: only the hold itself can be cleared."""
 
     class Leaf(tuple):  # type: ignore[type-arg]
         __slots__ = ()

@@ -1,7 +1,7 @@
 """Where this package differs from the seed on purpose: ten failures that it does not repeat.
 
-The numbers are those of the list in the project's contract. Each function here takes the module, so
-that the same words are true of ours and shown to be false of the seed.
+The numbers are those of the list in the README. Each function here takes the module, so that the
+same statement is true of ours and shown to be false of the seed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def a_writer_below_keeps_other_readers_out(module: ModuleType) -> None:
 
 
 async def a_reader_keeps_out_who_also_writes_below(module: ModuleType) -> None:
-    """The same the other way round: the reader was first."""
+    """The same the other way round: the reader came first."""
     lock = module.TreeLock()
     await hold(lock([A], []))
     assert not await is_free(lock, read=[A], write=[A_B])
@@ -53,14 +53,14 @@ async def a_reader_keeps_out_who_also_writes_below(module: ModuleType) -> None:
 
 
 async def roots_from_a_generator_have_ancestors(module: ModuleType) -> None:
-    """Roots given by a generator are all held, also against requests from above."""
+    """Roots given by a generator are all held, even against requests from above."""
     lock = module.TreeLock()
     await hold(lock([], (path for path in [A_B])))
     assert not await is_free(lock, write=[A])
 
 
 async def roots_from_a_generator_are_kept_for_the_next_enter(module: ModuleType) -> None:
-    """A context manager whose generator is spent locks what it locked the first time."""
+    """A context manager with an exhausted generator locks what it locked the first time."""
     lock = module.TreeLock()
     manager = lock([], (path for path in [A_B]))
     async with manager:
@@ -73,7 +73,7 @@ async def roots_from_a_generator_are_kept_for_the_next_enter(module: ModuleType)
 
 
 async def cancelling_a_waiter_lets_those_behind_it_go(module: ModuleType) -> None:
-    """Two readers go together as soon as the writer in line between them has given up."""
+    """Two readers proceed together as soon as the writer in line between them has given up."""
     lock = module.TreeLock()
     await hold(lock([A], []))
     writer = await visit(lock([], [A]))
@@ -88,7 +88,7 @@ async def cancelling_a_waiter_lets_those_behind_it_go(module: ModuleType) -> Non
 
 
 async def a_closed_coroutine_is_out_of_the_line(module: ModuleType) -> None:
-    """A coroutine closed while it waits is granted nothing later: the next in line is."""
+    """A coroutine closed while it waits is not granted later: the next in line is."""
     lock = module.TreeLock()
     holder = await hold(lock([], [A]))
     waiting = lock([], [A]).__aenter__()
@@ -104,7 +104,7 @@ async def a_closed_coroutine_is_out_of_the_line(module: ModuleType) -> None:
 
 
 class Broken(Exception):
-    """What the code of a node raises here."""
+    """The exception that a node's code raises here."""
 
 
 class HalfPath(PurePosixPath):
@@ -130,7 +130,7 @@ async def a_node_that_raises_leaves_nothing_locked(module: ModuleType) -> None:
 
 
 async def each_task_leaves_for_itself(module: ModuleType) -> None:
-    """Of two tasks inside the same context manager, the first to leave leaves the other inside."""
+    """Of two tasks inside the same context manager, the first exit leaves the other inside."""
     lock = module.TreeLock()
     shared = lock([A], [])
     first = await hold(shared)
@@ -144,7 +144,7 @@ async def each_task_leaves_for_itself(module: ModuleType) -> None:
 
 
 class TellingSelector(selectors.DefaultSelector):
-    """Tells when its event loop goes to sleep with no time at which to wake up."""
+    """Reports when its event loop goes to sleep without a time to wake up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class TellingSelector(selectors.DefaultSelector):
 def a_waiter_in_another_thread_is_woken(module: ModuleType) -> None:
     """A release in one event loop reaches the waiter in the sleeping event loop of another thread.
 
-    How long that is waited for bounds only the failure.
+    The time limit bounds only the failure.
     """
     lock = module.TreeLock()
     selector = TellingSelector()
@@ -213,7 +213,7 @@ def a_waiter_of_a_closed_loop_is_passed_over(module: ModuleType) -> None:
 
 
 async def a_queued_request_holds_up_only_what_it_conflicts_with(module: ModuleType) -> None:
-    """A reader of /c/d has nothing to do with a writer of /a/b, which waits for a reader of /."""
+    """A reader of /c/d is unrelated to a writer of /a/b, which waits for a reader of /."""
     lock = module.TreeLock()
     await hold(lock([ROOT], []))
     writer = await visit(lock([], [A_B]))
@@ -264,8 +264,8 @@ CANCELLED = 10_000
 async def those_who_gave_up_cost_the_next_release_nothing(module: ModuleType) -> None:
     """A release does not pay for waiters that were cancelled before: it does not touch them.
 
-    Counted in calls seen by the interpreter's profiler, for a count is the same on every machine:
-    the seed makes two for each.
+    This is measured in calls seen by the interpreter's profiler, since a count is the same on every
+    machine. The seed makes two for each.
     """
     lock = module.TreeLock()
     manager = lock([], [A])
@@ -350,7 +350,7 @@ def test_ours(difference: Difference) -> None:
 
 @each_difference
 def test_seed(difference: Difference) -> None:
-    """It is false of the seed, so the test above can fail, and the list is not invented."""
+    """It is false of the seed, so the test above can fail and the list is not invented."""
     seed = load_seed()
     if difference.number == 9 and sys.version_info < (3, 12):
         pytest.skip("before Python 3.12 relative paths sort as the seed needs them")

@@ -1,4 +1,4 @@
-"""Which nodes are one node: what is equal, whatever its type and its hash."""
+"""Which nodes are the same node: those that are equal, whatever their type and hash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nodes import Colliding
 
 
 class LikePath:
-    """No path, but equal to one, with the same hash."""
+    """Not a path, but equal to one, with the same hash."""
 
     def __init__(self, text: str) -> None:
         self.path = PurePosixPath(text)
@@ -48,7 +48,7 @@ class PlainPath(PurePosixPath):
 
 
 class PathWithOwnParents(PurePosixPath):
-    """A path that lists its ancestors itself, and is equal to any other path of its text."""
+    """A path that lists its ancestors itself, and equals any other path with its text."""
 
     @property
     def parents(self) -> Iterator[PurePosixPath]:  # type: ignore[override]
@@ -67,7 +67,7 @@ EQUAL: list[Callable[[str], Any]] = [
 @pytest.mark.parametrize("first", EQUAL)
 @pytest.mark.parametrize("second", EQUAL)
 def test_equal_nodes_are_one_node_whatever_their_types(first: Any, second: Any) -> None:
-    """What is equal and has the same hash is one node, in either order of arrival."""
+    """Nodes that are equal and have the same hash are one node, in either order of arrival."""
     lock = TreeLock()
     assert first("/a") == second("/a") and hash(first("/a")) == hash(second("/a"))
     for one, other in (("/a", "/a"), ("/a", "/a/b/c"), ("/a/b/c", "/a"), ("/", "/a"), ("/a", "/")):
@@ -83,7 +83,7 @@ def test_equal_nodes_are_one_node_whatever_their_types(first: Any, second: Any) 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_three_equal_nodes_that_come_and_go(order: tuple[int, ...]) -> None:
-    """A node stays the same node while anybody holds it, even if the first holder is gone."""
+    """A node stays the same node while it is held at all, even if the first holder is gone."""
     lock = TreeLock()
     managers = [lock(read=[make("/a/b")]) for make in (PurePosixPath, LikePath, PathWithOwnParents)]
     for manager in managers:
@@ -113,7 +113,7 @@ def test_equal_nodes_in_one_request() -> None:
 
 
 def test_ancestors_of_other_types() -> None:
-    """What is above may be of any type that has a hash; its ``parents`` are not asked for."""
+    """An ancestor may be of any type that has a hash; its ``parents`` are not asked for."""
 
     class Leaf:
         parents: Any = (("a", "tuple"), "text", 5, None, PurePosixPath("/a"), frozenset())
@@ -155,7 +155,7 @@ def test_windows_paths(text: str) -> None:
 
 
 def test_the_number_one_is_also_true() -> None:
-    """Python's own idea of equality counts, also where it surprises."""
+    """Python's own idea of equality applies, even where it is surprising."""
 
     class Leaf:
         def __init__(self, *above: Any) -> None:
@@ -173,7 +173,7 @@ def test_the_number_one_is_also_true() -> None:
 
 
 def test_nodes_that_are_equal_only_to_themselves() -> None:
-    """Objects without an equality of their own are nodes by identity."""
+    """Objects without their own equality are nodes by identity."""
 
     class Thing:
         def __init__(self, *above: Any) -> None:
@@ -211,7 +211,7 @@ def test_nodes_that_are_not_equal_to_themselves() -> None:
 
 
 def test_a_path_with_its_own_equality_and_the_hash_of_pathlib() -> None:
-    """Without a hash of its own Python gives a class none; and this one says so."""
+    """A class with its own ``==`` has no hash unless it declares one; this one keeps pathlib's."""
 
     class Own(PurePosixPath):
         __slots__ = ()
@@ -228,7 +228,7 @@ def test_a_path_with_its_own_equality_and_the_hash_of_pathlib() -> None:
 
 
 def test_a_path_with_its_own_hash_and_the_equality_of_pathlib() -> None:
-    """To a set two such are two, and so they are to the lock."""
+    """To a set such objects are different, and so they are to the lock."""
 
     class Own(PurePosixPath):
         __slots__ = ()
@@ -243,7 +243,7 @@ def test_a_path_with_its_own_hash_and_the_equality_of_pathlib() -> None:
 
 
 def test_a_class_at_the_address_of_one_that_is_gone() -> None:
-    """What was known of the one is not said of the other."""
+    """What was known about one class is not applied to the other."""
 
     def plain() -> Any:
         class Plain(PurePosixPath):
@@ -288,7 +288,7 @@ def test_a_class_at_the_address_of_one_that_is_gone() -> None:
 
 
 def test_many_colliding_nodes_come_and_go() -> None:
-    """Nodes that all have one hash are found among each other, also after some have gone."""
+    """Nodes that all have the same hash are told apart, even after some have gone."""
     lock = TreeLock()
     managers = [lock(write=[Colliding("a", str(number))]) for number in range(60)]
     for manager in managers:
@@ -305,7 +305,7 @@ def test_many_colliding_nodes_come_and_go() -> None:
 
 
 class Number:
-    """A node whose hash is chosen."""
+    """A node with a chosen hash."""
 
     compared = 0
 

@@ -1,4 +1,4 @@
-"""What is wrong is said, by name, where it is used; and nothing stays locked for it."""
+"""Errors name what is wrong, where it is used, and nothing stays locked because of them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ each_way_in = pytest.mark.parametrize(
 @pytest.mark.parametrize("argument", ["read", "write"])
 @pytest.mark.parametrize("wrong", [None, 5, A, 1.5, True], ids=repr)
 async def test_roots_that_are_no_iterable(enter: Enter, argument: str, wrong: Any) -> None:
-    """One node where several belong, or nothing at all, is an error that names the argument."""
+    """A single node where several belong, or nothing at all, is an error that names the argument.
+    """
     lock = TreeLock()
     manager = given(lock, {argument: wrong})
     for _ in range(2):
@@ -101,7 +102,7 @@ async def test_one_bad_argument_of_two(enter: Enter, argument: str) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, BaseException])
 async def test_an_iterable_that_raises_is_not_blamed_for_what_it_is_not(error: Any) -> None:
-    """An error from the code of an iterable comes out as it is."""
+    """An error from the code of an iterable is passed on unchanged."""
     raised = error("mine")
 
     class Roots:
@@ -129,7 +130,7 @@ async def test_a_timeout_that_is_no_number(enter: Enter, wrong: Any) -> None:
 @each_way_in
 @pytest.mark.parametrize("wrong", [-1, -0.001, math.nan, -math.inf], ids=repr)
 async def test_a_timeout_that_means_nothing(enter: Enter, wrong: float) -> None:
-    """A negative time limit, or one that is not a number, names the argument too."""
+    """A negative time limit, or one that is not a number, also names the argument."""
     lock = TreeLock()
     with pytest.raises(ValueError, match="timeout"):
         await enter(lock(write=[A], timeout=wrong))
@@ -138,7 +139,7 @@ async def test_a_timeout_that_means_nothing(enter: Enter, wrong: float) -> None:
 
 @pytest.mark.parametrize("right", [None, 0, 0.0, 1, 1.5, 10**6], ids=repr)
 async def test_timeouts_that_are_fine(right: float | None) -> None:
-    """None means without a limit, and 0 is enough for what is free."""
+    """None means no limit, and 0 is enough for what is free."""
     lock = TreeLock()
     async with lock(write=[A], timeout=right):
         assert not can_have(lock, read=[A])
@@ -159,7 +160,7 @@ async def test_a_label_that_is_no_string(enter: Enter, wrong: Any) -> None:
 
 @pytest.mark.parametrize("right", [None, "", "agent-7", "\u00e9\n\x00"], ids=repr)
 async def test_labels_that_are_fine(right: str | None) -> None:
-    """Any text, also none, is kept as it is."""
+    """Any text, or None, is kept unchanged."""
     lock = TreeLock()
     async with lock(write=[A], label=right):
         assert [entry.label for entry in lock.snapshot()] == [right]
@@ -188,7 +189,7 @@ def test_an_argument_given_twice() -> None:
 
 
 def test_context_managers_come_from_locks() -> None:
-    """A context manager without a lock is not to be had."""
+    """A context manager cannot be created without a lock."""
     with pytest.raises(TypeError):
         treelock.TreeLockContextManager()
 
@@ -212,7 +213,7 @@ def test_a_timeout_for_what_does_not_wait(timeout: float) -> None:
 @pytest.mark.parametrize("timeout", [-2, -0.5, -1.5, math.nan, -math.inf], ids=repr)
 @pytest.mark.parametrize("contended", [False, True])
 def test_a_timeout_of_acquire_that_means_nothing(timeout: float, contended: bool) -> None:
-    """Only -1 of the negative numbers says something: no limit."""
+    """Of the negative numbers only -1 has a meaning: no limit."""
     lock = TreeLock()
     holder = lock(write=[A])
     if contended:
@@ -250,7 +251,7 @@ def test_ways_to_acquire_that_are_fine() -> None:
 
 
 def test_acquire_knows_its_arguments() -> None:
-    """What it does not know it refuses, and acquires nothing."""
+    """It refuses unknown arguments, and acquires nothing."""
     lock = TreeLock()
     for wrong in ({"block": True}, {"blocking": True, "timeout": 1, "label": "x"}):
         with pytest.raises(TypeError):
@@ -261,7 +262,7 @@ def test_acquire_knows_its_arguments() -> None:
 
 
 def test_release_of_what_is_not_held() -> None:
-    """It is a RuntimeError, as for the locks of Python, before the first and after each hold."""
+    """It is a RuntimeError, as for Python's locks, before the first hold and after each one."""
     lock = TreeLock()
     manager = lock(write=[A])
     with pytest.raises(RuntimeError):
@@ -279,7 +280,7 @@ def test_release_of_what_is_not_held() -> None:
 
 
 def test_release_of_what_another_holds() -> None:
-    """An equal request of somebody else's is not released by mistake."""
+    """An equal request of another holder is not released by mistake."""
     lock = TreeLock()
     with lock(write=[A]):
         with pytest.raises(RuntimeError):
@@ -309,7 +310,8 @@ async def test_release_of_what_only_waits() -> None:
 
 @pytest.mark.parametrize("timeout", [None, 20])
 async def test_blocking_a_thread_whose_event_loop_runs(timeout: float | None) -> None:
-    """What would stop the loop, perhaps for ever, is refused at once, and leaves no trace."""
+    """Anything that would stop the loop, perhaps forever, is refused at once and leaves no trace.
+    """
     lock = TreeLock()
     holder = await hold(lock(write=[A]))
     manager = lock(write=[A], timeout=timeout)
@@ -345,7 +347,7 @@ async def test_trying_in_a_thread_whose_event_loop_runs() -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.01])
 async def test_a_time_limit_that_is_over(timeout: float) -> None:
-    """It can be caught as any kind of timeout error, says who is in the way, and leaves nothing."""
+    """It can be caught as any kind of timeout error, names the blocker, and leaves nothing."""
     lock = TreeLock()
     holder = await hold(lock(write=[A], label="first"))
     for kind in (treelock.LockTimeout, TimeoutError, asyncio.TimeoutError, OSError):
@@ -367,7 +369,7 @@ async def test_a_time_limit_that_is_over(timeout: float) -> None:
 @pytest.mark.parametrize("argument", ["read", "write"])
 @pytest.mark.parametrize("enter_it", [lambda manager: manager.acquire(), enter_now])
 def test_a_generator_that_is_exhausted_when_it_is_given(enter_it: Any, argument: str) -> None:
-    """It had roots once; to lock nothing instead would be no lock at all."""
+    """It once had roots; locking nothing instead would be no lock at all."""
     lock = TreeLock()
     generator = (node for node in [A])
     assert list(generator) == [A]

@@ -162,18 +162,19 @@ EXITS = {
 
 @pytest.mark.parametrize("name", EXITS)
 def test_exit_is_silent(name: str) -> None:
-    """Whatever is held or waited for, the process ends, and says nothing by default."""
+    """Whatever is held or waited for, the process ends, and prints nothing by default."""
     prints(EXITS[name], "slow" if "Slow" in EXITS[name] else "")
 
 
 @pytest.mark.parametrize("name", EXITS)
 def test_exit_is_no_crash_for_developers(name: str) -> None:
-    """Warnings are shown then, as they should be; and made errors, which cannot be raised."""
+    """Warnings are then shown, as they should be; and turned into errors, which cannot be raised.
+    """
     ends_without_a_crash(EXITS[name], "-X", "dev", "-W", "error::ResourceWarning")
 
 
 def test_a_held_lock_is_reported_to_developers() -> None:
-    """As an open file is."""
+    """Like an open file."""
     script = """
         holder.acquire()
         del holder

@@ -1,6 +1,6 @@
-"""Nothing is left: objects die after their use, and counts stay where they were.
+"""Nothing is left: objects die after use, and counts stay where they were.
 
-Counts are compared with tolerance for what Python itself keeps, which is far below one per
+Counts are compared with a tolerance for what Python itself keeps, which is far below one per
 operation.
 """
 
@@ -27,7 +27,7 @@ NOISE = OPERATIONS // 100
 
 
 class Unhashable(Node):
-    """No node, as is found when it is looked at."""
+    """Not a node, which is found only when it is examined."""
 
     __hash__: Any = None
 
@@ -48,7 +48,7 @@ each_kind = pytest.mark.parametrize("make", MAKERS, ids=["node", "path"])
 
 
 def use_sync(lock: TreeLock, node: Any) -> Any:
-    """Enters and leaves, in a thread."""
+    """Enters and exits, in a thread."""
     manager = lock(write=[node])
     with manager:
         lock.snapshot()
@@ -64,7 +64,7 @@ def use_try(lock: TreeLock, node: Any) -> Any:
 
 
 def use_timeout(lock: TreeLock, node: Any) -> Any:
-    """Waits in vain, in a thread."""
+    """Waits without success, in a thread."""
     manager = lock(read=[node], timeout=SHORT_SECONDS)
     with lock(write=[node]), pytest.raises(LockTimeout):
         with manager:
@@ -86,7 +86,7 @@ def use_async(lock: TreeLock, node: Any) -> Any:
 
 
 def use_cancelled(lock: TreeLock, node: Any) -> Any:
-    """Waits, and is cancelled; with a time-out that is still to come."""
+    """Waits and is cancelled, with a timeout that is still pending."""
     manager = lock(read=[node], timeout=LONG_SECONDS)
 
     async def main() -> None:
@@ -109,7 +109,7 @@ def use_failing(lock: TreeLock, node: Any) -> Any:
 
 
 def use_iterator(lock: TreeLock, node: Any) -> Any:
-    """Gives an iterator, which is read once and remembered."""
+    """Passes an iterator, which is read once and remembered."""
     manager = lock(write=iter([node]))
     for _ in range(2):
         with manager:
@@ -134,7 +134,7 @@ def test_objects_die_after_use(use: Callable[..., Any], make: Callable[[], Any])
 @each_kind
 @pytest.mark.parametrize("use", USES)
 def test_a_lock_keeps_nothing(use: Callable[..., Any], make: Callable[[], Any]) -> None:
-    """The lock goes on living; nodes and context managers do not."""
+    """The lock lives on; nodes and context managers do not."""
     lock, node = TreeLock(), make()
     manager = use(lock, node)
     references = [weakref.ref(manager), weakref.ref(node)]
@@ -152,7 +152,7 @@ def test_a_manager_keeps_its_lock() -> None:
 
 
 def test_a_class_of_nodes_dies_after_use() -> None:
-    """What is remembered of types does not keep them: a notebook makes a new one each time."""
+    """Types are remembered but not kept alive: a notebook creates a new one each time."""
 
     def use(lock: TreeLock) -> weakref.ref[Any]:
         class Local(Node):
@@ -170,7 +170,7 @@ def test_a_class_of_nodes_dies_after_use() -> None:
 
 
 def test_nodes_in_a_snapshot_die_with_it() -> None:
-    """A snapshot keeps what it shows, and no longer than it lives itself."""
+    """A snapshot keeps what it shows alive, but only as long as it lives itself."""
     lock, node = TreeLock(), Node("a", "b")
     with lock(write=[node]):
         snapshot = lock.snapshot()
@@ -190,7 +190,7 @@ def test_nodes_in_a_snapshot_die_with_it() -> None:
 
 
 def churn_async(lock: TreeLock, node: Any) -> None:
-    """Enters and leaves in a task; every tenth with somebody in line."""
+    """Enters and exits in a task; every tenth time with another task in line."""
 
     async def main() -> None:
         for _ in range(OPERATIONS // 10):
@@ -205,7 +205,7 @@ def churn_async(lock: TreeLock, node: Any) -> None:
 
 
 def churn_sync(lock: TreeLock, node: Any) -> None:
-    """Enters and leaves without a loop."""
+    """Enters and exits without a loop."""
     for _ in range(OPERATIONS):
         with lock(write=[node]):
             pass
@@ -246,7 +246,7 @@ def churn_timeouts(lock: TreeLock, node: Any) -> None:
 
 
 def churn_failing(lock: TreeLock, node: Any) -> None:
-    """Entering fails: no node, no hash, an exception half-way."""
+    """Entering fails: not a node, no hash, an exception half-way."""
     bad: list[tuple[Any, type[Exception]]] = [
         (5, AttributeError),
         (Unhashable("a"), TypeError),
@@ -276,7 +276,7 @@ CHURNS = [churn_async, churn_sync, churn_cancelled, churn_timeouts, churn_failin
 def test_counts_of_shared_objects_are_constant(
     churn: Callable[[TreeLock, Any], None], make: Callable[[], Any]
 ) -> None:
-    """References to what everybody shares are given back."""
+    """References to shared objects are given back."""
     lock, node = TreeLock(), make()
     shared = {
         "None": None,
@@ -303,7 +303,7 @@ def test_counts_of_shared_objects_are_constant(
 def test_memory_of_python_is_stable(
     churn: Callable[[TreeLock, Any], None], make: Callable[[], Any]
 ) -> None:
-    """A leak grows in every round, so the round that grows least tells."""
+    """A leak grows in every round, so the round that grows least decides."""
     lock, node = TreeLock(), make()
     churn(lock, node)
     growths = []
@@ -317,9 +317,9 @@ def test_memory_of_python_is_stable(
 
 
 def test_distinct_nodes_leave_nothing() -> None:
-    """New names each time, without the collector: counting references is enough.
+    """New names each time, without the collector: reference counting is enough.
 
-    Each path is made once before, since Python 3.12 interns its names for ever.
+    Each path is created once before, since Python 3.12 interns its names forever.
     """
     lock = TreeLock()
 
@@ -373,7 +373,7 @@ def test_cancelled_waits_leave_nothing() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for the memory")
 @pytest.mark.parametrize("granted", [False, True])
 async def test_an_event_loop_keeps_nothing_of_waits_that_are_over(granted: bool) -> None:
-    """Memory of Rust, which Python's own counts do not see."""
+    """This is Rust's memory, which Python's own counts do not see."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A])
     holder.acquire()

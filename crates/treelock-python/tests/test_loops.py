@@ -18,7 +18,7 @@ from nodes import PHOTOS, ROOT, YEAR, A
 
 
 def abandon(new_loop: NewLoop, waiters: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Steps coroutines until they wait, under a loop that is then closed; returns them."""
+    """Steps coroutines until they wait, in a loop that is then closed; returns them."""
     coroutines: list[Any] = list(waiters)
     loop = new_loop()
 
@@ -32,7 +32,7 @@ def abandon(new_loop: NewLoop, waiters: Sequence[Awaitable[Any]]) -> list[Any]:
 
 
 def test_a_waiter_of_a_closed_loop_does_not_break_the_releaser(new_loop: NewLoop) -> None:
-    """``call_soon_threadsafe`` raises for a closed loop; that must not come out of the release."""
+    """``call_soon_threadsafe`` raises for a closed loop; the release must not pass that on."""
     lock = TreeLock()
     seen: list[str] = []
     with lock(write=[PHOTOS]):
@@ -46,7 +46,7 @@ def test_a_waiter_of_a_closed_loop_does_not_break_the_releaser(new_loop: NewLoop
 
 
 def test_a_waiter_of_a_closed_loop_does_not_block_those_behind(new_loop: NewLoop) -> None:
-    """The grant that the closed loop could not be told of goes on, to a loop and to a thread."""
+    """A grant that a closed loop could not be notified of moves on, to a loop and to a thread."""
     lock, crew = TreeLock(), Crew()
     seen: list[str] = []
     holder = lock(write=[PHOTOS])
@@ -87,7 +87,7 @@ def test_closing_abandoned_waiters_lets_those_behind_go(new_loop: NewLoop) -> No
 
 
 def test_a_long_chain_of_waiters_of_closed_loops(new_loop: NewLoop) -> None:
-    """Each grant fails and goes to the next: a loop in the lock, not a recursion on the stack."""
+    """Each grant fails and goes to the next: by iteration in the lock, not by recursion."""
     lock = TreeLock()
     holder = lock(write=[PHOTOS])
     holder.acquire()
@@ -107,7 +107,7 @@ def test_a_long_chain_of_waiters_of_closed_loops(new_loop: NewLoop) -> None:
 
 
 def test_a_long_chain_of_closed_waiters(new_loop: NewLoop) -> None:
-    """Those in line go one by one, the first first, while somebody still holds."""
+    """The waiters leave one by one, from the front, while the lock is still held."""
     lock = TreeLock()
     with lock(read=[PHOTOS]):
         lost = abandon(
@@ -119,7 +119,7 @@ def test_a_long_chain_of_closed_waiters(new_loop: NewLoop) -> None:
 
 
 def test_loops_that_close_under_their_waiters(new_loop: NewLoop) -> None:
-    """Loops come and go with somebody in line, while another thread goes in and out."""
+    """Loops come and go with a task in line, while another thread enters and exits."""
     lock, crew, over = TreeLock(), Crew(), threading.Event()
 
     def busy() -> None:
@@ -144,7 +144,7 @@ def test_loops_that_close_under_their_waiters(new_loop: NewLoop) -> None:
 
 
 def test_successive_loops(new_loop: NewLoop) -> None:
-    """A lock belongs to no loop, whether or not somebody waited on the one before."""
+    """A lock belongs to no loop, whether or not a task waited in the previous one."""
     lock = TreeLock()
     seen: list[str] = []
 
@@ -182,7 +182,7 @@ def test_successive_loops_with_one_manager() -> None:
 
 
 def test_held_across_loops(new_loop: NewLoop) -> None:
-    """Entered under one loop and left under another: a lock has no owner."""
+    """Entered in one loop and exited in another: a lock has no owner."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS])
 
@@ -205,7 +205,7 @@ def test_held_across_loops(new_loop: NewLoop) -> None:
 
 
 def test_released_while_the_loop_is_told_who_sleeps() -> None:
-    """The last code of Python's before a task sleeps may release, as another thread could."""
+    """The last Python code before a task sleeps may release, as another thread could."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A])
     holder.acquire()
@@ -239,7 +239,7 @@ def test_released_while_the_loop_is_told_who_sleeps() -> None:
     "wrong", ["done", "create_future", "call_later", "_asyncio_future_blocking"]
 )
 def test_an_event_loop_that_raises(wrong: str, timeout: float | None) -> None:
-    """A task that waits there leaves, and those behind go on."""
+    """A task that waits there leaves, and those behind it proceed."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A], timeout=timeout)
     holder.acquire()

@@ -1,7 +1,7 @@
-"""Paths among objects that are equal to them: one node, whichever comes first, however it is given.
+"""Paths among objects that equal them: one node, whichever comes first and however it is given.
 
 From the first such object on, the lock has to look at its paths differently. In between, the code
-of pathlib and that of the objects run, and with each call another thread may.
+of pathlib and of the objects runs, and with each call another thread may run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nodes import ROOT
 
 
 class Same:
-    """A node of another type than the path that it is equal to."""
+    """A node of a different type than the path that it equals."""
 
     def __init__(self, text: str) -> None:
         self.path = PurePosixPath(text)
@@ -47,13 +47,13 @@ BOTH_ORDERS: list[tuple[Kind, Kind]] = [(PurePosixPath, Same), (Same, PurePosixP
 
 
 def excludes(lock: TreeLock, text: str) -> None:
-    """Asserts that a node is written, by whichever name it is asked for."""
+    """Asserts that a node is written, under whichever name it is requested."""
     for kind in KINDS:
         assert not can_have(lock, read=[kind(text)]), kind
 
 
 def works(lock: TreeLock) -> None:
-    """Asserts that an idle lock takes a path and what is equal to it for one node."""
+    """Asserts that an idle lock treats a path and an equal object as one node."""
     nothing_is_left(lock)
     for kind in KINDS:
         with lock(write=[kind("/z")]):
@@ -63,9 +63,9 @@ def works(lock: TreeLock) -> None:
 
 
 def acquire(manager: Any, number: int, act: Callable[[], None]) -> tuple[bool, bool]:
-    """Tries to acquire, and does something else just before one call of code in Python.
+    """Tries to acquire, and calls ``act`` just before one call of Python code.
 
-    The calls are counted from 0. Returns whether it was granted, and whether there was that call.
+    The calls are counted from 0. Returns whether it was granted, and whether that call happened.
     """
     calls = itertools.count()
     done = False
@@ -117,9 +117,9 @@ def test_somebody_else_in_the_middle_of_an_enter(
     entered: str,
     kinds: tuple[Kind, Kind],
 ) -> None:
-    """In the middle of an enter, the holder leaves, and another task takes an equal node.
+    """In the middle of an enter, the holder exits, and another task takes an equal node.
 
-    It is tried at every call of code in Python; all that the lock does is in between of these.
+    This is tried at every call of Python code; everything the lock does is between these.
     """
     for number in itertools.count():
         lock = TreeLock()
@@ -153,9 +153,9 @@ def test_somebody_else_in_the_middle_of_an_enter(
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("kinds", BOTH_ORDERS, ids=["path in between", "object in between"])
 def test_somebody_else_who_comes_and_goes(first: str, kinds: tuple[Kind, Kind]) -> None:
-    """In the middle of an enter, somebody else takes an equal node and is gone again.
+    """In the middle of an enter, another request takes an equal node and is gone again.
 
-    So what the lock has just learnt of its nodes may be forgotten again before it is used.
+    So what the lock has just learnt about its nodes may be forgotten before it is used.
     """
     for number in itertools.count():
         lock = TreeLock()
@@ -183,9 +183,9 @@ def test_somebody_else_who_comes_and_goes(first: str, kinds: tuple[Kind, Kind]) 
 
 @pytest.mark.parametrize("kinds", BOTH_ORDERS, ids=["path first", "object first"])
 def test_nodes_that_are_in_use_by_who_has_left(kinds: tuple[Kind, Kind]) -> None:
-    """While a release tells the next one's event loop, which is code in Python, others lock.
+    """While a release notifies the next request's event loop, which runs Python code, others lock.
 
-    The one that is told goes away just then, as another thread could, so that the lock is idle.
+    The notified one goes away just then, as another thread could, so that the lock is idle.
     """
     lock = TreeLock()
     one, two = (lock(write=[kind("/p")]) for kind in kinds)
@@ -281,7 +281,7 @@ async def test_an_idle_lock_keeps_no_nodes_of_who_has_waited() -> None:
 
 
 class Raising(Same):
-    """One that fails when it is compared."""
+    """A node that fails when it is compared."""
 
     def __hash__(self) -> int:
         return hash(self.path)
@@ -305,7 +305,7 @@ def test_an_idle_lock_keeps_no_nodes_of_who_has_failed() -> None:
 
 
 def test_an_idle_lock_keeps_no_nodes_of_who_was_collected() -> None:
-    """It keeps none when the last holder is collected instead of leaving."""
+    """It keeps none when the last holder is collected instead of exiting."""
     lock = TreeLock()
     holder: Any = lock(write=[PurePosixPath("/kept/a")])
     holder.acquire()
@@ -317,7 +317,7 @@ def test_an_idle_lock_keeps_no_nodes_of_who_was_collected() -> None:
 
 
 def test_an_idle_lock_keeps_no_nodes_when_the_last_one_fails() -> None:
-    """The holder leaves while a request is made that then fails, so nobody else cleans up."""
+    """The holder exits while a request is created that then fails, so nothing else cleans up."""
 
     class Raising(Same):
         def __hash__(self) -> int:

@@ -18,7 +18,7 @@ from nodes import Colliding, Node, Place, overlap
 
 
 class Shuffled(Node):
-    """The ancestors in an order that is never the same."""
+    """The ancestors come in an order that always changes."""
 
     @property
     def parents(self) -> Any:
@@ -28,7 +28,7 @@ class Shuffled(Node):
 
 
 class Generated(Node):
-    """The ancestors from a generator, which is one more object with a life of its own."""
+    """The ancestors come from a generator, which is one more object with its own lifetime."""
 
     @property
     def parents(self) -> Any:
@@ -36,7 +36,7 @@ class Generated(Node):
 
 
 class OneShot(Node):
-    """The ancestors from one iterator that is kept: reading it twice would find it empty."""
+    """The ancestors come from one iterator that is kept: reading it twice would find it empty."""
 
     def __init__(self, *parts: str) -> None:
         super().__init__(*parts)
@@ -48,7 +48,7 @@ class OneShot(Node):
 
 
 class Attribute(Node):
-    """The ancestors as a plain attribute."""
+    """The ancestors are a plain attribute."""
 
     parents = ()
 
@@ -58,7 +58,7 @@ class Attribute(Node):
 
 
 class Dynamic(Node):
-    """The ancestors by ``__getattr__``, as a proxy has them."""
+    """The ancestors come from ``__getattribute__``, as in a proxy."""
 
     def __getattribute__(self, name: str) -> Any:
         if name == "parents":
@@ -67,7 +67,7 @@ class Dynamic(Node):
 
 
 class Slotted:
-    """No ``__dict__``, no weak references, and equal to nothing that is not of its class."""
+    """It has no ``__dict__``, no weak references, and equals only objects of its class."""
 
     __slots__ = ("parts",)
 
@@ -86,7 +86,7 @@ class Slotted:
 
 
 class Repeating(Node):
-    """Each ancestor several times, and the node itself among them."""
+    """Each ancestor comes several times, and the node itself is among them."""
 
     @property
     def parents(self) -> Any:
@@ -94,7 +94,7 @@ class Repeating(Node):
 
 
 class TupleNode(tuple):  # type: ignore[type-arg]
-    """A node that is a tuple; its ancestors are plain tuples, equal to nodes of this class."""
+    """A node that is a tuple; its ancestors are plain tuples, which equal nodes of this class."""
 
     @property
     def parents(self) -> Any:
@@ -102,7 +102,7 @@ class TupleNode(tuple):  # type: ignore[type-arg]
 
 
 class TextNode(str):
-    """A node that is a string, which is not a bare string: it knows its ancestors."""
+    """A node that is a string, but not a bare string: it knows its ancestors."""
 
     @property
     def parents(self) -> Any:
@@ -169,7 +169,7 @@ def test_nodes_of_one_kind(make: Callable[..., Any]) -> None:
 
 @each_kind
 async def test_nodes_of_one_kind_wait_and_wake(make: Callable[..., Any]) -> None:
-    """Nodes above, below and at the same place wait for them, too."""
+    """Requests for nodes above, below and at the same place also wait."""
     lock = TreeLock()
     holder = await hold(lock(write=[make("x", "y")]))
     waiters = [await visit(lock(read=[make(*parts)])) for parts in ((), "x", "xy", "xyz")]

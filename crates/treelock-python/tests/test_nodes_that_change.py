@@ -1,4 +1,4 @@
-"""Nodes, and lists of them, that change after they were looked at."""
+"""Nodes, and lists of them, that change after they were examined."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nodes import A_B, A, B, Name, Node, Place
 
 
 class Plain(PurePosixPath):
-    """A path in all that matters."""
+    """A path in all relevant respects."""
 
 
 class Own(PurePosixPath):
-    """A path with ancestors of its own."""
+    """A path with its own ancestors."""
 
     @property
     def parents(self) -> Any:
@@ -28,7 +28,7 @@ class Own(PurePosixPath):
 
 @pytest.mark.parametrize("classes", [(Plain, Own), (Own, Plain)])
 def test_a_node_that_changes_its_class(classes: tuple[Any, Any]) -> None:
-    """The lock is granted or an ordinary exception comes, and never a panic of Rust's."""
+    """The lock is granted or an ordinary exception is raised, but never a Rust panic."""
     lock = TreeLock()
 
     class Roots:
@@ -49,7 +49,7 @@ def test_a_node_that_changes_its_class(classes: tuple[Any, Any]) -> None:
 
 
 def test_a_list_that_grows_while_it_is_read() -> None:
-    """It is read as `for` reads it."""
+    """It is read as ``for`` reads it."""
     lock = TreeLock()
     roots: list[Any] = []
 

@@ -25,7 +25,7 @@ from nodes import Name, Node
 
 
 class Busy:
-    """A node whose code does something at each question, except while it is doing that."""
+    """A node whose code does something at each call, except while it is already doing that."""
 
     act: Callable[[str], None] | None = None
 
@@ -58,7 +58,7 @@ class Busy:
 
 
 class BusyColliding(Busy):
-    """The same with one hash for all, so that the nodes are compared a lot."""
+    """The same with one hash for all, so that the nodes are compared often."""
 
     def __hash__(self) -> int:
         self.do("hash")
@@ -75,7 +75,7 @@ def _nodes_are_not_busy() -> Iterator[None]:
 
 
 def test_foreign_code_that_locks_something_else() -> None:
-    """A node may use the lock it is being locked with; what it holds does not matter to it."""
+    """A node may use the lock it is being locked with; what that holds does not affect it."""
     lock = TreeLock()
     questions: list[str] = []
 
@@ -105,10 +105,10 @@ def test_foreign_code_that_locks_something_else() -> None:
 def test_foreign_code_that_comes_and_goes_with_the_same_nodes(
     kind: type[Busy], write: bool
 ) -> None:
-    """Nodes that are let go while others are being looked at are not let go for these.
+    """Nodes that are given up while others are being looked up are not given up for those.
 
-    In the middle of an enter another one takes and releases the very same nodes, which were
-    unknown to the lock before. The first must end with nodes that later requests find.
+    In the middle of an enter another one takes and releases the very same nodes, which were unknown
+    to the lock before. The first must end with nodes that later requests find.
     """
     for at in itertools.count():
         lock = TreeLock()
@@ -142,8 +142,8 @@ def test_foreign_code_that_comes_and_stays_with_the_same_ancestors(
 ) -> None:
     """Nodes that become known while the same ones are being looked up become known once.
 
-    In the middle of an enter another one comes that shares its ancestors, and stays. Were there
-    two of an ancestor, then a request for it would see only one of those who are below.
+    In the middle of an enter another one comes that shares its ancestors, and stays. If an ancestor
+    existed twice, a request for it would see only one of the requests below it.
     """
     for at in itertools.count():
         lock = TreeLock()
@@ -191,7 +191,7 @@ def inner_keeps_out(lock: TreeLock, kind: type[Busy]) -> None:
 
 
 async def test_foreign_code_that_takes_the_place_in_between() -> None:
-    """What a node's code has taken before its own request could is in that request's way."""
+    """Whatever a node's code has taken before its own request could is in that request's way."""
     lock = TreeLock()
     inner = lock(write=[Busy("a")])
 
@@ -235,7 +235,7 @@ async def test_foreign_code_that_releases_what_is_in_the_way() -> None:
 async def test_foreign_code_that_enters_its_own_context_manager() -> None:
     """A generator of roots that enters the context manager it belongs to does not lock less.
 
-    It cannot be read while it runs, so the enter inside raises; the one outside may raise too.
+    It cannot be read while it runs, so the inner enter raises; the outer one may raise too.
     """
     lock = TreeLock()
     managers: list[Any] = []
@@ -285,7 +285,7 @@ def test_foreign_code_that_lets_other_threads_run() -> None:
             thread.start()
         for thread in threads:
             thread.join(20)
-            assert not thread.is_alive(), "a thread waits for ever"
+            assert not thread.is_alive(), "a thread waits forever"
     finally:
         sys.setswitchinterval(interval)
     assert not wrong
@@ -295,7 +295,7 @@ def test_foreign_code_that_lets_other_threads_run() -> None:
 
 @pytest.mark.parametrize("end", ["released", "collected", "gives up", "waiter closed"])
 def test_a_node_that_locks_when_it_dies(end: str) -> None:
-    """The lock was the last that referred to it; its destructor runs in the middle of a release."""
+    """The lock was the last to refer to it; its destructor runs in the middle of a release."""
     lock = TreeLock()
     granted: list[bool] = []
 

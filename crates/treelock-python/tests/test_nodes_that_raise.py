@@ -1,4 +1,4 @@
-"""Nodes whose code raises, at whichever of its calls: nothing is locked, and all goes on."""
+"""Nodes whose code raises, at any of its calls: nothing is locked, and all else works."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from nodes import Node
 
 
 class BrokenBase(BaseException):
-    """What the code of a node raises here too, as unexpected as Ctrl-C."""
+    """Another exception that a node's code raises here, as unexpected as Ctrl-C."""
 
 
 class Fuse:
-    """Counts what a node is asked, and raises at one of its questions, or at all from one on."""
+    """Counts the calls of a node, and raises at one of them, or at all from one call on."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -37,7 +37,7 @@ class Fuse:
         self.error: type[BaseException] = Broken
 
     def blow(self, at: int | None, for_good: bool = False) -> None:
-        """Makes the call number ``at`` from now raise; all calls from then on, if for good."""
+        """Makes call number ``at`` from now raise, and all later calls too if ``for_good``."""
         self.calls, self.at, self.for_good = 0, at, for_good
 
     def call(self) -> None:
@@ -49,7 +49,7 @@ class Fuse:
 
 
 class Fragile:
-    """A node all of whose code goes through a fuse: its own, and that of its ancestors."""
+    """A node all of whose code goes through a fuse, its ancestors' code included."""
 
     def __init__(self, fuse: Fuse, *parts: str) -> None:
         self.fuse = fuse
@@ -73,7 +73,7 @@ class Fragile:
 
 
 class FragileColliding(Fragile):
-    """The same with one hash for all, so that the nodes are compared a lot."""
+    """The same with one hash for all, so that the nodes are compared often."""
 
     def __hash__(self) -> int:
         self.fuse.call()
@@ -119,7 +119,8 @@ WITH = [lambda manager: manager.__enter__(), enter_now, lambda manager: manager.
 async def test_foreign_code_that_raises_at_its_nth_call(
     kind: type[Fragile], enter: Callable[[Any], Any], error: type[BaseException], others: bool
 ) -> None:
-    """Whichever of its calls raises: the error comes out, nothing is locked, and all goes on."""
+    """Whichever call raises: the error is passed on, nothing is locked, and everything continues.
+    """
     lock = TreeLock()
     fuse = Fuse()
     fuse.error = error
@@ -207,7 +208,7 @@ LEAVE = [
 async def test_foreign_code_that_raises_at_the_exit(
     kind: type[Fragile], leave: Callable[[Any], Any], others: bool
 ) -> None:
-    """A release needs nothing of the nodes: it does not fail, and frees them all."""
+    """A release needs nothing from the nodes: it does not fail, and it frees them all."""
     lock = TreeLock()
     fuse = Fuse()
     neighbours = [lock(read=[kind(fuse, "a", text)]) for text in "xyz"] if others else []
@@ -233,7 +234,7 @@ async def test_foreign_code_that_raises_at_the_exit(
 
 @pytest.mark.parametrize("kind", FRAGILE)
 async def test_foreign_code_that_raises_when_a_waiter_gives_up(kind: type[Fragile]) -> None:
-    """Cancelling needs nothing of the nodes either."""
+    """Cancelling needs nothing from the nodes either."""
     lock = TreeLock()
     fuse = Fuse()
     holder = await hold(lock(read=[kind(fuse, "a")]))
@@ -251,7 +252,7 @@ async def test_foreign_code_that_raises_when_a_waiter_gives_up(kind: type[Fragil
 
 
 async def test_a_node_whose_repr_raises() -> None:
-    """What shows the lock may fail because of it, or not; what locks does not."""
+    """Displaying the lock may fail because of it, but locking does not."""
 
     class Unshown(Node):
         def __repr__(self) -> str:
@@ -274,7 +275,7 @@ async def test_a_node_whose_repr_raises() -> None:
 
 
 def test_a_hash_that_changes_while_it_is_held() -> None:
-    """A node with another hash than it had is still released, and leaves nothing behind."""
+    """A node whose hash has changed is still released, and leaves nothing behind."""
 
     class Changing:
         parents = ()
@@ -295,7 +296,7 @@ def test_a_hash_that_changes_while_it_is_held() -> None:
 
 
 def test_a_hash_that_is_no_number() -> None:
-    """What Python refuses as a hash is refused as a node."""
+    """Whatever Python refuses as a hash is refused as a node."""
 
     class Wrong:
         parents = ()

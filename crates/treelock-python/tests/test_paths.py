@@ -1,4 +1,4 @@
-"""Paths are known by their text; what pathlib says of them is the judge."""
+"""Paths are identified by their text; pathlib is the reference."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ PARTS = {
 
 
 def random_path(kind: type[PurePath], rng: random.Random) -> PurePath:
-    """A path that looks like nothing that a person would write.
+    """Returns a path that no person would write.
 
-    It is the path that its text says: up to Python 3.11, some Windows paths print as another path
-    does, and some of these are equal to it although their parents are not.
+    It is the path that its text describes. Up to Python 3.11, some Windows paths print as another
+    path does, and some of these equal it although their parents do not.
     """
     while True:
         separator = rng.choice(["/", "/", "", "\\"])
@@ -46,14 +46,14 @@ def random_path(kind: type[PurePath], rng: random.Random) -> PurePath:
 
 
 def meet(one: PurePath, other: PurePath) -> bool:
-    """Whether one is the other or above it, as pathlib has it."""
+    """Returns whether one is the other or above it, according to pathlib."""
     return one == other or one in other.parents or other in one.parents
 
 
 @pytest.mark.parametrize("kind", PARTS)
 @pytest.mark.parametrize("seed", range(20))
 def test_paths_meet_as_pathlib_says(kind: type[PurePath], seed: int) -> None:
-    """A write of one path keeps a read of another out iff they are in one line."""
+    """A write of one path keeps out a read of another iff they are on one line of descent."""
     rng = random.Random(seed)
     lock = TreeLock()
     met = 0

@@ -1,4 +1,4 @@
-"""Whole processes: fork, sub-interpreters, import."""
+"""Whole processes: fork, subinterpreters, import."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 @needs_fork
 def test_fork_while_held() -> None:
-    """The child has a lock of its own, in the same state; what it does is nothing to the parent."""
+    """The child has its own lock, in the same state; what it does does not affect the parent."""
     script = (
         FORK
         + """
@@ -51,7 +51,7 @@ def test_fork_while_held() -> None:
 
 @needs_fork
 def test_fork_while_held_and_nothing_more() -> None:
-    """The child ends at once, by either way."""
+    """The child ends at once, in either way."""
     script = (
         FORK
         + """
@@ -66,7 +66,8 @@ def test_fork_while_held_and_nothing_more() -> None:
 
 @needs_fork
 def test_fork_while_a_thread_waits() -> None:
-    """The waiting thread is not in the child. Python 3.12 warns of such forks, for good reasons."""
+    """The waiting thread is not in the child. Python 3.12 warns about such forks, for good reasons.
+    """
     script = (
         FORK
         + """
@@ -149,7 +150,7 @@ IN_A_SUB_INTERPRETER = '''
 
 @pytest.mark.parametrize("imported", [True, False], ids=["imported before", "not imported before"])
 def test_sub_interpreters(imported: bool) -> None:
-    """Each works, or refuses the import; none crashes, and the main interpreter goes on."""
+    """Each works, or refuses the import; none crashes, and the main interpreter continues."""
     script = textwrap.dedent(IN_A_SUB_INTERPRETER) + textwrap.dedent(
         """
         run()
@@ -182,7 +183,7 @@ def test_import_is_silent(options: list[str]) -> None:
 
 
 def test_import_starts_no_thread() -> None:
-    """It makes no event loop either; a lock can be made before a fork."""
+    """It creates no event loop either; a lock can be created before a fork."""
     script = """
         import threading, treelock
         treelock.TreeLock()
@@ -192,7 +193,7 @@ def test_import_starts_no_thread() -> None:
 
 
 def test_import_again_after_removal_from_modules() -> None:
-    """As test runners do. It may be refused, but must not crash."""
+    """Test runners do this. It may be refused, but must not crash."""
     script = """
         for name in [name for name in sys.modules if name.startswith("treelock")]:
             del sys.modules[name]

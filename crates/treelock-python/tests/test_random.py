@@ -1,10 +1,11 @@
-"""Random schedules against the naive model: at every rest, the lock is where the model is.
+"""Random schedules against the naive model: at every rest, the lock agrees with the model.
 
-Rule C1 makes the state at rest a function of who is live and in which order they came. So a
-schedule starts, finishes and cancels several requests before it looks, and what the event loop did
-in between must not matter. One event loop and no clock: a seed is a schedule.
+By rule C1 the state at rest depends only on which requests are live and in which order they came.
+So a schedule starts, finishes and cancels several requests before it looks, and what the event loop
+did in between must not matter. There is one event loop and no clock, so a seed determines a
+schedule.
 
-``TREELOCK_RANDOM_ROUNDS`` says how many seeds there are for each kind of node.
+``TREELOCK_RANDOM_ROUNDS`` sets how many seeds there are for each kind of node.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ TURNS_TO_REST = 6  # a finish needs one to be seen and one more to wake those be
 
 
 class Shuffled:
-    """A node in pure Python, whose ancestors come in no order and only once, from an iterator."""
+    """A node in pure Python, whose ancestors come in random order and only once, from an iterator.
+    """
 
     def __init__(self, place: Place, rng: random.Random) -> None:
         self.place = place
@@ -56,7 +58,7 @@ class Plain(PurePosixPath):
 
 
 class OwnHash(PurePosixPath):
-    """A path that says the same as its base, by code of its own."""
+    """A path that says the same as its base, but by its own code."""
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other)
@@ -66,7 +68,7 @@ class OwnHash(PurePosixPath):
 
 
 class Foreign:
-    """No path, but equal to the path of the same place, so it is the same node."""
+    """Not a path, but equal to the path of the same place, so it is the same node."""
 
     def __init__(self, path: PurePosixPath) -> None:
         self.path = path
@@ -86,35 +88,35 @@ class Foreign:
 
 
 def make_path(place: Place, rng: random.Random) -> PurePosixPath:
-    """A path from the root."""
+    """Returns a path from the root."""
     return PurePosixPath("/", *place[1:])
 
 
 def make_relative(place: Place, rng: random.Random) -> PurePosixPath:
-    """A path of another tree, whose root is ``.``."""
+    """Returns a path of another tree, whose root is ``.``."""
     return PurePosixPath(*place[1:])
 
 
 def make_any_path(place: Place, rng: random.Random) -> PurePosixPath:
-    """A path of any class that compares as paths do."""
+    """Returns a path of any class that compares as paths do."""
     classes = [PurePosixPath, Plain, PosixPath if os.name == "posix" else PurePosixPath]
     return rng.choice(classes)("/", *place[1:])
 
 
 def make_equal(place: Place, rng: random.Random) -> Any:
-    """A path, or something that equals it although its code is not the path's."""
+    """Returns a path, or something that equals it although its code is not the path's."""
     path = make_path(place, rng)
     return rng.choice([PurePosixPath, OwnHash, Foreign])(path)
 
 
 def make_text(place: Place, rng: random.Random) -> str:
-    """One of the spellings of a place; the root has but one."""
+    """Returns one of the spellings of a place; the root has only one."""
     text = rng.choice(["/", "//"]).join(place[1:])
     return rng.choice(["/", "//", ""]) + text + rng.choice(["/", ""]) if text else "/"
 
 
 def place_of(node: Any) -> Place:
-    """The place that a node stands for, whatever it is made of."""
+    """Returns the place that a node represents, whatever its type."""
     if isinstance(node, Shuffled):
         return node.place
     if isinstance(node, str):
@@ -125,7 +127,7 @@ def place_of(node: Any) -> Place:
 
 @dataclass
 class Kind:
-    """A kind of node: the trees that there are, and how a node of each is made."""
+    """A kind of node: the trees that exist, and how a node of each is made."""
 
     trees: dict[str, Callable[[Place, random.Random], Any]]
     strings: bool = False
@@ -142,7 +144,7 @@ KINDS = {
 
 @dataclass
 class Person:
-    """A person that asks for the lock, in a task or (by a try) without one."""
+    """A visitor that requests the lock, in a task or (by a try) without one."""
 
     name: str
     claims: list[Claim]
@@ -153,7 +155,7 @@ class Person:
 
 
 class Broken(Exception):
-    """What a body raises."""
+    """The exception that a body raises."""
 
 
 class Round:
@@ -210,13 +212,13 @@ class Round:
                 del self.inside[person.name]
 
     def _go_in(self, person: Person) -> None:
-        """Notes who is inside; this alone would see two that must not meet, also between rests."""
+        """Records who is inside. This alone would detect a conflict, even between rests."""
         for other in self.inside.values():
             assert not conflict(person.claims, other.claims), f"{person.name} meets {other.name}"
         self.inside[person.name] = person
 
     def _leave(self, person: Person) -> None:
-        """Somebody inside finishes, or is cancelled; somebody in line can only be cancelled."""
+        """A visitor inside finishes or is cancelled; one in line can only be cancelled."""
         del self.people[person.name]
         self.model.leave(person.name)
         if person.task is None:
@@ -236,7 +238,7 @@ class Round:
             self.leaving.append(person)
 
     async def _try(self) -> None:
-        """Somebody asks for the lock now or never, and learns what the model says."""
+        """A visitor tries for the lock, and must learn what the model says."""
         person = self._new(timeout=0)
         blockers = self.model.blockers(person.claims)
         self._note("try", person)
@@ -286,7 +288,7 @@ class Round:
         del self.inside[person.name]
 
     async def _rest(self) -> None:
-        """Lets everything happen that is going to, then looks."""
+        """Lets everything happen that is going to happen, then looks."""
         await self._turn(TURNS_TO_REST)
         for person in self.leaving:
             assert person.task is not None and person.task.done(), f"{person.name} has not left"
@@ -306,7 +308,7 @@ class Round:
                 raise error
 
     def _look(self) -> None:
-        """Compares what the lock does and what it says of itself with the model."""
+        """Compares what the lock does and what it reports with the model."""
         assert set(self.inside) == self.model.held()
         snapshot = self.lock.snapshot()
         label = {entry.ticket: entry.label for entry in snapshot}
@@ -340,12 +342,12 @@ class Round:
         return Person(str(self.count), claims, manager)
 
     def _returning(self) -> Person:
-        """Makes somebody from before come again, with the same context manager."""
+        """Makes an earlier visitor come again, with the same context manager."""
         person = self.idle.pop(self.rng.randrange(len(self.idle)))
         return Person(person.name, person.claims, person.manager)
 
     def _claim(self) -> Claim:
-        """Mostly somewhere in a tree of depth 3 with two names; seldom all of it."""
+        """Usually somewhere in a tree of depth 3 with two names; rarely all of it."""
         depth = self.rng.choice([0, 1, 2, 2, 3, 3, 3])
         names = (self.rng.choice("ab") for _ in range(depth))
         tree = self.rng.choice(list(self.kind.trees))
@@ -358,7 +360,7 @@ class Round:
         return self.rng.choice(kinds)(roots)
 
     def give_up(self) -> None:
-        """After a failure: leaves nothing that would complain when it is collected, and bury it."""
+        """After a failure: leaves nothing that would complain when it is collected."""
         for person in (*self.people.values(), *self.leaving):
             if person.task is None and person.manager.locked():
                 person.manager.release()
@@ -376,7 +378,7 @@ class Round:
 
 
 def claim_of(root: Root) -> Claim:
-    """What the lock shows as a root, in the words of the model."""
+    """Converts a root as the lock shows it to the terms of the model."""
     return Claim(root.access, place_of(root.node))
 
 
@@ -394,7 +396,7 @@ def test_a_random_schedule(kind: str, seed: int) -> None:
 
 
 def test_the_schedules_are_full_of_conflicts() -> None:
-    """A test of the test: with nobody in line, the schedules would show nothing."""
+    """A test of the test: if nothing were ever in line, the schedules would prove nothing."""
     counts = []
 
     class Counting(Round):

@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 async def run(example: str, names: dict[str, Any]) -> None:
-    """Runs an example, which may await where it stands."""
+    """Runs an example, which may use a top-level await."""
     code = compile(example, str(README), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(code, names)  # noqa: S307, our own text
     if inspect.isawaitable(result):
@@ -21,7 +21,7 @@ async def run(example: str, names: dict[str, Any]) -> None:
 
 
 def test_examples() -> None:
-    """Each block goes on where the one before ended, in one program."""
+    """Each block continues where the previous one ended, in one program."""
     examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
 

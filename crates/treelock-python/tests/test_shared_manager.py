@@ -1,4 +1,4 @@
-"""Several tasks in one context manager, whose roots are others each time."""
+"""Several tasks in one context manager, whose roots differ each time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORDERS: dict[str, Callable[[list[int]], None]] = {
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("times", [1, 2])
 async def test_many_tasks_in_one_context_manager(order: str, times: int) -> None:
-    """Each gives back what it has entered with, though the roots are others each time."""
+    """Each task gives back what it entered with, although the roots differ each time."""
     lock = TreeLock()
     roots: list[PurePosixPath] = []
     manager = lock(write=roots)
@@ -96,7 +96,7 @@ async def test_a_task_leaves_from_inside_out_and_only_itself(other_first: bool) 
 
 
 async def test_three_deep_in_one_task_with_a_list_that_changes() -> None:
-    """The last one in is the first one out, also of a task's second and third."""
+    """The last one in is the first one out, even for a task's second and third."""
     lock = TreeLock()
     roots = [A]
     manager = lock(write=roots)
@@ -113,7 +113,8 @@ async def test_three_deep_in_one_task_with_a_list_that_changes() -> None:
 
 
 async def test_a_task_that_comes_again_when_the_first_has_left() -> None:
-    """Its second hold is the one that it leaves first, though nobody else is the first any more."""
+    """Its second hold is the one that it exits first, though no other task is the first any more.
+    """
     lock = TreeLock()
     roots = [A]
     manager: Any = lock(write=roots)

@@ -18,7 +18,7 @@ from treelock import Entry, LockTimeout, Root, Snapshot, TreeLock
 
 
 def test_a_label_is_shown() -> None:
-    """It may be ``None``, and is not a key: several may have the same."""
+    """It may be ``None``, and is not a key: several requests may have the same label."""
     lock = TreeLock()
     with lock(read=[PHOTOS], label="x"), lock(read=[PHOTOS], label="x"), lock(read=[PHOTOS]):
         assert [entry.label for entry in lock.snapshot()] == ["x", "x", None]
@@ -26,7 +26,7 @@ def test_a_label_is_shown() -> None:
 
 @pytest.mark.parametrize("label", ["", "ä\N{SNOWMAN}", "two\nlines", 'a "quote"', "\0"])
 def test_any_label(label: str) -> None:
-    """Any text is kept as it is, and printed on one line."""
+    """Any text is kept unchanged, and printed on one line."""
     lock = TreeLock()
     with lock(write=[PHOTOS], label=label):
         assert lock.snapshot().entries[0].label == label
@@ -53,7 +53,7 @@ def test_a_label_that_no_file_can_hold() -> None:
 
 
 def scene(look: Callable[[TreeLock, Snapshot], None]) -> None:
-    """Sets one holder, two that wait for it, one that waits for those, and one beside them."""
+    """Sets up one holder, two that wait for it, one that waits for those, and one unrelated."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -92,7 +92,7 @@ def test_a_snapshot_shows_everybody() -> None:
 
 
 def test_a_snapshot_is_a_collection() -> None:
-    """It has an order, a length, and holders apart from waiters."""
+    """It has an order and a length, and separates holders from waiters."""
 
     def look(lock: TreeLock, snapshot: Snapshot) -> None:
         assert isinstance(snapshot, Snapshot) and isinstance(snapshot.entries, tuple)
@@ -108,7 +108,7 @@ def test_a_snapshot_is_a_collection() -> None:
 
 
 def test_a_snapshot_prints_a_table() -> None:
-    """One line for each request; the column of labels is as wide as the widest."""
+    """One line per request; the column of labels is as wide as the widest label."""
 
     def look(lock: TreeLock, snapshot: Snapshot) -> None:
         a, b, c, d, e = (entry.ticket for entry in snapshot)
@@ -128,7 +128,7 @@ def test_a_snapshot_prints_a_table() -> None:
 
 
 def test_a_snapshot_of_nothing() -> None:
-    """Is empty, and prints its head."""
+    """It is empty, and prints only its header."""
     snapshot = TreeLock().snapshot()
     assert not snapshot and len(snapshot) == 0 and list(snapshot) == []
     assert snapshot.entries == snapshot.held == snapshot.waiting == ()
@@ -147,7 +147,7 @@ def test_a_snapshot_outlives_the_moment() -> None:
 
 
 def test_tickets_are_never_used_twice() -> None:
-    """The later request has the higher one."""
+    """The later request has the higher ticket."""
     lock = TreeLock()
     tickets = []
     for _ in range(10):
@@ -157,7 +157,7 @@ def test_tickets_are_never_used_twice() -> None:
 
 
 def test_reads_and_writes_of_one_request_are_shown() -> None:
-    """Both, with duplicates and all."""
+    """Both are shown, including duplicates."""
     lock = TreeLock()
     with lock(read=[PHOTOS, PHOTOS], write=[TEMPLATES, PHOTOS]):
         (entry,) = lock.snapshot()
@@ -184,7 +184,7 @@ def test_nodes_of_any_kind_are_shown() -> None:
 
 
 def test_strings_are_shown() -> None:
-    """In a lock of strings."""
+    """The same in a lock of strings."""
     lock = TreeLock(strings=True)
     with lock(write=["/photos/2025"], read=["/templates"]):
         (entry,) = lock.snapshot()
@@ -221,7 +221,7 @@ def test_messages_and_tables_have_no_control_characters() -> None:
 
 
 def test_nodes_that_release_the_others_while_they_are_printed() -> None:
-    """All that are shown are those that were in use when the snapshot was taken."""
+    """It shows exactly the nodes that were in use when the snapshot was taken."""
 
     class Releasing(Name):
         __hash__ = Name.__hash__
@@ -257,7 +257,7 @@ def test_a_relative_windows_path_with_a_colon_is_shown_as_it_is() -> None:
 
 
 def test_the_representation_of_a_lock() -> None:
-    """As that of asyncio's locks."""
+    """It looks like that of asyncio's locks."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -275,7 +275,7 @@ def test_the_representation_of_a_lock() -> None:
 
 
 def test_the_representation_of_a_manager() -> None:
-    """It says whether this one holds, not whether anybody does."""
+    """It says whether this one holds, not whether any request does."""
     lock = TreeLock()
     manager, other = lock(read=[PHOTOS]), lock(read=[PHOTOS])
     assert "[unlocked]" in repr(manager)

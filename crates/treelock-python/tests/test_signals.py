@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals, while somebody waits and while somebody is woken."""
+"""Ctrl-C and other signals, while a request waits and while one is woken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from processes import posix, prints, python
 @posix
 @pytest.mark.parametrize("timeout", ["None", "50", "1e6"])
 def test_ctrl_c_gets_through_to_a_waiting_thread(timeout: str) -> None:
-    """Also in a wait that has an end, and more than once."""
+    """Even in a wait with a timeout, and more than once."""
     script = f"""
         holder.acquire()
         for _ in range(3):
@@ -46,7 +46,7 @@ def test_ctrl_c_gets_through_acquire(arguments: str) -> None:
 
 @posix
 def test_ctrl_c_ends_a_process_that_waits() -> None:
-    """Nobody catches it: the process ends as Python ends then, by the signal."""
+    """It is not caught: the process ends as Python then ends, by the signal."""
     result = python(
         """
         holder.acquire()
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_a_process_that_waits() -> None:
 
 @posix
 def test_ctrl_c_lets_those_behind_go() -> None:
-    """The interrupted writer was all that a reader behind it waited for."""
+    """The interrupted writer was the only thing that a reader behind it waited for."""
     script = """
         holder = lock(read=[PHOTOS])
         holder.acquire()
@@ -91,7 +91,7 @@ def test_ctrl_c_lets_those_behind_go() -> None:
 
 @posix
 def test_a_signal_that_raises_nothing_does_not_end_the_wait() -> None:
-    """The handler runs at once, may use the lock itself, and the wait goes on."""
+    """The handler runs at once, may use the lock itself, and the wait continues."""
     script = """
         calls = []
 
@@ -117,7 +117,7 @@ def test_a_signal_that_raises_nothing_does_not_end_the_wait() -> None:
 
 @posix
 def test_a_signal_does_not_lengthen_a_wait() -> None:
-    """Signals come again and again, and the time ends all the same."""
+    """Signals keep arriving, but the time still runs out."""
     script = """
         over = threading.Event()
 
@@ -143,7 +143,7 @@ def test_a_signal_does_not_lengthen_a_wait() -> None:
 
 @posix
 def test_ctrl_c_gets_through_asyncio_run() -> None:
-    """As anywhere in asyncio; the task is cancelled and leaves the line."""
+    """As anywhere in asyncio, the task is cancelled and leaves the line."""
     script = """
         async def main():
             async with lock(write=[PHOTOS]):
@@ -186,7 +186,7 @@ def test_ctrl_c_in_the_body_releases() -> None:
 
 @pytest.mark.parametrize("first", ["before", "after"])
 def test_ctrl_c_while_a_release_tells_another_event_loop(first: str) -> None:
-    """The waiter is woken all the same, and the interrupt reaches the main thread."""
+    """The waiter is woken anyway, and the interrupt reaches the main thread."""
     script = f"""
         class Loop(asyncio.SelectorEventLoop):
             interrupts = 0

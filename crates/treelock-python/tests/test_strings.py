@@ -1,4 +1,4 @@
-"""Strings as nodes, where they are asked for: split at slashes, and never mixed with others."""
+"""Strings as nodes, where they are allowed: split at slashes, and never mixed with others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAME_STRINGS = ["a/b", "/a/b", "a//b/", "//a/b//", "/a///b"]
 @pytest.mark.parametrize("one", SAME_STRINGS)
 @pytest.mark.parametrize("other", SAME_STRINGS)
 def test_strings_are_split_at_slashes(one: str, other: str) -> None:
-    """However many slashes there are, it is one node, below the same ancestors."""
+    """However many slashes there are, it is one node, with the same ancestors."""
     lock = TreeLock(strings=True)
     with lock(write=[one]):
         assert not can_have(lock, read=[other])
@@ -71,7 +71,7 @@ def test_strings_that_differ_are_different_nodes(one: str, other: str) -> None:
 @pytest.mark.parametrize("text", ["a/../b", "..", "/..", "a/.", ".", "./a", "a/./b", "a//../b"])
 @pytest.mark.parametrize("argument", ["read", "write"])
 def test_strings_with_dots_are_refused(text: str, argument: str) -> None:
-    """What a name alone cannot decide is an error that shows the text."""
+    """Text that cannot be resolved by name alone is an error that shows the text."""
     lock = TreeLock(strings=True)
     with pytest.raises(ValueError) as caught, given(lock, {argument: ["fine", text]}):
         pytest.fail("entered")
@@ -111,7 +111,7 @@ def test_what_is_no_string_is_refused_where_strings_are_asked_for(node: Any, nam
 @pytest.mark.parametrize("argument", ["read", "write"])
 @pytest.mark.parametrize("text", ["ab", "/", "a/b", "", "."])
 def test_a_bare_string_is_no_list_of_strings(argument: str, text: str) -> None:
-    """Where strings are nodes, the characters of a string would all be good ones."""
+    """Where strings are nodes, each character of a string would be a valid node."""
     lock = TreeLock(strings=True)
     with pytest.raises(TypeError, match=argument), given(lock, {argument: text}):
         pytest.fail("entered")
@@ -119,7 +119,7 @@ def test_a_bare_string_is_no_list_of_strings(argument: str, text: str) -> None:
 
 
 async def test_strings_in_an_event_loop() -> None:
-    """They wait and are waited for, and their errors come from entering."""
+    """They wait and are waited for, and their errors are raised when entering."""
     lock = TreeLock(strings=True)
     holder = await hold(lock(write=["a/b"]))
     waiter = await visit(lock(read=(text for text in ["/a//b/c"])))
@@ -137,7 +137,7 @@ async def test_strings_in_an_event_loop() -> None:
 
 
 def test_a_string_with_a_type_of_its_own() -> None:
-    """An enumeration of strings, say, is strings."""
+    """An enumeration of strings, for example, works as strings."""
 
     class Area(str):
         pass
@@ -167,7 +167,7 @@ def test_strings_are_no_nodes_and_nodes_are_no_strings(strings: bool) -> None:
 
 @pytest.mark.parametrize("strings", [False, True])
 def test_a_lock_that_is_made_twice(strings: bool) -> None:
-    """What its nodes are is said once; it cannot become another lock."""
+    """The type of its nodes is set once; it cannot become another lock."""
     lock: Any = TreeLock(strings=strings)
     node: Any = "a/b" if strings else A_B
     above: Any = "a" if strings else A
@@ -183,7 +183,7 @@ def test_a_lock_that_is_made_twice(strings: bool) -> None:
 
 @pytest.mark.parametrize("strings", [False, True])
 def test_a_lock_that_is_made_twice_in_the_middle_of_an_enter(strings: bool) -> None:
-    """The lock is granted or an ordinary exception comes, and never a panic of Rust's."""
+    """The lock is granted or an ordinary exception is raised, but never a Rust panic."""
     lock: Any = TreeLock(strings=strings)
     node: Any = "a/b" if strings else A_B
 

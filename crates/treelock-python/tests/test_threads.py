@@ -20,7 +20,7 @@ from nodes import PHOTOS, ROOT, YEAR
 
 
 class Bookkeeping:
-    """Notes who is inside, by the model's idea of a conflict and under a mutex of its own."""
+    """Records who is inside, by the model's idea of a conflict and under its own mutex."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -30,7 +30,7 @@ class Bookkeeping:
 
     @contextmanager
     def inside(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """Notes a visit, and all others that must not be there at the same time."""
+        """Records a visit, and all others that must not be there at the same time."""
         with self._mutex:
             self.visits += 1
             met = [other for other in self._inside if conflict(claims, other)]
@@ -44,7 +44,7 @@ class Bookkeeping:
 
 
 class Stress:
-    """What everybody does to the one lock."""
+    """What all participants do to the one lock."""
 
     def __init__(self, rounds: int) -> None:
         self.lock = TreeLock()
@@ -52,7 +52,7 @@ class Stress:
         self.rounds = rounds
 
     def request(self, rng: random.Random, timeout: float | None = None) -> tuple[Any, list[Claim]]:
-        """One to three roots in a tree of depth 2, so that most requests conflict with some."""
+        """Returns one to three roots in a tree of depth 2, so most requests conflict with some."""
         claims = []
         for _ in range(rng.randint(1, 3)):
             place = tuple(rng.choice("ab") for _ in range(rng.choice([1, 2, 2])))
@@ -64,7 +64,7 @@ class Stress:
         return self.lock(read, write, timeout=timeout), claims
 
     def loop_thread(self, new_loop: NewLoop, seed: int) -> None:
-        """A thread with a loop of eight tasks."""
+        """Runs a thread with a loop of eight tasks."""
 
         async def main() -> None:
             rng = random.Random(seed)
@@ -109,7 +109,7 @@ class Stress:
             pass
 
     def plain_thread(self, seed: int) -> None:
-        """A thread without a loop."""
+        """Runs a thread without a loop."""
         rng = random.Random(seed)
         ways = [self._blocking, self._acquire, self._blocking_timeout]
         for _ in range(self.rounds * 4):
@@ -138,7 +138,7 @@ class Stress:
 
 @pytest.fixture
 def restless() -> Iterator[None]:
-    """Makes threads change places far more often than they do by themselves."""
+    """Makes threads switch far more often than they do by themselves."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -148,7 +148,7 @@ def restless() -> Iterator[None]:
 @pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("seed", range(3))
 def test_three_loops_and_two_threads(new_loop: NewLoop, seed: int) -> None:
-    """No two meet that must not, all finish, and nothing is left."""
+    """No two conflicting visitors meet, all finish, and nothing is left."""
     stress, crew = Stress(rounds=100), Crew()
     for number in range(3):
         crew.start(stress.loop_thread, new_loop, seed * 10 + number)
@@ -170,7 +170,7 @@ def test_the_bookkeeping_sees_a_meeting() -> None:
 
 
 def test_a_waiter_on_another_loop_is_woken(new_loop: NewLoop) -> None:
-    """The other loop sleeps in its selector, so it must be told, not only the future set."""
+    """The other loop sleeps in its selector: setting the future is not enough to wake it."""
     lock, crew = TreeLock(), Crew()
     seen: list[str] = []
 
@@ -198,7 +198,7 @@ def test_a_waiting_task_is_woken_by_a_thread(new_loop: NewLoop) -> None:
 
 
 def test_a_waiting_thread_is_woken_by_a_task(new_loop: NewLoop) -> None:
-    """A task releases what a thread waits for, and the other way round after that."""
+    """A task releases what a thread waits for, and then the other way round."""
     lock, crew = TreeLock(), Crew()
     seen: list[str] = []
 
@@ -220,7 +220,7 @@ def test_a_waiting_thread_is_woken_by_a_task(new_loop: NewLoop) -> None:
 
 
 def test_one_release_wakes_readers_everywhere(new_loop: NewLoop) -> None:
-    """Readers on two loops and in two threads go on together, for they meet at a barrier inside."""
+    """Readers in two loops and two threads proceed together: they meet at a barrier inside."""
     lock, crew, barrier = TreeLock(), Crew(), threading.Barrier(4)
 
     async def task() -> None:
@@ -258,7 +258,7 @@ def test_with_under_a_running_loop_is_granted_at_once(new_loop: NewLoop) -> None
 
 
 def test_with_under_a_running_loop_does_not_block_it(new_loop: NewLoop) -> None:
-    """It might wait for a task of the very loop that it blocks; the error says for whom."""
+    """It might wait for a task of the very loop that it blocks; the error names the blocker."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -277,7 +277,7 @@ def test_with_under_a_running_loop_does_not_block_it(new_loop: NewLoop) -> None:
 
 
 def test_with_in_a_thread_beside_a_loop_blocks(new_loop: NewLoop) -> None:
-    """Only the thread of the loop must not be blocked; its executor may."""
+    """Only the thread of the loop must not be blocked; its executor threads may be."""
     lock = TreeLock()
 
     def thread() -> str:

@@ -1,4 +1,4 @@
-"""When the time is over, and when it is not: what is left, who goes on, and which times count."""
+"""When the time is up, and when it is not: what is left, who proceeds, and which timeouts apply."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tasks import (
     turns,
 )
 
-# ------------------------------------------------------------------------------------ in vain
+# --------------------------------------------------------------------------- without success
 
 
 @both_ways
 @tries_and_waits
 def test_after_a_timeout_nothing_is_left(enter: Callable[[Any], None], timeout: float) -> None:
-    """Neither in line nor held; and the same context manager may ask again."""
+    """Neither in line nor held; and the same context manager may request again."""
     lock = TreeLock()
     manager = lock(write=[PHOTOS], timeout=timeout)
     with lock(read=[YEAR]):
@@ -48,7 +48,7 @@ def test_after_a_timeout_nothing_is_left(enter: Callable[[Any], None], timeout: 
 
 
 def test_after_a_timeout_those_behind_go_on() -> None:
-    """A reader waits for nothing but the writer in line; when that gives up, the reader goes in."""
+    """A reader waits only for the writer in line; when that gives up, the reader enters."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -85,7 +85,7 @@ def test_after_a_timeout_of_a_thread_those_behind_go_on() -> None:
 
 
 def test_timeout_zero_takes_no_turn_of_the_loop() -> None:
-    """It is a try: it answers at once, whatever the answer is."""
+    """It is a try: it answers at once, whatever the answer."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -122,7 +122,7 @@ def test_a_try_does_not_overtake(enter: Callable[[Any], None]) -> None:
 
 
 def test_a_cancelled_wait_with_a_timeout_is_cancelled() -> None:
-    """It neither turns into a time-out nor strikes later."""
+    """It neither turns into a timeout nor fires later."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -138,7 +138,7 @@ def test_a_cancelled_wait_with_a_timeout_is_cancelled() -> None:
 
 
 def test_a_timeout_in_flight_with_many() -> None:
-    """Many tasks with one short time: each is told, none is left."""
+    """Many tasks with one short timeout: each is told, and none is left."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -159,14 +159,14 @@ def test_a_timeout_in_flight_with_many() -> None:
 def test_a_timeout_does_no_harm_when_nothing_is_in_the_way(
     enter: Callable[[Any], None], timeout: float | None
 ) -> None:
-    """Whether it is a float, an integer or ``None``."""
+    """It may be a float, an integer or ``None``."""
     lock = TreeLock()
     enter(lock(write=[PHOTOS], timeout=timeout))
     assert len(lock.snapshot()) == 0
 
 
 def test_a_grant_in_time_is_no_timeout() -> None:
-    """The lock comes while there is time left, and the time does not strike afterwards."""
+    """The lock is granted while there is time left, and the timeout does not fire afterwards."""
     lock, over = TreeLock(), asyncio.Event()
 
     async def main() -> None:
@@ -181,7 +181,7 @@ def test_a_grant_in_time_is_no_timeout() -> None:
 
 
 def test_time_that_ends_in_the_body_does_not_matter() -> None:
-    """``timeout`` is for the wait; a task that is inside may stay."""
+    """``timeout`` applies to the wait; a task that is inside may stay."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -197,7 +197,7 @@ def test_time_that_ends_in_the_body_does_not_matter() -> None:
 
 
 def test_a_wake_up_that_comes_late_does_not_end_the_next_wait() -> None:
-    """It reaches a thread whose time was over, and that was granted in the last moment."""
+    """It reaches a thread whose time was up, but which was granted at the last moment."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A])
     again = threading.Event()
@@ -237,7 +237,7 @@ def test_a_wake_up_that_comes_late_does_not_end_the_next_wait() -> None:
 
 @pytest.mark.parametrize("end", ["granted", "granted at once", "closed", "thrown", "dropped"])
 def test_a_timer_is_cancelled_when_the_wait_ends(end: str) -> None:
-    """Otherwise the loop would keep it, and the future, until the time is over."""
+    """Otherwise the loop would keep it, and the future, until the time is up."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A], timeout=1000)
     holder.acquire()
@@ -284,7 +284,7 @@ def test_a_timer_is_cancelled_when_the_wait_ends(end: str) -> None:
 
 
 async def test_a_result_that_somebody_else_sets_is_no_time_out() -> None:
-    """Where there is no time-out, the wait goes on."""
+    """Without a timeout, the wait continues."""
     lock = TreeLock()
     holder, manager = lock(write=[A]), lock(write=[A])
     holder.acquire()
@@ -327,7 +327,7 @@ each_way_to_limit = pytest.mark.parametrize(
 
 @each_way_to_limit
 def test_a_timeout_that_is_no_float_any_more(enter: Callable[[TreeLock, Any], None]) -> None:
-    """An integer that is too large raises what Python raises for it, and not a wrong type."""
+    """An integer that is too large raises what Python raises for it, not a type error."""
     lock = TreeLock()
     with pytest.raises(OverflowError):
         enter(lock, 10**400)
@@ -343,7 +343,7 @@ class OwnError(ValueError):
 def test_a_timeout_whose_code_raises(
     enter: Callable[[TreeLock, Any], None], error: type[BaseException]
 ) -> None:
-    """What its code raises comes out as it is."""
+    """Whatever its code raises is passed on unchanged."""
     raised = error("mine")
 
     class Seconds:

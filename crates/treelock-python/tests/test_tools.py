@@ -1,4 +1,4 @@
-"""Among asyncio's and contextlib's tools."""
+"""With the tools of asyncio and contextlib."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks import LONG_SECONDS, SHORT_SECONDS, pass_through, run, stay, turns
 
 
 def test_wait_for() -> None:
-    """Cancels the wait; the error is asyncio's own."""
+    """It cancels the wait; the error is asyncio's own."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -38,7 +38,7 @@ def test_wait_for() -> None:
 
 
 def test_create_task() -> None:
-    """The awaitables are coroutines to asyncio, and can be shown by it."""
+    """To asyncio the awaitables are coroutines, which it can also display."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -56,7 +56,7 @@ def test_create_task() -> None:
 
 
 def test_gather_and_shield() -> None:
-    """A shielded wait goes on when the outer one is cancelled."""
+    """A shielded wait continues when the outer one is cancelled."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -81,7 +81,7 @@ def test_gather_and_shield() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is of Python 3.11")
 def test_asyncio_timeout() -> None:
-    """The event loop's own timeout, and ours inside it."""
+    """The event loop's own timeout, with ours inside it."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -100,7 +100,7 @@ def test_asyncio_timeout() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.TaskGroup is of Python 3.11")
 def test_task_group() -> None:
-    """A task that fails takes all others with it, waiters and holders."""
+    """A task that fails cancels all others, waiters and holders."""
     lock, over = TreeLock(), asyncio.Event()
 
     async def fail() -> None:
@@ -121,7 +121,7 @@ def test_task_group() -> None:
 
 
 def test_async_exit_stack() -> None:
-    """Several context managers, left in reverse, also after a failure half-way."""
+    """Several context managers, exited in reverse, even after a failure half-way."""
     lock = TreeLock()
 
     async def main() -> None:
@@ -142,7 +142,7 @@ def test_async_exit_stack() -> None:
 
 
 def test_exit_stack() -> None:
-    """The same without a loop; what is popped stays locked."""
+    """The same without a loop; popped entries stay locked."""
     lock = TreeLock()
     with ExitStack() as stack:
         assert stack.enter_context(lock(write=[PHOTOS])) is None
@@ -163,7 +163,7 @@ def test_an_error_in_the_body_goes_through() -> None:
 
 
 def test_both_kinds_of_with_share_one_lock() -> None:
-    """Entered by a thread, waited for by a task, and the other way round."""
+    """Entered by a thread and waited for by a task, and the other way round."""
     lock = TreeLock()
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Types and documentation are those of the code: mypy, stubtest, doctest, one text in two places.
+"""Types and documentation match the code: mypy, stubtest, doctest, one text in two places.
 
 The installed package is tested, from a directory where nothing else can be found.
 """
@@ -33,7 +33,7 @@ needs_mypy = pytest.mark.skipif(
     importlib.util.find_spec("mypy") is None, reason="mypy is not installed"
 )
 
-# What `.pyi` files say that is not so at run time, each with its reason.
+# Where `.pyi` files differ from the run time, each with its reason.
 STUBTEST_ALLOWS = r"""
 # A protocol, for type checkers only.
 treelock\._treelock\.Node
@@ -50,7 +50,7 @@ treelock\._values\.(Access|State)
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory without sources, where mypy also keeps its cache for the next test."""
+    """Returns a directory without sources, where mypy also keeps its cache for the next test."""
     return tmp_path_factory.mktemp("elsewhere")
 
 
@@ -72,7 +72,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @needs_mypy
 @pytest.mark.parametrize("name", ["ok.py", "bad.py"])
 def test_mypy(elsewhere: Path, name: str) -> None:
-    """Good use has no errors, and each bad use has the error that is ignored there."""
+    """Correct use has no errors, and each misuse has the error that is ignored there."""
     options = ["--strict", "--config-file=", f"--cache-dir={elsewhere / 'cache'}"]
     result = run(elsewhere, "mypy", *options, str(HERE / "typing" / name))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -81,7 +81,7 @@ def test_mypy(elsewhere: Path, name: str) -> None:
 
 @needs_mypy
 def test_mypy_sees_types(elsewhere: Path) -> None:
-    """A test of the tests: if all were ``Any``, nothing would be an error."""
+    """A test of the tests: if everything were ``Any``, nothing would be an error."""
     source = elsewhere / "reveal.py"
     source.write_text("import treelock\nreveal_type(treelock.TreeLock().snapshot().entries)\n")
     options = ["--config-file=", f"--cache-dir={elsewhere / 'cache'}"]
@@ -91,7 +91,7 @@ def test_mypy_sees_types(elsewhere: Path) -> None:
 
 @needs_mypy
 def test_stubtest(elsewhere: Path) -> None:
-    """What the stubs promise is there at run time, with the same parameters."""
+    """Everything in the stubs exists at run time, with the same parameters."""
     allowlist = elsewhere / "allowlist"
     allowlist.write_text(STUBTEST_ALLOWS)
     options = ["--allowlist", str(allowlist), "--ignore-unused-allowlist"]
@@ -100,18 +100,18 @@ def test_stubtest(elsewhere: Path) -> None:
 
 
 def test_the_examples_run() -> None:
-    """What is accepted by mypy is also right."""
+    """The code that mypy accepts also runs correctly."""
     runpy.run_path(str(HERE / "typing" / "ok.py"))["main"]()
 
 
 def test_the_package_is_typed() -> None:
-    """Without the marker, type checkers look at nothing of it."""
+    """Without the marker, type checkers ignore the package."""
     assert (PACKAGE / "py.typed").exists()
     assert STUB.exists()
 
 
 def test_users_see_one_module() -> None:
-    """Classes name the package and not its parts, and all that is public is listed."""
+    """Classes name the package and not its parts, and everything public is listed."""
     for name in treelock.__all__:
         value = getattr(treelock, name)
         if isinstance(value, type):
@@ -134,7 +134,7 @@ class Documented(NamedTuple):
 
 
 def docstrings(file: Path) -> Iterator[Documented]:
-    """All docstrings of a source or a stub, with their dotted names."""
+    """Returns all docstrings of a source or a stub, with their dotted names."""
     yield from _docstrings(file.name, ast.parse(file.read_text("utf-8")), "")
 
 
@@ -153,7 +153,7 @@ EXAMPLES = [doc for file in FILES for doc in docstrings(file) if ">>>" in doc.te
 
 @pytest.mark.parametrize("doc", EXAMPLES, ids=lambda doc: f"{doc.file}:{doc.name}")
 def test_examples_in_docstrings(doc: Documented) -> None:
-    """They print what they say."""
+    """The examples print what they say."""
     names = {"TreeLock": TreeLock, "PurePosixPath": PurePosixPath, "asyncio": asyncio}
     test = doctest.DocTestParser().get_doctest(doc.text, names, doc.name, doc.file, doc.line)
     report: list[str] = []
@@ -164,12 +164,12 @@ def test_examples_in_docstrings(doc: Documented) -> None:
 
 
 def test_there_are_examples() -> None:
-    """A test of the tests: they were found."""
+    """A test of the tests: the examples were found."""
     assert {"TreeLock", "TreeLock.snapshot", "LockTimeout"} <= {doc.name for doc in EXAMPLES}
 
 
 def native(name: str) -> Any:
-    """What has a dotted name in the native module."""
+    """Returns the object with a dotted name in the native module."""
     value: Any = _treelock
     for part in name.split("."):
         value = inspect.getattr_static(value, part)
@@ -177,7 +177,7 @@ def native(name: str) -> Any:
 
 
 def is_slot(name: str) -> bool:
-    """Whether CPython gives the documentation, as it does for a native ``__call__``."""
+    """Returns whether CPython supplies the documentation, as it does for a native ``__call__``."""
     return isinstance(native(name), types.WrapperDescriptorType)
 
 
@@ -197,7 +197,7 @@ def test_help_says_what_the_stub_says(doc: Documented) -> None:
 
 
 def test_everything_native_is_in_the_stub() -> None:
-    """And has a docstring there, if it is public."""
+    """And it has a docstring there, if it is public."""
     known = {doc.name for doc in docstrings(STUB)}
     for name in ("TreeLock", "TreeLockContextManager"):
         public = {part for part in vars(getattr(_treelock, name)) if not part.startswith("_")}
@@ -205,7 +205,7 @@ def test_everything_native_is_in_the_stub() -> None:
 
 
 def test_everything_in_python_has_a_docstring() -> None:
-    """The values too, down to their properties."""
+    """The values have one too, down to their properties."""
     for name in treelock.__all__:
         value = getattr(treelock, name)
         if isinstance(value, type):
@@ -217,7 +217,7 @@ def test_everything_in_python_has_a_docstring() -> None:
 
 
 def test_the_parameters_can_be_asked_for() -> None:
-    """For ``help()`` and for editors that look at the runtime."""
+    """They are available to ``help()`` and to editors that inspect the running program."""
     acquire = inspect.signature(treelock.TreeLockContextManager.acquire)
     assert list(acquire.parameters) == ["self", "blocking", "timeout"]
     assert acquire.parameters["blocking"].default is True
@@ -225,7 +225,7 @@ def test_the_parameters_can_be_asked_for() -> None:
 
 
 def test_the_version() -> None:
-    """One version in the package and in its metadata."""
+    """The package and its metadata have the same version."""
     metadata = importlib.import_module("importlib.metadata")
     try:
         expected = metadata.version("treelock-rs")
@@ -246,7 +246,7 @@ def test_signatures() -> None:
 
 
 def test_the_protocol_of_nodes_is_there_at_run_time() -> None:
-    """It is for annotations, which may be looked at when a program runs."""
+    """It is for annotations, which a running program may inspect."""
     node: Any = importlib.import_module("treelock").Node
     assert getattr(node, "_is_protocol", False)
     assert "parents" in vars(node)

@@ -17,15 +17,14 @@ use crate::mode::Mode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Access {
-    /// Shared: others may read too, nobody may write.
+    /// Shared: other requests may read too, but not write.
     Read,
-    /// Exclusive: nobody else may read or write.
+    /// Exclusive: no other request may read or write.
     Write,
 }
 
 impl Access {
-    /// Returns whether two accesses to one node conflict, so that two requests cannot both have
-    /// them.
+    /// Returns whether two accesses to one node conflict.
     ///
     /// # Examples
     ///

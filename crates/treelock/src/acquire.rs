@@ -18,31 +18,31 @@ use crate::{
     wait::Wait,
 };
 
-/// A request on its way to its [`Guard`]. Returned by
+/// A request on its way to becoming a [`Guard`]. Returned by
 /// [`TreeLock::acquire`](crate::TreeLock::acquire).
 ///
-/// A future, which a thread can also [`wait`](Wait::wait) for. It asks when it is first polled or
-/// waited for, and takes its place in the order of arrival then.
+/// This is a future that a thread can also [`wait`](Wait::wait) for. The request is made, and takes
+/// its place in the order of arrival, when the future is first polled or waited for.
 ///
 /// # Cancel safety
 ///
-/// Dropping it at any time gives back whatever it has, and those behind it go on.
+/// Dropping it at any time gives back whatever it has, and the requests behind it proceed.
 ///
 /// # Panics
 ///
-/// If polled again after it was ready.
+/// Panics if polled again after it was ready.
 ///
 /// # Examples
 ///
 /// ```
 /// # use treelock::{Request, TreeLock};
 /// # async fn example(lock: TreeLock) -> Result<(), treelock::NodeError> {
-/// let acquire = lock.acquire(&Request::new().read("a")?); // nothing is asked yet
+/// let acquire = lock.acquire(&Request::new().read("a")?); // nothing is requested yet
 /// let guard = acquire.await;
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a future asks for nothing until it is awaited or waited for"]
+#[must_use = "a future requests nothing until it is awaited or waited for"]
 pub struct Acquire {
     state: Progress,
 }
@@ -87,8 +87,8 @@ impl Acquire {
         Acquire { state: Progress::Unasked { shared, request } }
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](crate::Snapshot) names the request; `None`
-    /// before it has asked and after it was ready.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](crate::Snapshot). It is
+    /// `None` before the request is made and after the future was ready.
     ///
     /// # Examples
     ///
@@ -104,8 +104,9 @@ impl Acquire {
         }
     }
 
-    /// Returns who is in the way at this moment, or `None` if nobody is: it has not asked yet, or
-    /// it is granted and the next poll is ready. The answer is ready.
+    /// Returns the request that is in the way at this moment, or `None` if there is none: the
+    /// request has not been made yet, or it is granted and the next poll will be ready. The answer
+    /// is ready immediately.
     ///
     /// # Examples
     ///
@@ -131,19 +132,19 @@ impl Acquire {
         })
     }
 
-    /// Stops waiting and leaves the line. Returns who was in the way, or the [`Guard`] if the lock
-    /// was granted meanwhile. The answer is ready.
+    /// Stops waiting and leaves the line. Returns the request that was in the way, or the [`Guard`]
+    /// if the lock was granted in the meantime. The answer is ready immediately.
     ///
-    /// A request that has not asked yet asks now and does not wait, as
+    /// If the request has not been made yet, it is made now without waiting, as
     /// [`try_acquire`](crate::TreeLock::try_acquire) does.
     ///
     /// # Errors
     ///
-    /// [`Blocked`] if it would have to wait longer, saying for whom.
+    /// Returns [`Blocked`], which names the blocker, if the request would have to wait longer.
     ///
     /// # Panics
     ///
-    /// If it was ready before.
+    /// Panics if the future was ready before.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! The answer to a question that some engine needs the network for: [`Answer`].
+//! The answer to a question that some engines need the network for: [`Answer`].
 
 use std::{
     fmt,
@@ -10,18 +10,19 @@ use std::{
 
 use crate::wait::Wait;
 
-/// The answer to a verb: a future of `T`, which a thread can also [`wait`](Wait::wait) for.
+/// The answer of a verb: a future of `T`, which a thread can also [`wait`](Wait::wait) for.
 ///
-/// All verbs return one but `acquire`, in all engines. Those of a lock in memory are ready at once.
+/// Every verb of every engine except `acquire` returns one. Those of an in-process lock are ready
+/// at once.
 ///
 /// # Cancel safety
 ///
-/// It may be dropped at any time. What it asked for may have happened by then; a lock that it got
-/// is given back.
+/// It may be dropped at any time. Its request may have taken effect by then; if it acquired a lock,
+/// the lock is given back.
 ///
 /// # Panics
 ///
-/// If polled again after it was ready.
+/// Panics if polled again after it was ready.
 ///
 /// # Examples
 ///
@@ -47,11 +48,11 @@ enum State<T> {
     Given,
 }
 
-/// The value within is never pinned.
+/// The value inside is never pinned.
 impl<T> Unpin for Answer<T> {}
 
 impl<T> Answer<T> {
-    /// Returns an answer that is known already. For those who write an engine.
+    /// Returns an answer that is already known. For engine authors.
     ///
     /// # Examples
     ///
@@ -65,7 +66,7 @@ impl<T> Answer<T> {
         Answer(State::Ready(answer))
     }
 
-    /// Returns the answer that this future gives. For those who write an engine.
+    /// Returns the answer that this future produces. For engine authors.
     ///
     /// # Examples
     ///
@@ -78,7 +79,8 @@ impl<T> Answer<T> {
         Answer(State::Coming(Box::pin(future)))
     }
 
-    /// Returns an answer that never comes, as that to the question when a lock in memory is lost.
+    /// Returns an answer that is never ready, such as the one that says when an in-process lock is
+    /// lost.
     ///
     /// # Examples
     ///
@@ -92,7 +94,7 @@ impl<T> Answer<T> {
         Answer(State::Never)
     }
 
-    /// Returns the answer with `change` applied to it. For those who write an engine.
+    /// Returns the answer with `change` applied to it. For engine authors.
     ///
     /// # Examples
     ///

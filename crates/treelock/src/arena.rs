@@ -1,10 +1,10 @@
-//! An arena whose memory follows its contents.
+//! An arena whose memory use follows its contents.
 //!
-//! A value has a [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page
+//! A value keeps its [`Slot`] for as long as it is in the arena. Values live in pages of 16. A page
 //! without values gives its memory back, so the pages are bounded by 16 times the number of values
-//! (C8), and growing never moves a value. The lowest page with a free slot is filled first, so that
-//! the high ones become empty and the list of pages can shrink: it takes 16 bytes for each 16 slots
-//! below the highest one in use.
+//! (C8). Growing never moves a value. The lowest page with a free slot is filled first, so that the
+//! high pages become empty and the list of pages can shrink. That list takes 16 bytes for each 16
+//! slots below the highest one in use.
 
 use std::{
     cmp::Reverse,
@@ -15,12 +15,12 @@ use std::{
 
 const PAGE: usize = 16;
 
-/// Where a value is: one more than its number, so that an `Option<Slot>` is no larger.
+/// Where a value is: its number plus one, so that an `Option<Slot>` is no larger than a `Slot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(NonZeroU32);
 
 impl Slot {
-    /// The slot of the value that is put into an arena first.
+    /// The slot of the first value that is put into an arena.
     pub(crate) const FIRST: Slot = Slot(NonZeroU32::MIN);
 
     fn new(page: usize, at: usize) -> Slot {
@@ -28,7 +28,7 @@ impl Slot {
         Slot(NonZeroU32::new(number).expect("one more than a number"))
     }
 
-    /// How many slots there are up to this one.
+    /// Returns how many slots there are up to and including this one.
     pub(crate) fn number(self) -> usize {
         self.0.get() as usize
     }
@@ -46,14 +46,15 @@ impl Slot {
 
 pub(crate) struct Arena<T> {
     pages: Vec<Page<T>>,
-    /// Pages with a free slot, the lowest first. May hold numbers of pages that are gone since.
+    /// Pages with a free slot, the lowest first. May contain the numbers of pages that no longer
+    /// exist.
     open: BinaryHeap<Reverse<usize>>,
 }
 
 struct Page<T> {
     /// `None` where there is no value.
     values: Option<Box<[Option<T>; PAGE]>>,
-    /// A bit for each free slot.
+    /// One bit for each free slot.
     free: u16,
 }
 
@@ -91,7 +92,7 @@ impl<T> Arena<T> {
         Slot::new(number, at)
     }
 
-    /// The page to fill, which is the lowest open one.
+    /// Returns the page to fill, which is the lowest open one.
     fn open_page(&mut self) -> usize {
         if let Some(&Reverse(number)) = self.open.peek()
             && let Some(page) = self.pages.get_mut(number)
@@ -101,7 +102,7 @@ impl<T> Arena<T> {
             }
             return number;
         }
-        // All that are higher are gone too.
+        // All higher ones are gone too.
         self.open.clear();
         let number = self.pages.len();
         self.pages.push(Page::new());
@@ -126,7 +127,7 @@ impl<T> Arena<T> {
     }
 
     /// Frees the memory of a page without values. The page that is filled next is spared, so that
-    /// one value that comes and goes does not allocate: at most one page is kept without need.
+    /// one value that comes and goes does not allocate. At most one page is kept unnecessarily.
     fn give_back(&mut self, number: usize) {
         match self.pages.get_mut(number) {
             Some(page) if page.free == u16::MAX => page.values = None,
@@ -135,8 +136,8 @@ impl<T> Arena<T> {
         while self.pages.last().is_some_and(|page| page.values.is_none()) {
             self.pages.pop();
         }
-        // The lists of pages follow: at a quarter, so that as many pages have gone since the last
-        // time as are moved now.
+        // The lists of pages shrink at a quarter of their capacity, so that as many pages have gone
+        // since the last time as are moved now.
         if self.pages.capacity() > 64 && self.pages.len() < self.pages.capacity() / 4 {
             self.pages.shrink_to(2 * self.pages.len());
             self.open.retain(|Reverse(number)| *number < self.pages.len());
@@ -144,7 +145,7 @@ impl<T> Arena<T> {
         }
     }
 
-    /// All values, in no particular order.
+    /// Returns all values, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let pages = self.pages.iter().filter_map(|page| page.values.as_deref());
         pages.flat_map(|values| values.iter().flatten())
@@ -173,7 +174,7 @@ mod tests {
 
     const COUNT: usize = 1024;
 
-    /// Slots stay unique and keep their values, and pages are kept only where values are.
+    /// Slots stay unique and keep their values, and only pages that contain values are kept.
     #[test]
     fn slots_are_stable_and_memory_follows_the_values() {
         for step in [1, 7, 63, 65, 511, 1023] {
@@ -183,7 +184,7 @@ mod tests {
                 for i in 0..COUNT {
                     assert_eq!(arena[slots[i]], i, "step {step}, round {round}");
                 }
-                // An odd step visits every slot once, in an order of its own.
+                // An odd step visits every slot once, in a different order each time.
                 for i in (0..COUNT).map(|i| i * step % COUNT) {
                     assert_eq!(arena.remove(slots[i]), i);
                 }

@@ -1,4 +1,4 @@
-//! The answer to somebody who did not get the lock: [`Blocked`].
+//! The answer to a request that was not granted: [`Blocked`].
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     sighting::{Process, Sighting, State},
 };
 
-/// The request was not granted: who is in the way.
+/// Says that a request was not granted, and which request was in its way.
 ///
-/// The blocker named is the earliest live request that conflicts, so the one whose release has to
-/// come first. Nothing of the failed request is left in the lock.
+/// The blocker is the earliest live request that conflicts, so it is the one that has to be
+/// released first. The failed request leaves nothing behind in the lock.
 ///
 /// # Examples
 ///
@@ -34,22 +34,22 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Blocked {
-    /// The root that was asked for and is in conflict; of several, the first.
+    /// The requested root that is in conflict; the first, if there are several.
     pub wanted: Root,
     /// The blocker's conflicting root.
     pub blocker: Root,
     /// The blocker's label.
     pub label: Option<Arc<str>>,
-    /// The blocker's ticket, as [`Snapshot`] shows it.
+    /// The blocker's ticket, as shown in a [`Snapshot`].
     pub ticket: u64,
-    /// Whether the blocker holds its lock or waits itself.
+    /// Whether the blocker holds its lock or is itself waiting.
     pub state: State,
     /// How long the blocker has been in this state, to a few milliseconds. Serialised as seconds.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::print::as_seconds"))]
     pub age: Duration,
-    /// How many live requests are ahead: earlier and in conflict, the blocker among them.
+    /// How many live requests are ahead: the earlier ones that conflict, including the blocker.
     pub ahead: usize,
-    /// The blocker's process, where the lock spans several; `None` in a lock of one process.
+    /// The blocker's process, where the lock spans several; `None` for an in-process lock.
     pub process: Option<Arc<Process>>,
 }
 
@@ -60,8 +60,9 @@ impl fmt::Display for Blocked {
 }
 
 impl Blocked {
-    /// Returns who would be in the way of `request` if it had this ticket, among these live
-    /// requests of one moment, in any order; `None` if nobody would. For those who write an engine.
+    /// Returns the request that would be in the way of `request` if it had this ticket, or `None`
+    /// if there is none. The live requests must all be of one moment and may be in any order. For
+    /// engine authors.
     ///
     /// # Examples
     ///
@@ -109,8 +110,8 @@ impl Blocked {
         })
     }
 
-    /// Returns a value that prints the same sentence, with nodes as `print` prints them: for a
-    /// program whose nodes stand for something else.
+    /// Returns a value that prints the same sentence, but prints nodes with `print`: for a program
+    /// whose nodes stand for something else.
     ///
     /// # Examples
     ///

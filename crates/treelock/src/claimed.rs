@@ -1,5 +1,6 @@
-//! What is claimed at one node: a count per mode of the unblocked claims, a queue per mode of the
-//! blocked ones. The head of `table.rs` says what these words mean and why it is enough.
+//! What is claimed at one node: a count of the unblocked claims per mode, and a queue of the
+//! blocked claims per mode. The head of `table.rs` defines these words and explains why this is
+//! enough.
 
 use std::task::Waker;
 
@@ -11,13 +12,13 @@ use crate::{
 /// The claims at one node.
 #[derive(Default)]
 pub(crate) struct Claimed {
-    /// Unblocked claims of each mode.
+    /// The number of unblocked claims of each mode.
     unblocked: [u32; Mode::COUNT],
     /// The modes with unblocked claims.
     counted: ModeSet,
     /// The modes with blocked claims.
     queued: ModeSet,
-    /// The blocked claims, if there are any.
+    /// The queues of blocked claims, if there are any.
     queues: Option<Box<[Queue; Mode::COUNT]>>,
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct BlockedClaim {
     /// The request, and the number of the claim in it.
     pub(crate) request: Slot,
     pub(crate) claim: usize,
-    /// The request's, if this is its only blocked claim.
+    /// The waker of the request, if this is its only blocked claim.
     pub(crate) waker: Option<Waker>,
     before: Option<Slot>,
     behind: Option<Slot>,
@@ -47,13 +48,14 @@ impl BlockedClaim {
 }
 
 impl Claimed {
-    /// Whether a claim that arrives now would be blocked: whether any claim here conflicts with it.
+    /// Returns whether a claim that arrives now would be blocked, because some claim here conflicts
+    /// with it.
     #[inline]
     pub(crate) fn blocks(&self, mode: Mode) -> bool {
         self.has(mode.conflicts())
     }
 
-    /// Whether there is a claim of one of these modes.
+    /// Returns whether there is a claim of one of these modes.
     #[inline]
     pub(crate) fn has(&self, modes: ModeSet) -> bool {
         self.counted.union(self.queued).intersects(modes)
@@ -66,7 +68,7 @@ impl Claimed {
         self.counted.insert(mode);
     }
 
-    /// Takes back what `count` did.
+    /// Undoes what `count` did.
     #[inline]
     pub(crate) fn discount(&mut self, mode: Mode) {
         let count = &mut self.unblocked[mode as usize];
@@ -81,13 +83,13 @@ impl Claimed {
         self.counted.union(self.queued).is_empty()
     }
 
-    /// The modes with blocked claims.
+    /// Returns the modes with blocked claims.
     #[inline]
     pub(crate) fn queued(&self) -> ModeSet {
         self.queued
     }
 
-    /// Puts a blocked claim at the end of the queue of its mode.
+    /// Appends a blocked claim to the queue of its mode.
     pub(crate) fn push(&mut self, mode: Mode, entry: Slot, blocked: &mut Arena<BlockedClaim>) {
         let queue = &mut self.queues.get_or_insert_default()[mode as usize];
         match queue.tail.replace(entry) {
@@ -100,7 +102,7 @@ impl Claimed {
         self.queued.insert(mode);
     }
 
-    /// Takes a blocked claim out of the queue of its mode.
+    /// Removes a blocked claim from the queue of its mode.
     pub(crate) fn unlink(
         &mut self,
         mode: Mode,
@@ -127,7 +129,7 @@ impl Claimed {
         claim
     }
 
-    /// The first blocked claim of this mode, if nothing earlier blocks it any more.
+    /// Returns the first blocked claim of this mode, if nothing earlier blocks it any more.
     pub(crate) fn unblockable(&self, mode: Mode, blocked: &Arena<BlockedClaim>) -> Option<Slot> {
         let queues = self.queues.as_ref()?;
         let own = queues[mode as usize].head?;

@@ -1,14 +1,14 @@
-//! What the lock table works with: the claims of a request.
+//! The claims of a request, which are what the lock table works with.
 //!
-//! A *claim* is one joined [`Mode`] at one node: a request has one for every root and every
-//! ancestor of one. Roots below a wider root of the same request claim nothing of their own.
+//! A *claim* is one joined [`Mode`] at one node. A request has a claim for each root and for each
+//! ancestor of a root. Roots below a wider root of the same request add no claims.
 //!
-//! Claims are kept as *chains*, one per root: the run of nodes from the first one that no earlier
-//! chain has, down to the root itself. The first chain begins at the tree's root, and a chain comes
-//! after the one it hangs on.
+//! Claims are kept as *chains*, one per root: the nodes from the first one that is in no earlier
+//! chain, down to the root itself. The first chain begins at the root of the tree, and each chain
+//! comes after the one that it hangs on.
 //!
-//! If a root has its ancestors given, the request is *flat*: each of its claims is a chain of its
-//! own, since the names of the nodes do not say which is above which.
+//! A request is *flat* if a root of it has given ancestors. Each of its claims is then a chain of
+//! its own, since the names of the nodes do not say which lies above which.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::{access::Access, mode::Mode, node::Node};
 
-/// The claims of a request, numbered from 0 on, chain by chain.
+/// The claims of a request, numbered from 0, chain by chain.
 #[derive(Clone, Copy)]
 pub(crate) enum Claims<'a> {
     None,
@@ -24,11 +24,11 @@ pub(crate) enum Claims<'a> {
     Many(&'a Expanded),
 }
 
-/// The claims that one root adds: at its prefixes from some depth on.
+/// The claims that one root adds: those at its prefixes, from some depth down.
 #[derive(Clone, Copy)]
 pub(crate) struct Chain<'a> {
     pub(crate) node: &'a Node,
-    /// The depth of the chain's first claim; the last one's is the depth of the node.
+    /// The depth of the chain's first claim. The depth of its last claim is the depth of the node.
     depth: usize,
     /// The number of the chain's first claim.
     first: usize,
@@ -37,20 +37,20 @@ pub(crate) struct Chain<'a> {
 
 #[derive(Clone, Copy)]
 enum Modes<'a> {
-    /// One root alone: its own mode, and the intention on all above.
+    /// A single root: its own mode, and the intention on all nodes above.
     Alone(Mode),
-    /// Of all claims of the request.
+    /// The modes of all claims of the request.
     Joined(&'a [Mode]),
 }
 
 impl<'a> Chain<'a> {
-    /// The only chain of a request.
+    /// Returns the only chain of a request.
     #[inline(always)]
     pub(crate) fn alone(node: &'a Node, mode: Mode) -> Chain<'a> {
         Chain { node, depth: 0, first: 0, modes: Modes::Alone(mode) }
     }
 
-    /// The chain's claims from the deepest up: their numbers and modes.
+    /// Returns the numbers and modes of the chain's claims, from the deepest up.
     #[inline(always)]
     pub(crate) fn upwards(self) -> impl Iterator<Item = (usize, Mode)> + use<'a> {
         let end = self.first + self.node.depth() + 1 - self.depth;
@@ -83,13 +83,13 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// The root of a chain, by its number; if the request is not flat.
+    /// Returns the root of a chain, by the chain's number. The request must not be flat.
     pub(crate) fn root(self, chain: usize) -> (Access, &'a Node) {
         let (mode, node) = self.leaf(chain);
         (if mode == Mode::Exclusive { Access::Write } else { Access::Read }, node)
     }
 
-    /// The mode and the node of the last claim of a chain, by its number.
+    /// Returns the mode and the node of a chain's last claim, by the chain's number.
     pub(crate) fn leaf(self, chain: usize) -> (Mode, &'a Node) {
         match self {
             Claims::None => unreachable!("no roots, no chains"),
@@ -101,12 +101,12 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whether each claim is a chain of its own.
+    /// Returns whether each claim is a chain of its own.
     pub(crate) fn is_flat(self) -> bool {
         matches!(self, Claims::Many(Expanded { is_flat: true, .. }))
     }
 
-    /// The chains, each after the one it hangs on.
+    /// Returns the chains, each after the one that it hangs on.
     pub(crate) fn chains(self) -> impl Iterator<Item = Chain<'a>> + use<'a> {
         let (one, many) = match self {
             Claims::None => (None, None),
@@ -126,7 +126,7 @@ pub(crate) struct Expanded {
 }
 
 impl Expanded {
-    /// The chains, each after the one it hangs on.
+    /// Returns the chains, each after the one that it hangs on.
     pub(crate) fn chains(&self) -> impl DoubleEndedIterator<Item = Chain<'_>> + ExactSizeIterator {
         let modes = Modes::Joined(&self.modes);
         self.chains.iter().map(move |Link { node, depth, first }| Chain {
@@ -150,7 +150,7 @@ struct Link {
 pub(crate) fn expand(roots: &[(Access, Node)]) -> Expanded {
     let mut modes: SmallVec<[Mode; 24]> = SmallVec::new();
     let mut chains: SmallVec<[Link; 2]> = SmallVec::new();
-    // The claims from the tree's root to the last root.
+    // The claims from the root of the tree to the last root.
     let mut path: SmallVec<[usize; 16]> = SmallVec::new();
     for (access, node) in widest(roots) {
         let intention = access.mode().intention();
@@ -169,7 +169,7 @@ pub(crate) fn expand(roots: &[(Access, Node)]) -> Expanded {
     Expanded { modes, chains, is_flat: false }
 }
 
-/// Expands roots of which some have their ancestors given, by the number of the root.
+/// Expands roots, some of which have given ancestors, listed with the number of their root.
 pub(crate) fn expand_flat(roots: &[(Access, Node)], given: &[(usize, Arc<[Node]>)]) -> Expanded {
     let mut claims: Vec<(Node, Mode)> = Vec::new();
     let mut given = given.iter().peekable();
@@ -198,11 +198,12 @@ pub(crate) fn expand_flat(roots: &[(Access, Node)], given: &[(usize, Arc<[Node]>
     Expanded { modes: claims.iter().map(|(_, mode)| *mode).collect(), chains, is_flat: true }
 }
 
-/// The roots that no other root covers, sorted, each node once.
+/// Returns the roots that no other root covers, sorted, each node once.
 fn widest(roots: &[(Access, Node)]) -> SmallVec<[(Access, &Node); 4]> {
     let mut sorted: SmallVec<[(Access, &Node); 4]> =
         roots.iter().map(|(access, node)| (*access, node)).collect();
-    // An ancestor comes first, and of equal nodes the write: what covers comes before the covered.
+    // An ancestor comes first, and of equal nodes the write comes first: what covers precedes what
+    // it covers.
     sorted.sort_by(|(a, a_node), (b, b_node)| a_node.cmp(b_node).then(b.cmp(a)));
     let mut above: SmallVec<[(Access, &Node); 4]> = SmallVec::new();
     sorted.retain(|&mut (access, node)| {
@@ -232,11 +233,11 @@ mod tests {
             let mut depth = chain.node.depth();
             for (claim, mode) in chain.upwards() {
                 let known = named[claim].replace((chain.node.prefix(depth).to_string(), mode));
-                assert_eq!(known, None, "claim {claim} stands in two chains");
+                assert_eq!(known, None, "claim {claim} is in two chains");
                 depth = depth.saturating_sub(1);
             }
         }
-        named.into_iter().map(|named| named.expect("every claim stands in a chain")).collect()
+        named.into_iter().map(|named| named.expect("every claim is in a chain")).collect()
     }
 
     fn expect(roots: &[(Access, &str)], expected: &[(&str, Mode)]) {

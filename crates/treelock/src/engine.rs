@@ -1,28 +1,27 @@
-//! What all engines have in common: for code that works with any of them, and for those who write
-//! one.
+//! What all engines have in common: for code that works with any engine, and for engine authors.
 //!
 //! An engine is a place to keep a lock table: the memory of one process
-//! ([`TreeLock`](crate::TreeLock)), a directory of one host (`DirLock` of the crate
-//! `treelock-dir`), a cluster (`EtcdLock` of `treelock-etcd`). All speak the same words: each verb
-//! returns a value that can be awaited, or waited for by a thread with [`Wait`]. What blocks a
-//! thread says `wait`, and nothing else does.
+//! ([`TreeLock`](crate::TreeLock)), a directory on one host (`DirLock` in the crate
+//! `treelock-dir`), or a cluster (`EtcdLock` in `treelock-etcd`). All engines have the same verbs.
+//! Each verb returns a value that can be awaited, or that a thread can wait for with [`Wait`]. Only
+//! the methods whose names begin with `wait` block a thread.
 //!
-//! Code that uses one engine needs nothing of this module: the engine has the same verbs itself.
-//! Code that works with any of them is generic over [`Engine`]:
+//! Code that uses a single engine needs nothing from this module, because each engine has the same
+//! verbs itself. Code that works with any engine is generic over [`Engine`]:
 //!
 //! ```
 //! use std::time::Duration;
 //! use treelock::engine::{Engine, EngineError, Held, Pending};
 //! use treelock::{Request, TreeLock, Wait};
 //!
-//! /// Works below a folder, and says whether it had it for itself until the end.
+//! /// Works below a folder. Returns whether it had the folder to itself until the end.
 //! fn tidy<L: Engine>(lock: &L, folder: &str) -> Result<bool, L::Error> {
 //!     let mut acquire = lock.acquire(&Request::new().write(folder)?);
 //!     let guard = match acquire.wait_timeout(Duration::from_secs(5)) {
 //!         Some(granted) => granted?,
-//!         None => acquire.give_up().wait()?, // an error that says who is in the way
+//!         None => acquire.give_up().wait()?, // an error that names the blocker
 //!     };
-//!     // … one step after another, as long as `guard.is_valid()`, each with `guard.token()` …
+//!     // … one step after another while `guard.is_valid()`, each with `guard.token()` …
 //!     let was_ours = guard.is_valid();
 //!     guard.release().wait();
 //!     Ok(was_ours)
@@ -49,28 +48,28 @@ pub use crate::{
     wake::wake_all,
 };
 
-/// A lock over all sub-trees of one tree, of one process or of many.
+/// A lock over all sub-trees of one tree, for one process or many.
 ///
-/// A value is a handle: clones are the same lock.
+/// A value is a handle: clones refer to the same lock.
 ///
 /// # Examples
 ///
 /// See the [module](self).
 pub trait Engine: Clone + Debug + Send + Sync + 'static {
-    /// A request on its way to its guard.
+    /// A request on its way to becoming a guard.
     type Acquire: Pending<Guard = Self::Guard, Error = Self::Error>;
 
-    /// What a holder has. Dropping it releases, without waiting for anybody.
+    /// What a holder has. Dropping it releases the lock, without waiting for anything.
     type Guard: Held;
 
-    /// Why asking failed. It says what to do.
+    /// Why a request failed. Its message says what to do.
     type Error: EngineError;
 
-    /// How many roots one request may have.
+    /// The largest number of roots that one request may have.
     const MAX_ROOTS: usize = usize::MAX;
 
-    /// Acquires everything that `request` names. Returns a future of the guard, which asks when it
-    /// is first polled or waited for, and takes its place in the order of arrival then.
+    /// Acquires everything that `request` names. Returns a future of the guard. The request takes
+    /// its place in the order of arrival when the future is first polled or waited for.
     ///
     /// # Cancel safety
     ///
@@ -78,8 +77,8 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The future's: the engine could not be asked, or the request's place in the line was lost.
-    /// Nothing is held then.
+    /// The future fails if the engine could not be used, or if the request lost its place in
+    /// line. Nothing is held then.
     ///
     /// # Examples
     ///
@@ -87,13 +86,13 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     fn acquire(&self, request: &Request) -> Self::Acquire;
 
     /// Acquires everything that `request` names, if nothing is in the way. Does not overtake: an
-    /// earlier request that conflicts is in the way also while it only waits. A failure leaves
+    /// earlier request that conflicts is in the way even while it only waits. A failed try leaves
     /// nothing in the line.
     ///
     /// # Errors
     ///
-    /// An error whose [`blocked`](EngineError::blocked) says who is in the way, and those of
-    /// [`acquire`](Engine::acquire).
+    /// Returns an error whose [`blocked`](EngineError::blocked) names the blocker, or one of the
+    /// errors of [`acquire`](Engine::acquire).
     ///
     /// # Examples
     ///
@@ -112,35 +111,36 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// ```
     fn try_acquire(&self, request: &Request) -> Answer<Result<Self::Guard, Self::Error>>;
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
-    /// Acquires nothing.
+    /// Returns the request that would be in the way of `request` if it were made now, or `None` if
+    /// there is none. Acquires nothing.
     ///
     /// # Errors
     ///
-    /// The table could not be read.
+    /// Fails if the table could not be read.
     ///
     /// # Examples
     ///
     /// See [`TreeLock::blocked`](crate::TreeLock::blocked).
     fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Self::Error>>;
 
-    /// Returns all live requests at one moment: who holds and who waits for whom.
+    /// Returns all live requests at one moment: which of them hold their locks, and what each of
+    /// the others waits for.
     ///
     /// # Errors
     ///
-    /// The table could not be read.
+    /// Fails if the table could not be read.
     ///
     /// # Examples
     ///
     /// See [`TreeLock::snapshot`](crate::TreeLock::snapshot).
     fn snapshot(&self) -> Answer<Result<Snapshot, Self::Error>>;
 
-    /// Returns what is to be said of the place where the locks are kept: whether they work there,
-    /// and what is odd.
+    /// Checks the place where the locks are kept. Returns what it found: whether locks work there,
+    /// and anything unusual.
     ///
     /// # Errors
     ///
-    /// The place could not be looked at, for a reason that is not itself a finding.
+    /// Fails if the place could not be examined, for a reason that is not itself a finding.
     ///
     /// # Examples
     ///
@@ -155,13 +155,13 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     /// ```
     fn check(&self) -> Answer<Result<Vec<Finding>, Self::Error>>;
 
-    /// Waits until everything that this handle and its clones dropped is given back: guards, and
-    /// requests on their way. For engines that give back in the background; all others are ready at
+    /// Waits until everything that this handle and its clones dropped is given back: guards and
+    /// pending requests. For engines that give back in the background; all others are ready at
     /// once.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -171,11 +171,11 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     }
 
     /// Waits until everything that was dropped is given back, and ends what is not in use, such as
-    /// leases. For the end of a program. The lock can be used again.
+    /// leases. Call it at the end of a program. The lock can be used again afterwards.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -190,7 +190,7 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     }
 }
 
-/// A request on its way: a future of the guard, which a thread can also [`wait`](Wait::wait) for.
+/// A pending request: a future of the guard, which a thread can also [`wait`](Wait::wait) for.
 ///
 /// # Cancel safety
 ///
@@ -202,39 +202,39 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
 pub trait Pending:
     Wait + Future<Output = Result<Self::Guard, Self::Error>> + Debug + Send + 'static
 {
-    /// What it gets when it is granted.
+    /// The guard that it becomes when it is granted.
     type Guard: Held;
 
-    /// Why asking failed.
+    /// Why the request failed.
     type Error: EngineError;
 
-    /// Returns the ticket, by which a [`Snapshot`] names the request; `None` before it is in line
-    /// and after it was ready.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`]. It is `None` before the
+    /// request is in line and after the future was ready.
     ///
     /// # Examples
     ///
     /// See [`Acquire::ticket`](crate::Acquire::ticket).
     fn ticket(&self) -> Option<u64>;
 
-    /// Returns who is in the way; `None` if nobody is: it is not in line yet, or it is granted and
-    /// the next poll is ready.
+    /// Returns the request that is in the way, or `None` if there is none: this request is not in
+    /// line yet, or it is granted and the next poll will be ready.
     ///
     /// # Errors
     ///
-    /// The table could not be read.
+    /// Fails if the table could not be read.
     ///
     /// # Examples
     ///
     /// See [`Acquire::blocked`](crate::Acquire::blocked).
     fn blocked(&self) -> Answer<Result<Option<Blocked>, Self::Error>>;
 
-    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. One
-    /// that has not asked yet asks now and does not wait.
+    /// Stops waiting and leaves the line. Returns the guard if the lock was granted in the
+    /// meantime. If the request has not been made yet, it is made now without waiting.
     ///
     /// # Errors
     ///
-    /// An error whose [`blocked`](EngineError::blocked) says who was in the way, or why the engine
-    /// could not be asked.
+    /// Returns an error whose [`blocked`](EngineError::blocked) names the blocker, or one that says
+    /// why the engine could not be used.
     ///
     /// # Examples
     ///
@@ -242,7 +242,7 @@ pub trait Pending:
     fn give_up(self) -> Answer<Result<Self::Guard, Self::Error>>;
 }
 
-/// What a holder has: a guard. Dropping it releases, without waiting for anybody.
+/// What a holder has: a guard. Dropping it releases the lock, without waiting for anything.
 ///
 /// # Examples
 ///
@@ -255,37 +255,39 @@ pub trait Held: Debug + Send + Sync + 'static {
     /// See [`Guard::request`](crate::Guard::request).
     fn request(&self) -> &Request;
 
-    /// Returns the ticket, by which a [`Snapshot`] names the request.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`].
     ///
     /// # Examples
     ///
     /// See [`Guard::ticket`](crate::Guard::ticket).
     fn ticket(&self) -> u64;
 
-    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
-    /// Gives it to the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
+    /// Returns the fencing token, which is larger than that of every earlier grant that conflicts
+    /// (C20). Pass it to the resource with each access, to be checked there by a
+    /// [`FenceGate`](crate::FenceGate).
     ///
     /// # Examples
     ///
     /// See [`Guard::token`](crate::Guard::token).
     fn token(&self) -> FencingToken;
 
-    /// Returns whether the lock is held, as far as this machine can tell without asking (C21).
-    /// Cheap: for each step of a longer work.
+    /// Returns whether the lock is held, as far as this machine can tell without asking (C21). It
+    /// is cheap, so call it before each step of a longer task.
     ///
-    /// Where it can be lost, `true` says that nobody else had it until now. It says nothing of what
-    /// was sent to a resource before and arrives later: that takes the [`token`](Held::token).
+    /// Where a lock can be lost, `true` means that no one else has had it up to now. It says
+    /// nothing about an access that was sent to a resource earlier and arrives later; only the
+    /// [`token`](Held::token) protects against that.
     ///
     /// # Examples
     ///
     /// See the [module](self).
     fn is_valid(&self) -> bool;
 
-    /// Returns the answer that comes when the lock is lost (C21). It does not need the guard.
+    /// Returns an answer that is ready when the lock is lost (C21). It does not borrow the guard.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -299,13 +301,13 @@ pub trait Held: Debug + Send + Sync + 'static {
     /// ```
     fn lost(&self) -> Answer<()>;
 
-    /// Releases the lock. Returns when others can see that it is released, or when it is lost
-    /// anyhow.
+    /// Releases the lock. The answer is ready when others can see the release, or when the lock
+    /// turns out to be lost anyway.
     ///
     /// # Cancel safety
     ///
-    /// Once polled or waited for it goes on, also if the answer is dropped; so it does if it never
-    /// is.
+    /// Once polled or waited for, the release completes even if the answer is dropped. It also
+    /// completes if the answer is never polled.
     ///
     /// # Examples
     ///
@@ -313,7 +315,7 @@ pub trait Held: Debug + Send + Sync + 'static {
     fn release(self) -> Answer<()>;
 }
 
-/// Why an engine did not grant a lock, or could not be asked. Its sentence says what to do.
+/// Why an engine did not grant a lock or could not be used. Its message says what to do.
 ///
 /// # Examples
 ///
@@ -327,14 +329,14 @@ pub trait Held: Debug + Send + Sync + 'static {
 /// # assert!(!should_ask_again(&error));
 /// ```
 pub trait EngineError: Error + From<Blocked> + From<NodeError> + Send + Sync + 'static {
-    /// Returns who is in the way, if that is why: of a try, or of a request that gave up.
+    /// Returns the blocker, if a failed try or a request that gave up is the cause.
     ///
     /// # Examples
     ///
     /// See [`Engine::try_acquire`].
     fn blocked(&self) -> Option<&Blocked>;
 
-    /// Returns whether somebody else has it: of a try, or until the time was over.
+    /// Returns whether another request has the lock: after a failed try, or when the time ran out.
     ///
     /// # Examples
     ///
@@ -343,7 +345,7 @@ pub trait EngineError: Error + From<Blocked> + From<NodeError> + Send + Sync + '
         self.blocked().is_some()
     }
 
-    /// Returns whether the place in the line was lost, so that asking again may succeed.
+    /// Returns whether the request lost its place in line, so that asking again may succeed.
     ///
     /// # Examples
     ///

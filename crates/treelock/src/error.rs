@@ -1,14 +1,14 @@
-//! What can go wrong with a lock in memory, in one type: [`Error`].
+//! What can go wrong with an in-process lock, in one type: [`Error`].
 
 use std::{error, fmt};
 
 use crate::{blocked::Blocked, node_error::NodeError};
 
-/// Why a lock in memory was not granted.
+/// Why an in-process lock was not granted.
 ///
-/// No verb of [`TreeLock`](crate::TreeLock) returns it, since each returns the one thing that can
-/// go wrong with it. It is for functions that build requests and try for locks, so that `?` works
-/// on both, and for code that works with any engine.
+/// No verb of [`TreeLock`](crate::TreeLock) returns this type, since each returns the one error
+/// that it can have. It is for functions that both build requests and try to lock, so that `?`
+/// works on either error, and for code that works with any engine.
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ use crate::{blocked::Blocked, node_error::NodeError};
 pub enum Error {
     /// Another request is in the way.
     Blocked(Box<Blocked>),
-    /// A text names no node.
+    /// A text does not name a node.
     Node(NodeError),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// It has no source: the sentence is already that of the cause.
+/// Has no source, because its message is already that of the cause.
 impl error::Error for Error {}
 
 impl From<Blocked> for Error {

@@ -1,5 +1,5 @@
-//! What the lock tells `tracing`, with the feature of that name: an event when a request has to
-//! wait, when it has its lock, and when it leaves. Never under the mutex, never a span.
+//! What the lock reports to `tracing`, with the feature of that name: one event each when a request
+//! has to wait, when it is granted and when it leaves. Never under the mutex, and never a span.
 
 #[cfg(feature = "tracing")]
 macro_rules! event {

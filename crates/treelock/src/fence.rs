@@ -1,17 +1,18 @@
-//! Fencing: what protects a resource from a holder that lost its lock and does not know it.
+//! Fencing: protecting a resource from a holder that has lost its lock without noticing.
 //!
 //! A lock that outlives a process gives every grant a number that only grows. The holder shows it
-//! with each access, and the resource refuses whoever comes with an older one than it has seen. The
-//! idea is Lampson's, and well told by M. Kleppmann in "How to do distributed locking" (2016). With
-//! shared access the rule needs two numbers, since readers do not order one another.
+//! with each access, and the resource refuses any access with a number older than one it has
+//! already seen. The idea is Lampson's, and M. Kleppmann explains it well in "How to do distributed
+//! locking" (2016). With shared access the rule needs two numbers, since readers are not ordered
+//! among themselves.
 
 use std::{error::Error, fmt, num::ParseIntError, str::FromStr};
 
 use crate::access::Access;
 
-/// The number of a grant, for the resource to refuse who comes too late. Of two grants that
-/// conflict, the later one has the larger token; so it is also between a node and what lies above
-/// or below it.
+/// The number of a grant, with which a resource can refuse accesses that come too late. Of two
+/// grants that conflict, the later one has the larger token. The same holds between a node and the
+/// nodes above or below it.
 ///
 /// # Examples
 ///
@@ -27,7 +28,8 @@ use crate::access::Access;
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// Returns the token with this number: one that a resource has stored, or an engine gives.
+    /// Returns the token with this number: one that a resource has stored or that an engine
+    /// assigns.
     ///
     /// # Examples
     ///
@@ -40,7 +42,7 @@ impl FencingToken {
         FencingToken(number)
     }
 
-    /// Returns the number, to be sent or stored.
+    /// Returns the number, to send or to store.
     ///
     /// # Examples
     ///
@@ -80,13 +82,13 @@ impl FromStr for FencingToken {
     }
 }
 
-/// The resource's side: accepts an access with its token, or refuses it because somebody with a
-/// later lock was here already.
+/// The resource's side: accepts an access with its token, or refuses it because a holder of a later
+/// lock was there before.
 ///
-/// Keeps one for each thing that is protected as a whole (a file, a row, a record), stored with it
-/// and changed in the same transaction. A write is accepted iff its token is at least that of every
-/// read and write accepted before; a read iff its token is at least that of every write accepted
-/// before.
+/// Keep one gate for each thing that is protected as a whole (a file, a row, a record). Store it
+/// with that thing and change both in the same transaction. A write is accepted iff its token is at
+/// least that of every read and write accepted before; a read is accepted iff its token is at least
+/// that of every write accepted before.
 ///
 /// # Examples
 ///
@@ -95,19 +97,19 @@ impl FromStr for FencingToken {
 ///
 /// let mut gate = FenceGate::default();
 /// gate.check(Access::Write, FencingToken::new(34))?;
-/// // A holder that slept while its lock went to another wakes up, and is refused.
+/// // A holder that slept while its lock went to another wakes up and is refused.
 /// let stale = gate.check(Access::Write, FencingToken::new(33)).unwrap_err();
 /// assert_eq!(
 ///     stale.to_string(),
 ///     "write with token 33 is refused: a write with token 34 was here before",
 /// );
-/// gate.check(Access::Write, FencingToken::new(34))?; // the holder may come again
+/// gate.check(Access::Write, FencingToken::new(34))?; // the same holder may come again
 /// # Ok::<(), treelock::Stale>(())
 /// ```
 ///
-/// The two numbers are all of it: make it of what is stored, check, and store it again with what
-/// the access changes, in one step that nobody can come between. The crate `treelock-etcd` has two
-/// examples: `fenced_row` with a row of a database, `fenced_object` with the conditional put of an
+/// The two numbers are its whole state. Create the gate from what is stored, check, and store it
+/// again together with the change itself, in one atomic step. The crate `treelock-etcd` has two
+/// examples: `fenced_row` for a database row, and `fenced_object` for the conditional put of an
 /// object store.
 ///
 /// ```
@@ -124,19 +126,19 @@ impl FromStr for FencingToken {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FenceGate {
-    /// The largest token of a read that was accepted.
+    /// The largest token of any accepted read.
     pub max_read: FencingToken,
-    /// The largest token of a write that was accepted.
+    /// The largest token of any accepted write.
     pub max_write: FencingToken,
 }
 
 impl FenceGate {
-    /// Accepts an access and remembers its token.
+    /// Accepts an access and records its token.
     ///
     /// # Errors
     ///
-    /// [`Stale`] if somebody with a later lock that conflicts was here before. Nothing is changed
-    /// then.
+    /// Returns [`Stale`] if a holder with a later, conflicting lock was there before. Nothing
+    /// changes in that case.
     ///
     /// # Examples
     ///
@@ -145,7 +147,7 @@ impl FenceGate {
     ///
     /// let mut gate = FenceGate::default();
     /// gate.check(Access::Read, FencingToken::new(8))?;
-    /// gate.check(Access::Read, FencingToken::new(7))?; // readers do not order one another
+    /// gate.check(Access::Read, FencingToken::new(7))?; // readers are not ordered
     /// assert!(gate.check(Access::Write, FencingToken::new(7)).is_err());
     /// # Ok::<(), treelock::Stale>(())
     /// ```
@@ -164,7 +166,7 @@ impl FenceGate {
     }
 }
 
-/// An access that came too late: its lock was lost, and a later one that conflicts was used.
+/// An access that came too late: its lock was lost, and a later lock that conflicts has been used.
 ///
 /// # Examples
 ///
@@ -172,13 +174,13 @@ impl FenceGate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stale {
-    /// What was asked of the resource.
+    /// What the refused access wanted to do.
     pub access: Access,
     /// The token it came with.
     pub token: FencingToken,
     /// The larger token that was seen before.
     pub seen: FencingToken,
-    /// What the larger token came for.
+    /// What the access with the larger token did.
     pub by: Access,
 }
 

@@ -1,5 +1,5 @@
-//! What an engine says of the place where it keeps its locks: whether they work there, and what is
-//! odd.
+//! What an engine reports about the place where it keeps its locks: whether they work there, and
+//! anything unusual.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Severity {
-    /// As it should be.
+    /// Everything is as it should be.
     Good,
-    /// Locks work, but somebody should look.
+    /// Locks work, but someone should take a look.
     Odd,
     /// Locks do not work here.
     Bad,
@@ -34,16 +34,16 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Something that an engine found when it was asked to check itself.
+/// Something that an engine found when it was asked to check where it keeps its locks.
 ///
 /// # Examples
 ///
 /// ```
 /// use treelock::engine::{Finding, Severity};
 ///
-/// let finding = Finding::odd("10 bytes are left", "make room");
+/// let finding = Finding::odd("10 bytes are left", "free some space");
 /// assert_eq!(finding.severity, Severity::Odd);
-/// assert_eq!(finding.to_string(), "10 bytes are left; make room");
+/// assert_eq!(finding.to_string(), "10 bytes are left; free some space");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -53,7 +53,7 @@ pub struct Finding {
     pub severity: Severity,
     /// What was found, in a sentence.
     pub what: String,
-    /// What to do about it; empty if nothing.
+    /// What to do about it; empty if nothing needs doing.
     pub advice: String,
 }
 
@@ -62,20 +62,19 @@ impl Finding {
         Finding { severity, what: what.into(), advice: advice.into() }
     }
 
-    /// Returns something that is as it should be. For those who write an engine.
+    /// Returns a finding that everything is as it should be. For engine authors.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(treelock::engine::Finding::good("locks are seen").advice, "");
+    /// assert_eq!(treelock::engine::Finding::good("locks are visible to others").advice, "");
     /// ```
     #[must_use]
     pub fn good(what: impl Into<String>) -> Finding {
         Finding::new(Severity::Good, what, "")
     }
 
-    /// Returns something that somebody should look at, and what to do about it. For those who write
-    /// an engine.
+    /// Returns a finding that someone should look at, with advice. For engine authors.
     ///
     /// # Examples
     ///
@@ -85,15 +84,14 @@ impl Finding {
         Finding::new(Severity::Odd, what, advice)
     }
 
-    /// Returns something with which locks do not work, and what to do about it. For those who write
-    /// an engine.
+    /// Returns a finding that prevents locks from working, with advice. For engine authors.
     ///
     /// # Examples
     ///
     /// ```
     /// use treelock::engine::{Finding, Severity};
     ///
-    /// let finding = Finding::bad("a lock is not seen by others", "use another disk");
+    /// let finding = Finding::bad("a lock is not visible to others", "use another disk");
     /// assert_eq!(finding.severity, Severity::Bad);
     /// ```
     #[must_use]
@@ -102,7 +100,7 @@ impl Finding {
     }
 }
 
-/// What was found, and after a semicolon what to do.
+/// Prints what was found, then a semicolon and the advice.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;

@@ -6,10 +6,11 @@ use crate::{answer::Answer, event, fence::FencingToken, request::Request, turn::
 
 /// Holds what a request asked for, until it is dropped or released.
 ///
-/// Owned: it can be stored, sent to another thread or task, and dropped there. Dropping it always
-/// releases and never blocks (if a waker of somebody who waits panics, that panic goes on when all
-/// are woken); a panic that unwinds through it releases too, and nothing is poisoned.
-/// Leaking it, as [`std::mem::forget`] does, keeps the lock for as long as the process lives.
+/// A guard is owned: it can be stored, sent to another thread or task, and dropped there. Dropping
+/// it always releases and never blocks. If the waker of a waiting request panics, that panic
+/// continues after all wakers were called. A panic that unwinds through the guard releases too, and
+/// nothing is poisoned. Leaking it, as [`std::mem::forget`] does, keeps the lock for as long as the
+/// process lives.
 ///
 /// # Examples
 ///
@@ -31,7 +32,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Of a turn that is granted.
+    /// Returns the guard of a turn that is granted.
     #[inline]
     pub(crate) fn new(turn: Turn) -> Guard {
         event::granted(turn.request());
@@ -54,7 +55,7 @@ impl Guard {
         self.turn.request()
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](crate::Snapshot) names the request.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](crate::Snapshot).
     ///
     /// # Examples
     ///
@@ -71,14 +72,15 @@ impl Guard {
         self.turn.ticket()
     }
 
-    /// Returns the fencing token: larger than that of every earlier grant of this lock that
-    /// conflicts. Give it to the resource with each access, for a [`FenceGate`](crate::FenceGate)
-    /// there.
+    /// Returns the fencing token, which is larger than that of every earlier conflicting grant of
+    /// this lock. Pass it to the resource with each access, to be checked there by a
+    /// [`FenceGate`](crate::FenceGate).
     ///
-    /// A lock in memory cannot be lost, so its holders need no token. It is there so that the
-    /// resource can check tokens from the first day, also when another engine takes the place of
-    /// this one. A token is the ticket, counted from the nanosecond in which the lock was made: so
-    /// tokens go on growing when the process is started anew, unless the clock was set back.
+    /// An in-process lock cannot be lost, so its holders need no token. It exists so that the
+    /// resource can check tokens from the first day, even when another engine later replaces this
+    /// one. A token is the ticket, counted from the time in nanoseconds at which the lock was
+    /// created. So tokens keep growing when the process is restarted, unless the clock was set
+    /// back.
     ///
     /// # Examples
     ///
@@ -100,7 +102,7 @@ impl Guard {
         self.turn.token()
     }
 
-    /// Returns whether the lock is still held: always, for a lock in memory.
+    /// Returns whether the lock is still held. For an in-process lock this is always `true`.
     ///
     /// # Examples
     ///
@@ -116,7 +118,8 @@ impl Guard {
         true
     }
 
-    /// Returns the answer that comes when the lock is lost: never, for a lock in memory.
+    /// Returns an answer that is ready when the lock is lost, which never happens to an in-process
+    /// lock.
     ///
     /// # Examples
     ///
@@ -132,7 +135,7 @@ impl Guard {
         Answer::never()
     }
 
-    /// Releases the lock at once, as dropping the guard does. The answer is ready.
+    /// Releases the lock at once, as dropping the guard does. The answer is ready immediately.
     ///
     /// # Examples
     ///

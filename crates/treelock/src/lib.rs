@@ -1,9 +1,8 @@
 //! Read/write locks on whole sub-trees.
 //!
-//! Lock "everything below `photos/2025` exclusively and everything below `templates` shared" in one
-//! request, and nothing else in the world waits. For services that treat an object store as a
-//! filesystem, virtual filesystems, build and CI tools, and whoever else guards a hierarchy of
-//! names.
+//! One request locks "everything below `photos/2025` exclusively and everything below `templates`
+//! shared"; nothing else has to wait. For services that treat an object store as a filesystem,
+//! virtual filesystems, build and CI tools, and anything else that guards a hierarchy of names.
 //!
 //! ```
 //! use treelock::{Request, TreeLock};
@@ -13,7 +12,7 @@
 //!
 //! let request = Request::new().write("photos/2025")?.read("templates")?;
 //! let guard = lock.acquire(&request).await;
-//! // Nobody else is anywhere below photos/2025, and nobody writes below templates.
+//! // No one else is anywhere below photos/2025, and no one writes below templates.
 //! drop(guard);
 //! # Ok(())
 //! # }
@@ -22,54 +21,60 @@
 //! # The rule
 //!
 //! **A request waits exactly for the earlier live requests that conflict with it, and is granted as
-//! soon as there are none.** Two requests conflict iff some root of one is, or lies above or below,
-//! some root of the other, and at least one of these two is a write. From the rule follow
+//! soon as there are none.** Two requests conflict iff some root of one equals, contains or lies
+//! within some root of the other, and at least one of these two is a write. It follows from the
+//! rule that there is
 //!
-//! - *exclusion*: what conflicts is never held together;
-//! - *no false wait*: what does not conflict never waits, whatever else is held or waits;
-//! - *fairness*: nobody overtakes an earlier request that conflicts, so nobody starves;
-//! - *no deadlock* among requests that are given whole: a waiting request holds nothing.
+//! - *exclusion*: conflicting requests are never held at the same time;
+//! - *no false wait*: requests that do not conflict never wait for each other, whatever else is
+//!   held or waiting;
+//! - *fairness*: nothing overtakes an earlier request that conflicts with it, so no request
+//!   starves;
+//! - *no deadlock* among requests that are made as a whole: a waiting request holds nothing.
 //!
 //! # Ways to ask
 //!
-//! Every verb returns a value that can be awaited, in any executor, or waited for by a thread:
-//! whatever blocks says [`wait`](Wait::wait). [`acquire`](TreeLock::acquire) is a future that may
-//! be dropped at any time, and [`wait_timeout`](Wait::wait_timeout) keeps its place in the line;
-//! [`try_acquire`](TreeLock::try_acquire) does not wait. All work on the same lock at the same
-//! time. Who does not get the lock gets a [`Blocked`], which names the one in the way; a
-//! [`Snapshot`] shows them all. The locks between processes and between machines have the same
-//! verbs ([`engine`]).
+//! Every verb returns a value that can be awaited, in any executor, or that a thread can
+//! [`wait`](Wait::wait) for; nothing else blocks a thread. [`acquire`](TreeLock::acquire) returns a
+//! future that may be dropped at any time, and [`wait_timeout`](Wait::wait_timeout) keeps its place
+//! in line. [`try_acquire`](TreeLock::try_acquire) does not wait. All of them work on the same lock
+//! at the same time. A request that does not get the lock gets a [`Blocked`], which names the
+//! request in its way; a [`Snapshot`] shows all live requests. The locks between processes and
+//! between machines have the same verbs (see [`engine`]).
 //!
 //! # Cost
 //!
-//! Locking and unlocking take time for the roots of the request and their ancestors; not for what
-//! lies below them, not for the locks held, not for those waiting. The tree itself is never in
-//! memory: a node is where its name says, and any name may have others below it.
+//! The time to lock and unlock depends on the roots of the request and their ancestors. It does not
+//! depend on what lies below them, on the locks held, or on the requests waiting. The tree itself
+//! is never in memory: a node is defined by its name, and any node may have others below it.
 //!
 //! # When not to use it
 //!
-//! - One thing to guard, or a fixed few: an `RwLock` each is simpler and faster.
-//! - Keys without a hierarchy: a map of locks, as the crate `lockable` has, says what you mean.
-//! - Several processes or machines: this lock lives in one process. The crate `treelock-dir` has
-//!   the same lock for the processes of one host.
-//! - A holder that must ask for more while it holds: this lock is not re-entrant (see
-//!   [`TreeLock`](TreeLock#deadlock)). Ask for everything at once.
-//! - Nothing but the lock inside: when the work takes less than a microsecond and never waits, one
-//!   global lock wins.
+//! - For one thing to guard, or a fixed few: one `RwLock` each is simpler and faster.
+//! - For keys without a hierarchy: a map of locks, such as the crate `lockable`, says what you
+//!   mean.
+//! - For several processes or machines: this lock lives in one process. The crate `treelock-dir`
+//!   provides the same lock for the processes of one host.
+//! - For a holder that must request more while it holds: this lock is not re-entrant (see
+//!   [`TreeLock`](TreeLock#deadlock)). Request everything at once.
+//! - For very short critical sections: when the work takes less than a microsecond and never waits,
+//!   one global lock wins.
 //!
-//! How it differs from what you may know: it guards *names*, not data, so there is no `T` and no
-//! `Deref`; it has one guard type for reads and writes, owned and `'static` as `tokio`'s owned
-//! guards are; it is strictly fair, where `parking_lot` is fair eventually; and, unlike a map of
-//! locks, it takes several sub-trees in one step.
+//! How it differs from locks you may know: it guards *names*, not data, so there is no `T` and no
+//! `Deref`. It has a single guard type for reads and writes, which is owned and `'static`, like the
+//! owned guards of `tokio`. It is strictly fair, where `parking_lot` is eventually fair. Unlike a
+//! map of locks, it takes several sub-trees in one step.
 //!
 //! # Features
 //!
-//! - `serde`: [`Snapshot`], [`Blocked`] and what they are made of serialise; [`Node`],
-//!   [`FencingToken`] and [`FenceGate`] deserialise too.
+//! - `serde`: [`Snapshot`], [`Blocked`] and the types in them can be serialised; [`Node`],
+//!   [`FencingToken`] and [`FenceGate`] can also be deserialised.
 //! - `tracing`: events when a request waits, is granted and is released, with the target
 //!   `treelock`.
 //!
 //! No feature changes what the lock does.
+//!
+//! Numbers such as C7 in comments refer to the repository's CONTRACT.md.
 
 mod access;
 mod acquire;
@@ -120,7 +125,7 @@ pub use sighting::State;
 pub use snapshot::{Entry, Snapshot};
 pub use wait::Wait;
 
-/// The README's examples are tests too.
+/// Runs the README's examples as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Asking for the lock: [`TreeLock`] and its verbs.
+//! The in-process lock, [`TreeLock`], and its verbs.
 
 use std::fmt;
 
@@ -13,26 +13,27 @@ use crate::{
     turn::{Shared, Turn},
 };
 
-/// A lock over all sub-trees of one tree: shared or exclusive, several at once, in one request.
+/// A lock over all sub-trees of one tree. One request can take several of them, shared or
+/// exclusive.
 ///
 /// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
-/// soon as there are none.** So it is fair (FIFO), never waits for what is not in its way, and
-/// requests that are given whole can never deadlock one another.
+/// soon as there are none.** So the lock is fair (FIFO), a request never waits for anything that is
+/// not in its way, and requests that are made as a whole can never deadlock one another.
 ///
-/// A `TreeLock` is a handle: clones are the same lock. [`TreeLock::new`] makes an independent one.
-/// All ways to ask work on the same lock at the same time.
+/// A `TreeLock` is a handle: clones refer to the same lock. [`TreeLock::new`] makes an independent
+/// lock. All ways to acquire work on the same lock at the same time.
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
-/// waits for itself, for ever (or until its time-out); so can two holders that each ask for more.
-/// Ask for everything in one [`Request`].
+/// The lock is not re-entrant. A holder that requests something that conflicts with what it already
+/// holds waits for itself, forever or until its timeout. Two holders that each request more can
+/// deadlock in the same way. Request everything at once, in one [`Request`].
 ///
 /// # Fairness and its price
 ///
-/// Nothing overtakes an earlier request that conflicts with it,
-/// [`try_acquire`](TreeLock::try_acquire) included, so nobody starves. The price: while a write on
-/// `/` waits, all later requests wait for it.
+/// Nothing overtakes an earlier request that conflicts with it, not even
+/// [`try_acquire`](TreeLock::try_acquire), so no request starves. The price: while a write on `/`
+/// is waiting, all later requests wait behind it.
 ///
 /// # Examples
 ///
@@ -43,7 +44,7 @@ use crate::{
 /// let lock = TreeLock::new();
 /// let request = Request::new().write("photos/2025")?.read("templates")?;
 /// let guard = lock.acquire(&request).await;
-/// // Nobody else is below photos/2025, and nobody writes below templates.
+/// // No one else is anywhere below photos/2025, and no one writes below templates.
 /// drop(guard);
 /// # Ok(())
 /// # }
@@ -54,7 +55,7 @@ pub struct TreeLock {
 }
 
 impl TreeLock {
-    /// Returns a new lock, of which nothing is held.
+    /// Returns a new lock, with nothing held.
     ///
     /// # Examples
     ///
@@ -71,13 +72,13 @@ impl TreeLock {
     /// can also [`wait`](crate::Wait::wait) for.
     ///
     /// The request takes its place in the order of arrival when the future is first polled or
-    /// waited for. It needs no particular executor; for a time-out use the executor's own, or
+    /// waited for. The future works with any executor. For a timeout, use the executor's own or
     /// [`wait_timeout`](crate::Wait::wait_timeout).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future at any time, also between the grant and the poll that would have seen
-    /// it, gives back whatever it has, and those behind it go on.
+    /// Dropping the future at any time, even between the grant and the poll that would have
+    /// observed it, gives back whatever it has, and the requests behind it proceed.
     ///
     /// # Examples
     ///
@@ -97,16 +98,17 @@ impl TreeLock {
         Acquire::new(self.shared.clone(), request.clone())
     }
 
-    /// Acquires everything that `request` names, if nothing is in the way. Asks at once; the answer
-    /// is ready: the [`Guard`], or who is in the way.
+    /// Acquires everything that `request` names, if nothing is in the way. The request is made at
+    /// once, and the answer is ready immediately: the [`Guard`], or the request that is in the way.
     ///
-    /// Does not overtake: an earlier request that conflicts is in the way also while it only waits.
-    /// A failure leaves nothing in the line; to say who is in the way, and how many, it visits the
-    /// roots of others above and below its own, along nodes where somebody is in the way.
+    /// Does not overtake: an earlier request that conflicts is in the way even while it only waits.
+    /// A failed try leaves nothing in the line. To find the blocker and count how many requests are
+    /// ahead, it visits the other requests' roots above and below its own, following only nodes
+    /// with a conflicting claim.
     ///
     /// # Errors
     ///
-    /// [`Blocked`] if it would have to wait, saying for whom.
+    /// Returns [`Blocked`], which names the blocker, if the request would have to wait.
     ///
     /// # Examples
     ///
@@ -125,8 +127,8 @@ impl TreeLock {
         Answer::ready(Turn::attempt(&self.shared, request).map(Guard::new))
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
-    /// Acquires nothing. The answer is ready.
+    /// Returns the request that would be in the way of `request` if it were made now, or `None` if
+    /// there is none. Acquires nothing. The answer is ready immediately.
     ///
     /// # Examples
     ///
@@ -144,10 +146,11 @@ impl TreeLock {
         Answer::ready(Turn::look(&self.shared, request))
     }
 
-    /// Returns all live requests at one moment: who holds and who waits for whom. The answer is
-    /// ready.
+    /// Returns all live requests at one moment: which of them hold their locks, and what each of
+    /// the others waits for. The answer is ready immediately.
     ///
-    /// Takes time for each of them; holds the lock's mutex for a part of it.
+    /// Takes time proportional to the number of live requests, and holds the lock's mutex for part
+    /// of it.
     ///
     /// # Examples
     ///
@@ -163,7 +166,7 @@ impl TreeLock {
         Answer::ready(Snapshot::of_table(self.shared.table(|table| table.sightings())))
     }
 
-    /// Returns how many requests hold at this moment, in constant time.
+    /// Returns how many requests are held at this moment, in constant time.
     ///
     /// # Examples
     ///
@@ -180,7 +183,7 @@ impl TreeLock {
         self.shared.table(|table| table.counts().0)
     }
 
-    /// Returns how many requests wait at this moment, in constant time.
+    /// Returns how many requests are waiting at this moment, in constant time.
     ///
     /// # Examples
     ///
@@ -199,7 +202,7 @@ impl Default for TreeLock {
     }
 }
 
-/// How many hold and wait; [`TreeLock::snapshot`] says who.
+/// Shows how many requests are held and waiting; [`TreeLock::snapshot`] says which.
 impl fmt::Debug for TreeLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (held, waiting) = self.shared.table(|table| table.counts());

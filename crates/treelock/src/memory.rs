@@ -1,4 +1,5 @@
-//! The lock of one process as an engine: the same verbs, with a `Result` around what cannot fail.
+//! The in-process lock as an engine: the same verbs, with a `Result` around answers that cannot
+//! fail.
 
 use std::{
     future::Future,
@@ -48,7 +49,7 @@ impl Engine for TreeLock {
     }
 }
 
-/// An [`Acquire`] for code that works with any engine: it is never an error.
+/// An [`Acquire`] for code that works with any engine. It never fails.
 ///
 /// # Examples
 ///

@@ -1,19 +1,19 @@
 //! Lock modes, their conflicts and their lattice, as Gray, Lorie and Putzolu give them in
 //! "Granularity of locks in a shared data base" (VLDB 1975).
 //!
-//! A read or write on a node covers everything below it. So that somebody who asks for an ancestor
-//! can see it, it also leaves an *intention* on each ancestor. A cross is a conflict:
+//! A read or write on a node covers everything below it. It also leaves an *intention* on each
+//! ancestor, so that a request for an ancestor can see it. A cross marks a conflict:
 //!
 //! ```text
 //!        IS   IX   S    SIX  X
-//! IS     .    .    .    .    x      IS   somebody reads below
-//! IX     .    .    x    x    x      IX   somebody writes below
+//! IS     .    .    .    .    x      IS   a request reads below
+//! IX     .    .    x    x    x      IX   a request writes below
 //! S      .    x    .    x    x      S    reads everything here and below
-//! SIX    .    x    x    x    x      SIX  S and IX: reads all, writes a part of it
+//! SIX    .    x    x    x    x      SIX  S and IX: reads all, writes part of it
 //! X      x    x    x    x    x      X    writes everything here and below
 //! ```
 
-/// What one request does at one node. Printed `IS`, `IX`, `S`, `SIX`, `X`.
+/// What one request does at one node. Printed as `IS`, `IX`, `S`, `SIX` or `X`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Mode {
@@ -32,10 +32,10 @@ use Mode::{
 impl Mode {
     pub(crate) const COUNT: usize = 5;
 
-    /// In the order of their numbers.
+    /// All modes, in the order of their numbers.
     pub(crate) const ALL: [Mode; Mode::COUNT] = [IS, IX, S, SIX, X];
 
-    /// The modes that conflict with this one: the rows of the matrix above.
+    /// Returns the modes that conflict with this one: its row of the matrix above.
     pub(crate) const fn conflicts(self) -> ModeSet {
         const ROWS: [ModeSet; Mode::COUNT] = [
             ModeSet::of(&[X]),
@@ -47,8 +47,8 @@ impl Mode {
         ROWS[self as usize]
     }
 
-    /// The least mode that covers both: a request has one mode at a node, however many of its roots
-    /// lie there or below.
+    /// Returns the weakest mode that covers both. A request has a single mode at a node, however
+    /// many of its roots lie there or below.
     pub(crate) const fn join(self, other: Mode) -> Mode {
         const ROWS: [[Mode; Mode::COUNT]; Mode::COUNT] = [
             [IS, IX, S, SIX, X],
@@ -60,7 +60,7 @@ impl Mode {
         ROWS[self as usize][other as usize]
     }
 
-    /// What a claim of this mode leaves on each proper ancestor of its node.
+    /// Returns the mode that a claim of this mode leaves on each proper ancestor of its node.
     pub(crate) const fn intention(self) -> Mode {
         match self {
             IS | S => IS,
@@ -112,7 +112,7 @@ impl ModeSet {
         self.0 & (1 << mode as u8) != 0
     }
 
-    /// The modes of the set, in the order of their numbers.
+    /// Returns the modes of the set, in the order of their numbers.
     pub(crate) fn iter(self) -> impl Iterator<Item = Mode> {
         Mode::ALL.into_iter().filter(move |mode| self.contains(*mode))
     }
@@ -122,8 +122,8 @@ impl ModeSet {
 mod tests {
     use super::*;
 
-    /// What a mode does at its node, in words: whether it reads or writes here, reads or writes
-    /// below.
+    /// Returns the parts of a mode: whether it reads or writes at its node, and whether it reads or
+    /// writes below it.
     fn parts(mode: Mode) -> &'static [Mode] {
         match mode {
             IS => &[IS],
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    /// C2: a joined mode conflicts with exactly what one of its parts conflicts with, so joining
-    /// the roots of one request at a node neither misses a conflict nor makes a false one.
+    /// C2: a joined mode conflicts with exactly what one of its parts conflicts with. So joining
+    /// the roots of one request at a node neither misses a conflict nor invents one.
     #[test]
     fn a_join_conflicts_exactly_with_what_its_parts_conflict_with() {
         for a in Mode::ALL {

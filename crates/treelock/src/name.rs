@@ -1,4 +1,4 @@
-//! What names a node: [`ToNode`].
+//! Values that name a node: [`ToNode`].
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::node_error::Wrong;
 use crate::{node::Node, node_error::NodeError};
 
-/// Anything that names a node. Implement it for your own key type, and requests take it as it is.
+/// Anything that names a node. Implement it for your own key type, and requests accept that type
+/// directly.
 ///
-/// Text and paths split at `/`, with the rules of [`Node`]. A [`Path`] is taken as a name too: it
-/// is not made absolute and no link is followed, since that answer may change; what cannot be
-/// decided (`..`, a drive prefix, text that is not Unicode on Windows) is refused.
+/// Text and paths split at `/`, by the rules of [`Node`]. A [`Path`] is taken as a name too: it is
+/// not made absolute and no link is followed, since the result could change. Anything that cannot
+/// be resolved by name alone is refused: `..`, a drive prefix, or text that is not Unicode on
+/// Windows.
 ///
 /// # Examples
 ///
@@ -35,7 +37,7 @@ pub trait ToNode {
     ///
     /// # Errors
     ///
-    /// [`NodeError`] if it names none.
+    /// Returns [`NodeError`] if it does not name a node.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
 //! Nodes: places in a tree, named by the components that lead to them from the root.
 //!
-//! A node is one shared allocation, so that cloning is a counter and a request that is used again
-//! pays nothing again. It holds the number of its prefixes, one record for each (the hash of the
+//! A node is one shared allocation. Cloning it increments a counter, and using a request again
+//! costs nothing more. It holds the number of its prefixes, one record for each (the hash of the
 //! prefix and where its text ends), then the text:
 //!
 //! ```text
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The hash of a prefix is seeded with the hash of the prefix before it, so parsing a path hashes
-//! every byte once. Hashes only say where to look: two nodes are the same node iff their texts and
-//! ends are the same, so a collision costs a comparison and never a lock.
+//! every byte once. Hashes only say where to look: two nodes are equal iff their texts and ends are
+//! equal. A collision costs one comparison and never affects a lock.
 
 use std::{
     cmp::Ordering,
@@ -27,13 +27,12 @@ use crate::node_error::{NodeError, Wrong, check};
 
 /// A place in a tree: a sequence of components. The root is the empty sequence.
 ///
-/// Text is split at `/`; `/a/b`, `a/b` and `a//b/` are the same node, and `/` is the root. Any
-/// component may hold any bytes (see [`Node::from_components`]) except `.` and `..`, which no lock
-/// on names can decide. A node knows its ancestors and nothing of what is below it.
+/// Text is split at `/`; `/a/b`, `a/b` and `a//b/` are the same node, and `/` is the root. A
+/// component may contain any bytes (see [`Node::from_components`]) but may not be `.` or `..`,
+/// which cannot be resolved by name alone. A node knows its ancestors but not its descendants.
 ///
-/// Cheap to clone (a reference count), to compare and to hash. [`Display`](fmt::Display) is
-/// unambiguous: it starts with `/` and escapes, with a backslash, what could be taken for something
-/// else.
+/// A node is cheap to clone (a reference count), to compare and to hash. [`Display`](fmt::Display)
+/// is unambiguous: it starts with `/` and escapes ambiguous characters with a backslash.
 ///
 /// # Examples
 ///
@@ -53,11 +52,11 @@ pub struct Node(Arc<[u8]>);
 /// A prefix: its 64-bit hash, then the 32-bit end of its text.
 pub(crate) type Record = [u8; 12];
 
-/// Bytes before the records: their number.
+/// The size of the head, in bytes: the number of records, which comes before them.
 pub(crate) const HEAD: usize = 4;
 
 impl Node {
-    /// Returns the root, of which every node is a descendant. A lock on it is a lock on everything.
+    /// Returns the root, the ancestor of every other node. A lock on it locks everything.
     ///
     /// # Examples
     ///
@@ -74,11 +73,11 @@ impl Node {
 
     /// Returns the node with these components, which may hold any bytes, `/` included.
     ///
-    /// No components at all give the root.
+    /// An empty sequence gives the root.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] if a component is empty, `.` or `..`.
+    /// Returns [`NodeError`] if a component is empty, `.` or `..`.
     ///
     /// # Examples
     ///
@@ -109,11 +108,11 @@ impl Node {
         Ok(Node::assemble(&text, &ends))
     }
 
-    /// Returns the node below this one that `component` names.
+    /// Returns the child of this node that `component` names.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] if the component is empty, `.` or `..`.
+    /// Returns [`NodeError`] if the component is empty, `.` or `..`.
     ///
     /// # Examples
     ///
@@ -170,7 +169,7 @@ impl Node {
         let mut start = 0;
         records.iter().map(move |record| {
             let component = &text[start..end(record)];
-            start = end(record) + 1; // a slash stands between components
+            start = end(record) + 1; // a slash separates components
             component
         })
     }
@@ -204,7 +203,7 @@ impl Node {
         self.depth() == 0
     }
 
-    /// Returns whether `other` is this node or lies below it: whether a lock on this node covers
+    /// Returns whether `other` is this node or lies below it, so that a lock on this node covers
     /// it.
     ///
     /// # Examples
@@ -221,7 +220,8 @@ impl Node {
         other.depth() >= self.depth() && self.shares(other, self.depth())
     }
 
-    /// Whether both nodes, at least `depth` deep, have their first `depth` components in common.
+    /// Returns whether both nodes, which are at least `depth` deep, have their first `depth`
+    /// components in common.
     #[inline]
     pub(crate) fn shares(&self, other: &Node, depth: usize) -> bool {
         if Arc::ptr_eq(&self.0, &other.0) || depth == 0 {
@@ -236,54 +236,54 @@ impl Node {
         records[..depth] == other_records[..depth] && text[..end] == other_text[..end]
     }
 
-    /// How many leading components both nodes have in common.
+    /// Returns how many leading components the two nodes have in common.
     pub(crate) fn shared_depth(&self, other: &Node) -> usize {
         self.components().zip(other.components()).take_while(|(a, b)| a == b).count()
     }
 
-    /// The hash of the first `depth` components, of which there is at least one.
+    /// Returns the hash of the first `depth` components; `depth` must be at least one.
     #[inline]
     pub(crate) fn hash(&self, depth: usize) -> u64 {
         hash(&self.0[HEAD..].as_chunks().0[depth - 1])
     }
 
-    /// The records of the prefixes, the shortest first, and the text.
+    /// Returns the records of the prefixes, the shortest first, and the text.
     #[inline]
     fn parts(&self) -> (&[Record], &[u8]) {
         let (records, text) = self.0[HEAD..].split_at(self.depth() * size_of::<Record>());
         (records.as_chunks().0, text)
     }
 
-    /// The first `depth` components as a node of its own.
+    /// Returns the first `depth` components as a separate node.
     pub(crate) fn prefix(&self, depth: usize) -> Node {
         let (records, text) = self.parts();
         let end = depth.checked_sub(1).map_or(0, |last| end(&records[last]));
         Node::fill(depth, &text[..end], |own| own.copy_from_slice(&records[..depth]))
     }
 
-    /// Bytes that the node takes.
+    /// Returns how many bytes the node takes.
     pub(crate) fn size(&self) -> usize {
         self.0.len()
     }
 
-    /// Bytes that the first `depth` components would take as a node of their own.
+    /// Returns how many bytes the first `depth` components would take as a separate node.
     pub(crate) fn prefix_size(&self, depth: usize) -> usize {
         let end = depth.checked_sub(1).map_or(0, |last| end(&self.parts().0[last]));
         HEAD + depth * size_of::<Record>() + end
     }
 
-    /// Takes bytes that are laid out as the head of this file says.
+    /// Copies bytes that are laid out as described at the head of this file.
     #[inline(always)]
     pub(crate) fn from_layout(bytes: &[u8]) -> Node {
         Node(Arc::from(bytes))
     }
 
-    /// The node of this depth and text, whose records `fill` writes.
+    /// Returns a node of this depth with this text, whose records are written by `fill`.
     #[inline(always)]
     fn fill(depth: usize, text: &[u8], fill: impl FnOnce(&mut [Record])) -> Node {
         let size = HEAD + depth * size_of::<Record>() + text.len();
         let mut node: Arc<[u8]> = iter::repeat_n(0, size).collect();
-        let bytes = Arc::get_mut(&mut node).expect("nobody else has it yet");
+        let bytes = Arc::get_mut(&mut node).expect("not shared yet");
         let (head, rest) = bytes.split_at_mut(HEAD);
         let (records, own_text) = rest.split_at_mut(depth * size_of::<Record>());
         head.copy_from_slice(&(depth as u32).to_ne_bytes());
@@ -292,7 +292,8 @@ impl Node {
         Node(node)
     }
 
-    /// The node with this text, whose components end at `ends`, with a slash between two.
+    /// Returns the node with this text, whose components end at `ends` and are separated by
+    /// slashes.
     #[inline]
     fn assemble(text: &[u8], ends: &[u32]) -> Node {
         let seed = SharedSeed::global_random();
@@ -308,7 +309,7 @@ impl Node {
     }
 }
 
-/// The hash of a prefix, from that of the prefix above and the last component.
+/// Returns the hash of a prefix, from the hash of the prefix above it and the last component.
 #[inline(always)]
 pub(crate) fn prefix_hash(above: u64, component: &[u8], seed: &'static SharedSeed) -> u64 {
     let mut hasher = FoldHasher::with_seed(above, seed);
@@ -345,16 +346,16 @@ impl PartialOrd for Node {
     }
 }
 
-/// By components, so an ancestor comes before its descendants and a sub-tree is one run.
+/// Orders by components, so an ancestor comes before its descendants and a sub-tree is contiguous.
 impl Ord for Node {
     fn cmp(&self, other: &Node) -> Ordering {
         self.components().cmp(other.components())
     }
 }
 
-/// `/photos/2025`. A backslash escapes what could be taken for something else: `\/` is a slash
-/// within a component, `\\` a backslash, `\n` and the like control characters, `\xff` a byte that
-/// is not UTF-8. So different nodes never print the same.
+/// Prints like `/photos/2025`. A backslash escapes whatever would be ambiguous: `\/` is a slash
+/// within a component, `\\` a backslash, `\n` and so on are control characters, and `\xff` is a
+/// byte that is not UTF-8. So different nodes never print the same text.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {
@@ -385,7 +386,7 @@ impl fmt::Debug for Node {
     }
 }
 
-/// As [`Display`](fmt::Display) prints it; it is deserialised from the same text.
+/// Serialises as [`Display`](fmt::Display) prints it, and is deserialised from the same text.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Node {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

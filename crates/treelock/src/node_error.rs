@@ -1,15 +1,15 @@
-//! What is wrong with a text that names no node: [`NodeError`].
+//! The error of a text that does not name a node: [`NodeError`].
 
 use std::{borrow::Borrow, error::Error, fmt};
 
-/// A text that names no node: says which text, what is wrong with it, and what to do.
+/// A text does not name a node. The message says which text, what is wrong with it, and what to do.
 ///
 /// # Examples
 ///
 /// ```
 /// let error = "a/../b".parse::<treelock::Node>().unwrap_err();
 /// assert_eq!(error.text(), "a/../b");
-/// assert!(error.to_string().starts_with(r#""a/../b" names no node: it has a component"#));
+/// assert!(error.to_string().starts_with(r#""a/../b" does not name a node: it has"#));
 /// assert!(error.to_string().ends_with("resolve it first"));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -35,12 +35,12 @@ pub(crate) enum Wrong {
 impl NodeError {
     #[cold]
     pub(crate) fn new(text: &[u8], wrong: Wrong) -> NodeError {
-        // A refused text of gigabytes need not be kept whole to be recognised.
+        // A refused text of gigabytes need not be kept whole to be recognisable.
         NodeError { text: text[..text.len().min(4096)].into(), wrong }
     }
 
-    /// Returns the text that was refused, with `U+FFFD` for what is not UTF-8; at most its first
-    /// 4,096 bytes.
+    /// Returns the text that was refused, up to its first 4,096 bytes, with `U+FFFD` in place of
+    /// anything that is not UTF-8.
     ///
     /// # Examples
     ///
@@ -59,25 +59,25 @@ impl fmt::Display for NodeError {
             Wrong::Empty => ("it is empty (an unset variable?)", "write \"/\" for the whole tree"),
             Wrong::EmptyComponent => ("a component is empty", "leave it out"),
             Wrong::Dots => (
-                "it has a component \".\" or \"..\", which a name cannot decide",
+                "it has a component \".\" or \"..\", which cannot be resolved by name alone",
                 "resolve it first",
             ),
             Wrong::TooLong => ("it is longer than 4 GiB", "use a shorter name"),
             #[cfg(feature = "serde")]
             Wrong::Escape => (
-                "it is not as a node is printed",
-                "begin it with a slash, and let a backslash stand only where printing puts one",
+                "it is not the printed form of a node",
+                "begin it with a slash, and use a backslash only where printing does",
             ),
             #[cfg(not(unix))]
             Wrong::Prefix => ("it has a drive or share prefix", "give the path below it"),
             #[cfg(not(unix))]
             Wrong::NotUnicode => ("it is not Unicode", "use Node::from_components"),
         };
-        write!(f, "{:?} names no node: {what}; {todo}", self.text())
+        write!(f, "{:?} does not name a node: {what}; {todo}", self.text())
     }
 }
 
-/// The sentence, which says more than the fields.
+/// Prints the message, which says more than the fields.
 impl fmt::Debug for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

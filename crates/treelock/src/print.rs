@@ -1,14 +1,13 @@
-//! How values are printed for people: nodes by a function of the caller's, labels on one line,
-//! ages.
+//! How values are printed for people: nodes by a caller's function, labels on one line, ages.
 
 use std::{fmt, time::Duration};
 
 use crate::node::Node;
 
-/// How nodes are printed.
+/// A function that prints a node.
 pub(crate) type Print<'a> = &'a dyn Fn(&Node, &mut fmt::Formatter<'_>) -> fmt::Result;
 
-/// A value printed by a closure.
+/// A value that is printed by a closure.
 pub(crate) struct Printed<F>(pub(crate) F);
 
 impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Printed<F> {
@@ -17,7 +16,7 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Printed<F> 
     }
 }
 
-/// A label on one line, whatever is in it.
+/// Returns a label on one line, whatever it contains.
 pub(crate) fn printable(label: &str) -> String {
     let mut line = String::new();
     for char in label.chars() {

@@ -1,4 +1,4 @@
-//! What one lock covers, asked for as a whole: a [`Request`].
+//! What one lock covers, requested as a whole: a [`Request`].
 
 use std::{
     fmt,
@@ -17,14 +17,14 @@ use crate::{
     root::Placed,
 };
 
-/// A set of roots to read or write: everything that one lock covers, asked for as a whole.
+/// A set of roots to read or write: everything that one lock covers, requested as a whole.
 ///
-/// Built once, then immutable: use it again, and from many tasks at once, at no further cost. One
-/// request never conflicts with itself, however its roots overlap. A request with no roots is legal
-/// and is granted at once.
+/// A request is immutable once built. Use it again, and from many tasks at once, at no further
+/// cost. A request never conflicts with itself, however its roots overlap. A request with no roots
+/// is valid and is granted at once.
 ///
-/// Two requests conflict iff some root of one is, or lies above or below, some root of the other,
-/// and at least one of these two is a write.
+/// Two requests conflict iff some root of one equals, contains or lies within some root of the
+/// other, and at least one of these two is a write.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Request(Roots);
 
-/// The common request, one root and no label, needs no allocation of its own.
+/// The common request, with one root and no label, needs no allocation of its own.
 #[derive(Clone, Default)]
 enum Roots {
     #[default]
@@ -50,7 +50,7 @@ enum Roots {
 #[derive(Clone, Default)]
 struct Many {
     roots: SmallVec<[(Access, Node); 2]>,
-    /// The ancestors of the roots that have them given, by the number of the root.
+    /// The given ancestors, each with the number of its root.
     given: Vec<(usize, Arc<[Node]>)>,
     label: Option<Arc<str>>,
     claims: OnceLock<Expanded>,
@@ -70,11 +70,11 @@ impl Request {
         Request::default()
     }
 
-    /// Adds a sub-tree to read; returns the request with it.
+    /// Adds a sub-tree to read, and returns the extended request.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] if `root` names no node, as the empty string does.
+    /// Returns [`NodeError`] if `root` does not name a node; the empty string does not.
     ///
     /// # Examples
     ///
@@ -88,11 +88,11 @@ impl Request {
         Ok(self.with(Access::Read, root.to_node()?))
     }
 
-    /// Adds a sub-tree to write; returns the request with it.
+    /// Adds a sub-tree to write, and returns the extended request.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] if `root` names no node, as the empty string does.
+    /// Returns [`NodeError`] if `root` does not name a node; the empty string does not.
     ///
     /// # Examples
     ///
@@ -106,11 +106,12 @@ impl Request {
         Ok(self.with(Access::Write, root.to_node()?))
     }
 
-    /// Adds several sub-trees to read; returns the request with them.
+    /// Adds several sub-trees to read, and returns the extended request.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] for the first that names no node, as the empty string does.
+    /// Returns [`NodeError`] for the first root that does not name a node; the empty string does
+    /// not.
     ///
     /// # Examples
     ///
@@ -127,11 +128,12 @@ impl Request {
         roots.into_iter().try_fold(self, |request, root| request.read(root))
     }
 
-    /// Adds several sub-trees to write; returns the request with them.
+    /// Adds several sub-trees to write, and returns the extended request.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] for the first that names no node, as the empty string does.
+    /// Returns [`NodeError`] for the first root that does not name a node; the empty string does
+    /// not.
     ///
     /// # Examples
     ///
@@ -147,7 +149,7 @@ impl Request {
         roots.into_iter().try_fold(self, |request, root| request.write(root))
     }
 
-    /// Adds a root that is a node already, which cannot fail; returns the request with it.
+    /// Adds a root that is already a node, which cannot fail, and returns the extended request.
     ///
     /// # Examples
     ///
@@ -165,19 +167,21 @@ impl Request {
         }
     }
 
-    /// Adds a root whose place in the tree is not in its name; returns the request with it.
+    /// Adds a root whose name does not say where it is in the tree, and returns the extended
+    /// request.
     ///
-    /// Above it lie `ancestors`, in any order, and nothing else: not the nodes that its name would
-    /// put there, nor [`Node::root`] unless it is one of them. For trees whose nodes are named by a
-    /// number or another key of their own, as inodes are. It is the caller's part that all requests
-    /// agree on the tree; the lock takes each request's word for the ancestors of its own roots.
+    /// Its ancestors are exactly `ancestors`, in any order. The ancestors that its name would imply
+    /// do not count, and neither does [`Node::root`] unless it is listed. This is for trees whose
+    /// nodes are named by a number or some other key, such as inodes. The caller must ensure that
+    /// all requests agree on the tree; the lock trusts each request about the ancestors of its own
+    /// roots.
     ///
     /// # Examples
     ///
     /// ```
     /// use treelock::{Access, Node, Request, TreeLock};
     ///
-    /// // Inode 7 lies in 3, which lies in 2.
+    /// // Inode 7 is in 3, which is in 2.
     /// let inode = |number: u64| Node::from_components([number.to_be_bytes()]);
     /// let (two, three, seven) = (inode(2)?, inode(3)?, inode(7)?);
     /// let file = Request::new().with_ancestors(Access::Write, seven, [two.clone(), three]);
@@ -199,8 +203,8 @@ impl Request {
         })
     }
 
-    /// Names who asks, for [`Blocked`](crate::Blocked) and [`Snapshot`](crate::Snapshot); returns
-    /// the request with that label.
+    /// Sets the label, which identifies the request in [`Blocked`](crate::Blocked) and
+    /// [`Snapshot`](crate::Snapshot), and returns the labelled request.
     ///
     /// # Examples
     ///
@@ -253,8 +257,8 @@ impl Request {
     }
 
     /// Returns, for each root in the order of [`roots`](Request::roots), the ancestors that were
-    /// given with it by [`with_ancestors`](Request::with_ancestors); `None` where its name says
-    /// them.
+    /// given with it by [`with_ancestors`](Request::with_ancestors), or `None` if they follow from
+    /// its name.
     ///
     /// # Examples
     ///
@@ -269,8 +273,8 @@ impl Request {
         self.placed().map(|placed| placed.above)
     }
 
-    /// Returns a root of `other` that conflicts with a root of this request, and that root of this
-    /// one: why the two cannot both be held, or `None` if they can.
+    /// Returns a root of this request and a root of `other` that conflict, which is why the two
+    /// requests cannot both be held; or `None` if they can.
     ///
     /// # Examples
     ///
@@ -290,8 +294,8 @@ impl Request {
         })
     }
 
-    /// Returns whether who holds this request holds all that `other` names: each root of `other`
-    /// lies within a root of this one whose access is at least as strong.
+    /// Returns whether a holder of this request also holds everything that `other` names: each root
+    /// of `other` lies within a root of this request whose access is at least as strong.
     ///
     /// # Examples
     ///
@@ -310,7 +314,7 @@ impl Request {
         other.placed().all(is_covered)
     }
 
-    /// The roots with what is above them.
+    /// Returns the roots with their given ancestors.
     pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
         let mut given = match &self.0 {
             Roots::Many(many) => &many.given[..],
@@ -326,8 +330,8 @@ impl Request {
         })
     }
 
-    /// A root of `other` that conflicts with one of this request, given a node where their claims
-    /// do.
+    /// Returns a root of `other` that conflicts with one of this request, given a node where their
+    /// claims conflict.
     pub(crate) fn conflicting_at<'a>(&self, other: &'a Request, at: &Node) -> Option<Placed<'a>> {
         let strongest = |roots: &mut dyn Iterator<Item = Placed<'_>>| roots.map(|r| r.access).max();
         let own_here = strongest(&mut self.placed().filter(|root| root.node == at));
@@ -338,7 +342,7 @@ impl Request {
         })
     }
 
-    /// Expands the roots now, so that it is not done under the mutex.
+    /// Expands the roots now, to avoid doing it under the mutex.
     #[inline]
     pub(crate) fn prepare(&self) {
         if let Roots::Many(many) = &self.0 {
@@ -393,13 +397,13 @@ impl Many {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict<'a> {
-    /// The root of the request that was asked.
+    /// The root of the request on which [`Request::conflict`] was called.
     pub own: (Access, &'a Node),
     /// The root of the other request.
     pub other: (Access, &'a Node),
 }
 
-/// The roots, in the order in which they were given: `read /a, write /b`.
+/// Prints the roots in the order in which they were given: `read /a, write /b`.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (access, node)) in self.roots().enumerate() {
@@ -423,7 +427,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// The same roots, in the same order, with the same label.
+/// Compares the roots, in their order, and the labels.
 impl PartialEq for Request {
     fn eq(&self, other: &Request) -> bool {
         self.label() == other.label() && self.placed().eq(other.placed())
@@ -439,7 +443,7 @@ impl Hash for Request {
     }
 }
 
-/// Any number of roots at once.
+/// Collects any number of roots at once.
 ///
 /// ```
 /// # use treelock::{Access, Node, Request};

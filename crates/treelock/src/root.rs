@@ -1,4 +1,4 @@
-//! One root of a request: as the lock works with it, [`Placed`], and as it is shown, [`Root`].
+//! One root of a request: as the lock works with it ([`Placed`]) and as it is shown ([`Root`]).
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::{access::Access, node::Node, print::Print};
 pub(crate) struct Placed<'a> {
     pub(crate) access: Access,
     pub(crate) node: &'a Node,
-    /// The ancestors, if they are not those that the name of the node says.
+    /// The ancestors, if they are not the ones that the node's name implies.
     pub(crate) above: Option<&'a [Node]>,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Placed<'a> {
         Placed { access, node, above: None }
     }
 
-    /// Whether it is this node or lies below it.
+    /// Returns whether this root is `node` or lies below it.
     pub(crate) fn is_within(&self, node: &Node) -> bool {
         match self.above {
             None => node.contains(self.node),

@@ -1,10 +1,10 @@
-//! A live request as a lock table hands it out: a [`Sighting`].
+//! A live request as a lock table reports it: a [`Sighting`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{print::printable, request::Request};
 
-/// Whether a live request has its lock or is in line for it.
+/// Whether a live request holds its lock or is in line for it.
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ impl fmt::Display for State {
     }
 }
 
-/// The process that a live request belongs to, where the lock spans several.
+/// The process that a live request belongs to, for locks that span several processes.
 ///
 /// # Examples
 ///
@@ -42,9 +42,9 @@ impl fmt::Display for State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Process {
-    /// The number of the process, as it sees itself.
+    /// The process ID, as the process itself sees it.
     pub pid: u32,
-    /// The host it runs on, where the lock spans several.
+    /// The host that it runs on, for locks that span several hosts.
     pub host: Option<Arc<str>>,
 }
 
@@ -58,8 +58,8 @@ impl fmt::Display for Process {
     }
 }
 
-/// A live request as a lock table hands it out: what a [`Snapshot`] is made of. For those who write
-/// an engine.
+/// A live request as a lock table reports it. A [`Snapshot`] is built from these. For engine
+/// authors.
 ///
 /// # Examples
 ///
@@ -88,12 +88,12 @@ impl fmt::Display for Process {
 pub struct Sighting {
     /// The place in the order of arrival.
     pub ticket: u64,
-    /// What is asked, with the label.
+    /// What is requested, with its label.
     pub request: Request,
-    /// How long ago it asked.
+    /// How long ago the request was made.
     pub asked: Duration,
     /// How long ago it was granted, if that is known.
     pub granted: Option<Duration>,
-    /// The process it belongs to.
+    /// The process that it belongs to, if the lock spans several.
     pub process: Option<Arc<Process>>,
 }

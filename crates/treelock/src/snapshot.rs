@@ -1,4 +1,4 @@
-//! All live requests at one moment: a [`Snapshot`], a plain value that outlives the moment.
+//! All live requests at one moment: a [`Snapshot`], which is a plain value.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,20 +30,20 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Entry {
-    /// The place in the order of arrival; lower is earlier. Never used twice by one lock.
+    /// The place in the order of arrival; lower is earlier. One lock never uses a number twice.
     pub ticket: u64,
     /// Held or waiting.
     pub state: State,
     /// How long it has been in this state, to a few milliseconds. Serialised as seconds.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::print::as_seconds"))]
     pub age: Duration,
-    /// Who asks, if the request says so.
+    /// The label of the request, if it has one.
     pub label: Option<Arc<str>>,
     /// The roots as they were given.
     pub roots: Vec<Root>,
-    /// The ticket of the earliest request that this one waits for; `None` iff it is held.
+    /// The ticket of the earliest request that this one waits for; `None` iff this one is held.
     pub waits_for: Option<u64>,
-    /// The process it belongs to, where the lock spans several; `None` in a lock of one process.
+    /// The process it belongs to, where the lock spans several; `None` for an in-process lock.
     pub process: Option<Arc<Process>>,
 }
 
@@ -78,8 +78,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns a snapshot of these live requests, all of them of one moment, in any order. By the
-    /// rule, a request is held iff no earlier one conflicts with it. For those who write an engine.
+    /// Returns a snapshot of these live requests, which must all be of one moment and may be in any
+    /// order. By the rule, a request is held iff no earlier one conflicts with it. For engine
+    /// authors.
     ///
     /// # Examples
     ///
@@ -92,7 +93,7 @@ impl Snapshot {
         })
     }
 
-    /// The snapshot of a table that knows itself who of these is granted.
+    /// Returns the snapshot of a table that records which of these requests are granted.
     pub(crate) fn of_table(sightings: Vec<Sighting>) -> Snapshot {
         Snapshot::assemble(sightings, |sighting, _| match sighting.granted {
             Some(_) => State::Held,
@@ -100,7 +101,7 @@ impl Snapshot {
         })
     }
 
-    /// Puts the sightings of one moment in order and say who waits for whom.
+    /// Puts the sightings of one moment in order and determines what each waits for.
     fn assemble(
         mut sightings: Vec<Sighting>,
         state: impl Fn(&Sighting, Option<u64>) -> State,
@@ -124,7 +125,7 @@ impl Snapshot {
         Snapshot { entries: entries.collect() }
     }
 
-    /// Returns the requests that have their lock.
+    /// Returns the requests that hold their locks.
     ///
     /// # Examples
     ///
@@ -137,8 +138,8 @@ impl Snapshot {
         self.entries.iter().filter(|entry| entry.state == State::Held)
     }
 
-    /// Returns a value that prints as the snapshot does, with nodes as `print` prints them: for a
-    /// program whose nodes stand for something else.
+    /// Returns a value that prints like the snapshot, but prints nodes with `print`: for a program
+    /// whose nodes stand for something else.
     ///
     /// # Examples
     ///
@@ -173,12 +174,13 @@ impl Snapshot {
     }
 }
 
-/// The first ticket of each mode at each node, of the requests entered so far. Finds the earliest
-/// conflicting request at the cost of the claims, where comparing all pairs would be quadratic.
+/// The first ticket of each mode at each node, among the requests entered so far. This finds the
+/// earliest conflicting request at the cost of its claims, where comparing all pairs would be
+/// quadratic.
 #[derive(Default)]
 struct Earliest(HashTable<First>);
 
-/// At the first `depth` components of a node.
+/// The first tickets at the first `depth` components of a node.
 struct First {
     node: Node,
     depth: usize,
@@ -196,7 +198,7 @@ fn hash(node: &Node, depth: usize) -> u64 {
 }
 
 impl Earliest {
-    /// Enters a request; returns the ticket of the earliest one that conflicts with it.
+    /// Enters a request. Returns the ticket of the earliest one that conflicts with it.
     fn enter(&mut self, ticket: u64, request: &Request) -> Option<u64> {
         let mut found: Option<u64> = None;
         for chain in request.claims().chains() {

@@ -19,15 +19,17 @@ use std::{
     time::Instant,
 };
 
-/// Locks without poisoning (C12): no user code runs under our mutex, so nothing half-done is left.
+/// Locks a mutex and ignores poisoning (C12): no user code runs under our mutex, so a panic leaves
+/// nothing half-done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts the thread that made it to sleep, until its waker is called.
+/// Puts the thread that created it to sleep until its waker is called.
 pub(crate) struct Parker(std::sync::Arc<Unparker>);
 
-/// The flag says that the waker was called, even if the thread's own token was used up meanwhile.
+/// The flag records that the waker was called, even if the thread's own park token was consumed in
+/// the meantime.
 struct Unparker {
     thread: thread::Thread,
     woken: AtomicBool,
@@ -54,14 +56,14 @@ impl Parker {
         Waker::from(self.0.clone())
     }
 
-    /// Whether the waker was called since this was last true. A failed exchange writes nothing, so
-    /// it hides no call.
+    /// Returns whether the waker was called since this last returned true. A failed exchange writes
+    /// nothing, so it hides no call.
     fn was_woken(&self) -> bool {
         let called = &self.0.woken;
         called.compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Sleeps until the waker is called, at the latest until `deadline`. Returns whether it was
+    /// Sleeps until the waker is called or `deadline` has passed. Returns whether the waker was
     /// called.
     #[cfg(not(loom))]
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
@@ -75,7 +77,8 @@ impl Parker {
         true
     }
 
-    /// The model has no clock: a deadline is over after the other threads had one chance to run.
+    /// Does the same in the model, which has no clock: a deadline passes once the other threads had
+    /// one chance to run.
     #[cfg(loom)]
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         if deadline.is_some() {

@@ -1,4 +1,4 @@
-//! The lock table: a state machine that takes requests and says whom to wake.
+//! The lock table: a state machine that takes requests and returns the wakers to call.
 //!
 //! # The grant rule
 //!
@@ -7,38 +7,38 @@
 //! on how many requests are live.
 //!
 //! A request joins all its nodes in one step, with one claim (a joined mode) at each. Two requests
-//! conflict iff they have conflicting claims at some node: if a root p of one contains a root q of
-//! the other, their claims meet at p, where one has read or write and the other that or an
-//! intention; and claims that conflict at a node come from two such roots, since a joined mode
-//! conflicts with just what its parts conflict with (`mode.rs` tests this). So a request may be
-//! granted iff at every node no earlier live claim conflicts with its own. Call such a claim
-//! *unblocked*.
+//! conflict iff they have conflicting claims at some node. If a root p of one contains a root q of
+//! the other, their claims meet at p, where one claim is a read or a write and the other is that
+//! too or an intention. Conversely, claims that conflict at a node come from two such roots, since
+//! a joined mode conflicts with exactly what its parts conflict with (`mode.rs` tests this). So a
+//! request may be granted iff at every node no earlier live claim conflicts with its own. Call such
+//! a claim *unblocked*.
 //!
 //! Each node keeps a count per mode of its unblocked claims and a FIFO queue per mode of its
-//! blocked ones, and with them the invariants
+//! blocked ones. This maintains the invariants
 //!
 //! 1. a claim is blocked iff an earlier live claim at its node conflicts with it;
 //! 2. a request is granted iff none of its claims is blocked.
 //!
-//! *Arrival.* All live claims are earlier than a new one, so it is blocked iff any mode that is
-//! counted or queued at the node conflicts with its own: two bit masks and one comparison.
+//! *Arrival.* All live claims are earlier than a new one. So the new claim is blocked iff any mode
+//! that is counted or queued at the node conflicts with its own: two bit masks and one comparison.
 //!
-//! *Leaving* can only unblock claims at the nodes that are left. Take a blocked claim b.
+//! *Leaving* can only unblock claims at the nodes that the request leaves. Take a blocked claim b.
 //!
-//! - An unblocked claim u that conflicts with b is earlier than b: were it later, b would block it.
-//!   So the counts need no order: b stays blocked if a counted mode conflicts with it.
-//! - A blocked claim that conflicts with b and is earlier exists iff the head of some queue of a
+//! - An unblocked claim u that conflicts with b is earlier than b: if it were later, b would block
+//!   it. So the counts need no order: b stays blocked if a counted mode conflicts with it.
+//! - An earlier blocked claim that conflicts with b exists iff the head of some queue of a
 //!   conflicting mode is earlier, since queues are in ticket order.
-//! - Claims of b's own mode have the same conflicts, so if b is unblocked then so is every one
-//!   before it in its queue: only heads need looking at, at most five.
+//! - Claims of b's own mode have the same conflicts. If b is unblocked, then so is every claim
+//!   before it in its queue. So only the heads need examining, of which there are at most five.
 //!
-//! One pass over the queues is enough: what is unblocked goes from a queue to the counts and so
-//! goes on blocking the same modes. Cancelling is leaving: a blocked claim is unlinked from its
-//! queue, and the same heads are looked at. So cost depends on the request's own claims and on the
-//! requests granted (C7).
+//! One pass over the queues is enough: an unblocked claim moves from a queue to the counts, where
+//! it keeps blocking the same modes. Cancelling is the same as leaving: a blocked claim is unlinked
+//! from its queue, and the same heads are examined. So the cost depends only on the request's own
+//! claims and on the requests granted (C7).
 //!
-//! A waiting request holds nothing (C3), but its unblocked claims are counted as everybody's are:
-//! they are what later requests wait for.
+//! A waiting request holds nothing (C3), but its unblocked claims are counted like those of any
+//! other request: they are what later requests wait for.
 
 mod blockers;
 
@@ -55,11 +55,11 @@ use crate::{
     tree::{RootLink, Tree},
 };
 
-/// Wakers of the requests that a step granted, in the order of granting. To be woken when the
+/// The wakers of the requests that a step granted, in the order of granting. Call them once the
 /// table's mutex is free again (C9).
 #[derive(Default)]
 pub(crate) struct Granted {
-    /// The only one, mostly, which needs no memory of its own.
+    /// Usually the only one, which then needs no allocation.
     first: Option<Waker>,
     more: Vec<Waker>,
 }
@@ -86,14 +86,14 @@ pub(crate) struct LockTable {
     tree: Tree,
     live: Arena<Live>,
     blocked: Arena<BlockedClaim>,
-    /// How many of the live requests are granted, and how many wait.
+    /// How many live requests are granted.
     held: usize,
     waiting: usize,
     tickets: u64,
     clock: fn() -> Instant,
 }
 
-/// A request that waits or holds.
+/// A request that waits or is held.
 struct Live {
     ticket: u64,
     since: Instant,
@@ -102,20 +102,20 @@ struct Live {
     waits: Waits,
 }
 
-/// What is left of a request that has left: to be dropped when the mutex is free, since it may hold
-/// the waker of a cancelled future, whose drop is code of an executor's (C9).
+/// The remains of a request that has left. Drop it once the mutex is free, since it may hold the
+/// waker of a cancelled future, and dropping that runs the executor's code (C9).
 #[must_use]
 pub(crate) struct Left {
     _waits: Waits,
     _waker: Option<Waker>,
 }
 
-/// What a request waits for: the entries of its blocked claims in their queues. Mostly there is
-/// one.
+/// What a request waits for: the entries of its blocked claims in their queues. Usually there is
+/// only one.
 enum Waits {
-    /// For nothing: it is granted.
+    /// The request is granted and waits for nothing.
     Granted,
-    /// The entry keeps the waker too, so that a hand-off touches few records.
+    /// The entry also keeps the waker, so that a hand-off touches few records.
     One {
         claim: u32,
         entry: Slot,
@@ -125,13 +125,13 @@ enum Waits {
 
 struct Many {
     waker: Option<Waker>,
-    /// The entry of each claim that is blocked.
+    /// The entry of each blocked claim.
     entries: Box<[Option<Slot>]>,
     remaining: usize,
 }
 
 impl Waits {
-    /// The entry of a claim, if it is blocked.
+    /// Returns the entry of a claim, if the claim is blocked.
     #[inline]
     fn entry(&self, claim: usize) -> Option<Slot> {
         match self {
@@ -142,15 +142,15 @@ impl Waits {
     }
 }
 
-/// The deepest node of a chain; those above are its parents. And the neighbours in the list of the
-/// requests that have a root there.
+/// The deepest node of a chain (the nodes above are its parents), and the chain's neighbours in the
+/// list of requests that have a root there.
 struct Leaf {
     at: Slot,
     before: Option<RootLink>,
     behind: Option<RootLink>,
 }
 
-/// The leaf of each chain. The common request has one, and needs no memory for it.
+/// The leaf of each chain. The common request has only one and needs no allocation for it.
 enum Leaves {
     One(Leaf),
     Many(Box<[Leaf]>),
@@ -194,8 +194,8 @@ impl LockTable {
         }
     }
 
-    /// Takes a ticket and joins all nodes. Returns the slot of the live request, good until it
-    /// leaves, the ticket, and whether it is granted.
+    /// Takes a ticket and joins all nodes. Returns the slot of the live request, which stays valid
+    /// until the request leaves; the ticket; and whether the request is granted.
     pub(crate) fn enqueue(&mut self, request: Request) -> (Slot, u64, bool) {
         let mut blocked = Vec::new();
         let leaves = match request.claims() {
@@ -229,8 +229,8 @@ impl LockTable {
         (id, ticket, granted)
     }
 
-    /// Claims the nodes of a chain, the latest at each; note the claims that are blocked, with their
-    /// nodes. Returns the leaf, to be linked in front of those at its node.
+    /// Claims the nodes of a chain, as the latest claim at each, and notes the claims that are
+    /// blocked, with their nodes. Returns the leaf, to be linked in front of those at its node.
     #[inline(always)]
     fn join_chain(&mut self, chain: &Chain<'_>, blocked: &mut Vec<(usize, Slot)>) -> Leaf {
         let leaf = self.tree.locate(chain.node);
@@ -247,7 +247,7 @@ impl LockTable {
         Leaf { at: leaf, before: None, behind: self.tree[leaf].roots }
     }
 
-    /// Puts the blocked claims of a new request, given with their nodes, into the queues there.
+    /// Puts the blocked claims of a new request into the queues of their nodes.
     #[cold]
     fn wait(&mut self, id: Slot, blocked: &[(usize, Slot)]) {
         let Live { ticket, request, .. } = &self.live[id];
@@ -266,7 +266,8 @@ impl LockTable {
         };
     }
 
-    /// The waker to call when the request is granted; `None` if it is granted already.
+    /// Returns the slot for the waker to call when the request is granted, or `None` if it is
+    /// granted already.
     pub(crate) fn waker(&mut self, id: Slot) -> Option<&mut Option<Waker>> {
         match &mut self.live[id].waits {
             Waits::Granted => None,
@@ -275,8 +276,8 @@ impl LockTable {
         }
     }
 
-    /// Takes a request out, whether it waits or holds, and grants what becomes free. Returns what
-    /// is left of it. The caller still has the request, so nothing of it is freed here.
+    /// Removes a request, whether it waits or is held, and grants the requests that become free.
+    /// Returns its remains. The caller still has the request, so no part of it is freed here.
     pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
         let Live { request, leaves, waits, .. } = self.live.remove(id);
         let mut waker = None;
@@ -289,7 +290,7 @@ impl LockTable {
                 self.leave_chain(&Chain::alone(node, mode), leaf, &waits, &mut waker, granted);
             }
             (Claims::Many(claims), Leaves::Many(leaves)) => {
-                // Backwards, so that no node is left before those below it.
+                // In reverse, so that no node is left before those below it.
                 for (chain, leaf) in claims.chains().zip(leaves).rev() {
                     self.leave_chain(&chain, leaf, &waits, &mut waker, granted);
                 }
@@ -299,7 +300,7 @@ impl LockTable {
         Left { _waits: waits, _waker: waker }
     }
 
-    /// Takes the claims of a chain back, from the deepest up.
+    /// Takes back the claims of a chain, from the deepest up.
     #[inline(always)]
     fn leave_chain(
         &mut self,
@@ -328,7 +329,7 @@ impl LockTable {
         }
     }
 
-    /// See to a node that a claim was taken from.
+    /// Updates a node from which a claim was removed.
     #[cold]
     fn left(&mut self, at: Slot, granted: &mut Granted) {
         if self.tree[at].claimed.queued().is_empty() {
@@ -338,8 +339,8 @@ impl LockTable {
         }
     }
 
-    /// Looks at the heads of the node's queues, and unblock what nothing earlier blocks any more.
-    /// See the head of this file for why this is all there is to do.
+    /// Examines the heads of the node's queues, and unblocks claims that nothing earlier blocks any
+    /// more. The head of this file explains why this is all there is to do.
     fn unblock(&mut self, at: Slot, granted: &mut Granted) {
         for mode in self.tree[at].claimed.queued().iter() {
             let claimed = &mut self.tree[at].claimed;
@@ -354,12 +355,12 @@ impl LockTable {
         }
     }
 
-    /// How many live requests are granted, and how many wait.
+    /// Returns how many live requests are granted, and how many wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.held, self.waiting)
     }
 
-    /// All live requests, in no particular order. Takes time for each of them.
+    /// Returns all live requests, in no particular order. Takes time proportional to their number.
     pub(crate) fn sightings(&self) -> Vec<Sighting> {
         let now = (self.clock)();
         let sight = |live: &Live| {
@@ -376,8 +377,8 @@ impl LockTable {
     }
 }
 
-/// Notes that a claim of a waiting request is no longer blocked; grant the request if it was the
-/// last. Returns whether it is granted.
+/// Notes that a claim of a waiting request is no longer blocked, and grants the request if that was
+/// its last blocked claim. Returns whether the request is granted.
 fn unblocked(
     live: &mut Live,
     claim: BlockedClaim,
@@ -385,7 +386,7 @@ fn unblocked(
     granted: &mut Granted,
 ) -> bool {
     let waker = match &mut live.waits {
-        Waits::Granted => unreachable!("a blocked claim is a waiting request's"),
+        Waits::Granted => unreachable!("a granted request has no blocked claim"),
         Waits::One { .. } => claim.waker,
         Waits::Many(many) => {
             many.entries[claim.claim] = None;
@@ -396,7 +397,7 @@ fn unblocked(
             many.waker.take()
         }
     };
-    // Without a waker its first poll is under way and will see the grant.
+    // Without a waker, its first poll is under way and will see the grant.
     if let Some(waker) = waker {
         granted.push(waker);
     }
@@ -405,7 +406,7 @@ fn unblocked(
     true
 }
 
-/// The lists of the requests that have a root at a node.
+/// Maintains the lists of the requests that have a root at a node.
 impl LockTable {
     #[cold]
     fn leaf_mut(&mut self, link: RootLink) -> &mut Leaf {
@@ -419,7 +420,7 @@ impl LockTable {
         }
     }
 
-    /// Puts a root of a new request in front of those at the same node.
+    /// Links a root of a new request in front of the others at the same node.
     #[inline(always)]
     fn link_root(&mut self, link: RootLink, at: Slot, behind: Option<RootLink>) {
         self.tree[at].roots = Some(link);

@@ -1,4 +1,4 @@
-//! Nodes from text: as people write it, and as a node prints itself.
+//! Parsing nodes from text: as people write it, and as a node prints itself.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use crate::{
 impl Node {
     pub(crate) fn parse(text: &[u8]) -> Result<Node, NodeError> {
         let name = trim_slashes(text);
-        // A small draft is cheaper to begin.
+        // A small draft is cheaper to initialise.
         let short = if name.len() <= 64 { Node::parse_plain::<192>(name) } else { None };
         match short {
             Some(node) => Ok(node),
@@ -20,8 +20,8 @@ impl Node {
         }
     }
 
-    /// Parses a name that needs no second look: it is good, fits a draft, and has no two slashes on
-    /// end, so that its text is the node's.
+    /// Parses a name that is valid, fits into a draft and has no two consecutive slashes, so that
+    /// its text is the node's text. Returns `None` for any other name.
     #[inline]
     fn parse_plain<const SIZE: usize>(name: &[u8]) -> Option<Node> {
         let mut draft = Draft::<SIZE>::new();
@@ -53,10 +53,10 @@ impl Node {
     }
 }
 
-/// A node while it is being put together, on the stack: most fit.
+/// A node under construction, on the stack. Most nodes fit.
 struct Draft<const SIZE: usize> {
     bytes: [u8; SIZE],
-    /// How many of the bytes are written.
+    /// How many bytes have been written.
     length: usize,
     hash: u64,
     seed: &'static SharedSeed,
@@ -69,7 +69,7 @@ impl<const SIZE: usize> Draft<SIZE> {
         Draft { bytes: [0; SIZE], length: HEAD, hash: 0, seed }
     }
 
-    /// Adds a component whose text ends at `end`, if it is good and fits.
+    /// Adds a component whose text ends at `end`, if it is valid and fits.
     #[inline(always)]
     fn push(&mut self, component: &[u8], end: usize) -> Option<()> {
         check(component).ok()?;
@@ -82,7 +82,7 @@ impl<const SIZE: usize> Draft<SIZE> {
         Some(())
     }
 
-    /// The node with this text, if it fits.
+    /// Returns the node with this text, if it fits.
     #[inline(always)]
     fn finish(&mut self, text: &[u8]) -> Option<Node> {
         let depth = (self.length - HEAD) / size_of::<Record>();
@@ -104,7 +104,7 @@ fn trim_slashes(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Eight bytes of a text, with zeros behind its end.
+/// Returns eight bytes of a text, with zeros past its end.
 #[inline]
 fn word_at(text: &[u8], at: usize) -> u64 {
     let rest = &text[at..];
@@ -115,8 +115,8 @@ fn word_at(text: &[u8], at: usize) -> u64 {
     }
 }
 
-/// Which of eight bytes are slashes: the highest bit of each that is one. Finds zero bytes by
-/// arithmetic, as Warren's "Hacker's Delight" (section 6-1) does, in a word where slashes are zero.
+/// Returns which of eight bytes are slashes, by setting the highest bit of each. It makes slashes
+/// zero, then finds zero bytes by arithmetic as in Warren's "Hacker's Delight" (section 6-1).
 #[inline]
 fn slashes(word: u64) -> u64 {
     const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
@@ -132,7 +132,7 @@ impl FromStr for Node {
     }
 }
 
-/// From the text that [`Display`](std::fmt::Display) prints, escapes and all: `/a\\/b` is one
+/// Reads the text that [`Display`](std::fmt::Display) prints, including escapes: `/a\\/b` is one
 /// component.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Node {
@@ -142,7 +142,7 @@ impl<'de> serde::Deserialize<'de> for Node {
     }
 }
 
-/// The node that prints this text.
+/// Returns the node that prints as this text.
 #[cfg(feature = "serde")]
 fn printed(text: &str) -> Result<Node, NodeError> {
     let components =
@@ -150,7 +150,7 @@ fn printed(text: &str) -> Result<Node, NodeError> {
     Node::from_components(components).map_err(|error| NodeError::new(text.as_bytes(), error.wrong))
 }
 
-/// The components of a printed node; `None` if nothing prints like this.
+/// Returns the components of a printed node, or `None` if no node prints like this.
 #[cfg(feature = "serde")]
 fn unescaped(text: &str) -> Option<Vec<Vec<u8>>> {
     let below = text.strip_prefix('/')?;
@@ -170,7 +170,7 @@ fn unescaped(text: &str) -> Option<Vec<Vec<u8>>> {
     Some(components)
 }
 
-/// Takes what stands behind a backslash.
+/// Reads the characters that follow a backslash.
 #[cfg(feature = "serde")]
 fn unescape(chars: &mut std::str::Chars<'_>, component: &mut Vec<u8>) -> Option<()> {
     let char = match chars.next()? {
@@ -205,7 +205,7 @@ mod tests {
         let names: [&[u8]; 5] =
             [b"a/b", b"\\x41\n", b"\xff\xfe", "caf\u{e9}\u{85}".as_bytes(), &all];
         for name in names {
-            let node = Node::from_components([b"x", name]).expect("a good name");
+            let node = Node::from_components([b"x", name]).expect("a valid name");
             assert_eq!(printed(&node.to_string()), Ok(node));
         }
         assert_eq!(printed("/"), Ok(Node::root()));

@@ -1,12 +1,12 @@
 //! The nodes that are in memory: those with claims, and their ancestors.
 //!
-//! The index finds a node by the hash of its prefix. A request looks for its root first and, where
-//! that is found, has all ancestors by following parents.
+//! The index finds a node by the hash of its prefix. A request looks up its root first. If that is
+//! found, the request reaches all ancestors by following parents.
 //!
-//! Nodes whose last claim is gone stay for a while, since they are likely to be asked for again:
+//! Nodes whose last claim is gone stay for a while, since they are likely to be requested again:
 //! the 1,024 that became idle last, with their ancestors (less than 2 MiB for names of ordinary
-//! length, C8). They wait in a queue; one that is used again keeps its place in it, so that using a
-//! node costs nothing here.
+//! length, C8). They wait in a queue. A node that is used again keeps its place in the queue, so
+//! using it costs nothing here.
 
 use std::{
     collections::VecDeque,
@@ -21,13 +21,13 @@ use crate::{
     node::Node,
 };
 
-/// The most nodes without claims that are kept for their next use.
+/// The maximum number of nodes without claims that are kept for their next use.
 const IDLE_NODES: usize = 1024;
 
 /// The longest name that an idle node may keep in memory, in bytes.
 const IDLE_NAME: usize = 1024;
 
-/// The tree's root, which is always in memory.
+/// The root of the tree, which is always in memory.
 const ROOT: Slot = Slot::FIRST;
 
 pub(crate) struct Tree {
@@ -38,17 +38,17 @@ pub(crate) struct Tree {
 
 /// A node in memory.
 pub(crate) struct Branch {
-    /// The node, or one below it; its first `depth` components are meant.
+    /// The node itself or one below it, of which only the first `depth` components count.
     node: Node,
     depth: u32,
-    /// The node above; the root is its own.
+    /// The node above. The root is its own parent.
     pub(crate) parent: Slot,
-    /// The nodes below are a list: the first, and each one's neighbours.
+    /// The nodes below form a list: this is the first, and each has its neighbours.
     first_child: Option<Slot>,
     before: Option<Slot>,
     behind: Option<Slot>,
-    /// Whether it is in the queue of idle nodes. The root counts as such for good, so that nobody
-    /// thinks of forgetting it.
+    /// Whether the node is in the queue of idle nodes. The root always counts as queued, so that it
+    /// is never forgotten.
     pub(crate) idle: bool,
     /// The requests that have a root here.
     pub(crate) roots: Option<RootLink>,
@@ -99,7 +99,7 @@ impl Tree {
         Tree { nodes, index: HashTable::new(), idle: VecDeque::new() }
     }
 
-    /// Where a node is; it and its ancestors are brought into memory if they are not there.
+    /// Returns where a node is, after bringing it and its ancestors into memory if necessary.
     #[inline]
     pub(crate) fn locate(&mut self, node: &Node) -> Slot {
         let depth = node.depth();
@@ -138,19 +138,19 @@ impl Tree {
         at
     }
 
-    /// The node and all above it, the root last.
+    /// Returns the node and all nodes above it, ending with the root.
     pub(crate) fn upwards(&self, at: Slot) -> impl Iterator<Item = Slot> {
         let above = |at: &Slot| (*at != ROOT).then(|| self.nodes[*at].parent);
         std::iter::successors(Some(at), above)
     }
 
-    /// The nodes directly below.
+    /// Returns the nodes directly below.
     pub(crate) fn children(&self, at: Slot) -> impl Iterator<Item = Slot> {
         std::iter::successors(self.nodes[at].first_child, |child| self.nodes[*child].behind)
     }
 
-    /// Keeps a node without claims for its next use, and forget the one that has been idle longest
-    /// if there are too many.
+    /// Keeps a node without claims for its next use, and forgets the node that has been idle
+    /// longest if there are too many.
     pub(crate) fn rest(&mut self, at: Slot) {
         let far_out = self.is_far_out(at);
         let branch = &mut self.nodes[at];
@@ -158,8 +158,8 @@ impl Tree {
             return;
         }
         if far_out {
-            // Those that were kept while there were more nodes go the same way, one for one; and
-            // later than this one, which may go with the oldest, its child.
+            // For each node that is not kept, one that was kept while there were more nodes is
+            // forgotten too. That comes second, since this node may go with the oldest, its child.
             self.forget(at);
             return self.forget_oldest();
         }
@@ -182,13 +182,14 @@ impl Tree {
         }
     }
 
-    /// Whether a node lies among slots of which most are empty by now: it is not kept, so that the
-    /// arena can shrink when many nodes have gone.
+    /// Returns whether a node is among slots that are mostly empty by now. Such a node is not kept,
+    /// so that the arena can shrink when many nodes have gone.
     fn is_far_out(&self, at: Slot) -> bool {
         at.number() > 16 * (self.index.len() + IDLE_NODES)
     }
 
-    /// Removes a node, and those above it that were there for its sake, if nobody needs them.
+    /// Removes a node if nothing needs it, and with it the ancestors that existed only for its
+    /// sake.
     fn forget(&mut self, mut at: Slot) {
         while !self.nodes[at].is_needed() {
             let hash = self.nodes[at].hash();
@@ -207,8 +208,8 @@ impl Tree {
         self.shrink();
     }
 
-    /// Gives memory of the index back when most of it is empty. Halving at an eighth leaves as many
-    /// removals before the next time as this one moves entries.
+    /// Gives back memory of the index when most of it is empty. Halving at an eighth leaves as many
+    /// removals before the next time as entries are moved now.
     fn shrink(&mut self) {
         if self.index.capacity() > 4 * IDLE_NODES && self.index.len() < self.index.capacity() / 8 {
             let nodes = &self.nodes;
@@ -217,7 +218,8 @@ impl Tree {
     }
 }
 
-/// A node to keep for its prefix: a long name is not kept for the sake of a short one.
+/// Returns a node to keep for its prefix, so that a long name is not kept for the sake of a short
+/// one.
 fn short_name(node: &Node, depth: usize) -> Node {
     let is_wasteful = node.size() > IDLE_NAME && node.prefix_size(depth) <= IDLE_NAME;
     if is_wasteful { node.prefix(depth) } else { node.clone() }

@@ -1,5 +1,5 @@
-//! A live request of one handle, waiting or held: [`Turn`]. And how the lock is left, by holders
-//! and waiters alike.
+//! A live request of one handle, waiting or held: [`Turn`]. Holders and waiters leave the lock in
+//! the same way, by dropping it.
 
 use std::{
     mem,
@@ -29,22 +29,23 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new() -> Shared {
-        // The resource outlives this process, so tokens go on from one process to the next: no lock
-        // grants more than one request a nanosecond.
+        // The resource outlives this process, so tokens must keep growing from one process to the
+        // next. Starting at the time in nanoseconds does that, since no lock grants more than one
+        // request per nanosecond.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let table = LockTable::new(Instant::now_without_cache_update);
         Shared { table: Mutex::new(table), first_token: since_1970.as_nanos() as u64 }
     }
 
-    /// Works on the table. Nothing that a user wrote runs in `work` (C9).
+    /// Runs `work` on the table. `work` must not run any user code (C9).
     #[inline(always)]
     pub(crate) fn table<R>(&self, work: impl FnOnce(&mut LockTable) -> R) -> R {
         work(&mut lock(&self.table))
     }
 }
 
-/// A live request of ours, waiting or held. Dropping it gives back whatever it has and lets those
-/// behind it go on, in one step (C10).
+/// A live request of this handle, waiting or held. Dropping it gives back whatever it has and lets
+/// the requests behind it proceed, in one step (C10).
 pub(crate) struct Turn {
     shared: Arc<Shared>,
     id: Slot,
@@ -53,7 +54,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Takes a place in the order of arrival. Returns it, and whether it is granted at once.
+    /// Takes a place in the order of arrival. Returns it, and whether it was granted at once.
     #[inline]
     pub(crate) fn ask(shared: Arc<Shared>, request: Request) -> (Turn, bool) {
         request.prepare();
@@ -65,14 +66,15 @@ impl Turn {
         (turn, granted)
     }
 
-    /// Takes a place in the order of arrival if nobody is in the way, and says who is if not.
+    /// Takes a place in the order of arrival if nothing is in the way; otherwise returns the
+    /// blocker.
     pub(crate) fn attempt(shared: &Arc<Shared>, request: &Request) -> Result<Turn, Blocked> {
         request.prepare();
         let (entered, _left) = shared.table(|table| {
             let (id, ticket, _) = table.enqueue(request.clone());
             match table.why_waiting(id) {
                 None => (Ok((id, ticket)), None),
-                // It was the last in every queue, so nobody waits for it and nobody is granted.
+                // It was the last in every queue, so nothing waits for it and nothing is granted.
                 Some(blocked) => (Err(blocked), Some(table.leave(id, &mut Granted::default()))),
             }
         });
@@ -80,7 +82,7 @@ impl Turn {
         Ok(Turn { shared: shared.clone(), id, ticket, request: request.clone() })
     }
 
-    /// Says who would be in the way of a request that asked now.
+    /// Returns the request that would be in the way of `request` if it were made now.
     pub(crate) fn look(shared: &Shared, request: &Request) -> Option<Blocked> {
         request.prepare();
         let (blocked, _left) = shared.table(|table| {
@@ -98,20 +100,21 @@ impl Turn {
         self.ticket
     }
 
-    /// Requests that conflict are granted in the order of their tickets, so tickets are tokens
-    /// (C20).
+    /// Returns the fencing token. Conflicting requests are granted in the order of their tickets,
+    /// so tickets serve as tokens (C20).
     pub(crate) fn token(&self) -> FencingToken {
         FencingToken::new(self.shared.first_token.wrapping_add(self.ticket))
     }
 
-    /// Has `waker` called when the request is granted. Returns whether it is granted already.
+    /// Arranges for `waker` to be woken when the request is granted. Returns whether it is granted
+    /// already.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         let registered = self.shared.table(|table| match table.waker(self.id) {
             None => Some(true),
             Some(Some(known)) if known.will_wake(waker) => Some(false),
             Some(_) => None,
         });
-        // Cloning and dropping a waker is code of an executor's, so it stays out of the mutex.
+        // Cloning or dropping a waker runs the executor's code, so it stays outside the mutex.
         registered.unwrap_or_else(|| {
             let mut spare = Some(waker.clone());
             self.shared.table(|table| match table.waker(self.id) {
@@ -124,14 +127,14 @@ impl Turn {
         })
     }
 
-    /// Says who is in the way; `None` if the request is granted by now.
+    /// Returns the request that is in the way, or `None` if the request is granted by now.
     pub(crate) fn blocked(&self) -> Option<Blocked> {
         self.shared.table(|table| table.why_waiting(self.id))
     }
 }
 
-/// Wakes in the order of granting, then tells of the release: whatever a listener to events does,
-/// no wake-up is lost.
+/// Wakes in the order of granting, then emits the release event. No wake-up is lost, whatever a
+/// listener to events does.
 impl Drop for Turn {
     #[inline]
     fn drop(&mut self) {

@@ -1,4 +1,5 @@
-//! Blocking a thread until a future is ready: the one implementation, for all verbs of all engines.
+//! Blocking a thread until a future is ready. This one implementation serves all verbs of all
+//! engines.
 
 use std::{
     future::Future,
@@ -9,14 +10,14 @@ use std::{
 
 use crate::sync::Parker;
 
-/// What a verb returns, for code that blocks its thread instead of awaiting.
+/// A future that code can also wait for by blocking its thread, instead of awaiting it.
 ///
-/// Every verb of every engine returns a future that is this too: an `Acquire`, or an
-/// [`Answer`](crate::Answer). Whatever blocks a thread says `wait`.
+/// Every verb of every engine returns such a future: an `Acquire` or an [`Answer`](crate::Answer).
+/// Only methods whose names begin with `wait` block a thread.
 ///
 /// # Blocking
 ///
-/// Do not use it in async code, where it would stop the executor: `.await` there.
+/// Do not use it in async code, where it would stall the executor. Use `.await` there.
 ///
 /// # Examples
 ///
@@ -27,7 +28,7 @@ use crate::sync::Parker;
 /// let lock = TreeLock::new();
 /// let building = lock.acquire(&Request::new().write("target/debug")?).wait();
 ///
-/// // Warn after a while, and go on waiting, at the same place in the line.
+/// // Warn after a while, then keep waiting at the same place in line.
 /// let mut cleaning = lock.acquire(&Request::new().write("target")?);
 /// if cleaning.wait_timeout(Duration::from_millis(1)).is_none() {
 ///     if let Some(blocked) = cleaning.blocked().wait() {
@@ -43,7 +44,7 @@ pub trait Wait: Future + Unpin + Sized {
     ///
     /// # Blocking
     ///
-    /// For as long as it takes.
+    /// Blocks for as long as it takes.
     ///
     /// # Examples
     ///
@@ -56,15 +57,15 @@ pub trait Wait: Future + Unpin + Sized {
     }
 
     /// Blocks the thread until the future is ready, for at most `timeout`. Returns its output, or
-    /// `None` if the time is over.
+    /// `None` if the time ran out.
     ///
-    /// When the time is over nothing is given up: a request keeps its place in the line, and can be
-    /// waited for again, asked who is in its way, or given up. A time-out too long for the clock
-    /// waits without one; one of zero looks once.
+    /// Nothing is given up when the time runs out. A request keeps its place in line: wait for it
+    /// again, ask what is in its way, or give it up. A timeout that is too long for the clock never
+    /// ends; a zero timeout checks once.
     ///
     /// # Blocking
     ///
-    /// Until the future is ready or the time is over.
+    /// Blocks until the future is ready or the time runs out.
     ///
     /// # Examples
     ///
@@ -73,11 +74,11 @@ pub trait Wait: Future + Unpin + Sized {
         drive(self, Instant::now().checked_add(timeout))
     }
 
-    /// Does what [`wait_timeout`](Wait::wait_timeout) does, until a moment.
+    /// Waits like [`wait_timeout`](Wait::wait_timeout), but until a point in time.
     ///
     /// # Blocking
     ///
-    /// Until the future is ready or the moment has come.
+    /// Blocks until the future is ready or the deadline has passed.
     ///
     /// # Examples
     ///
@@ -96,17 +97,17 @@ pub trait Wait: Future + Unpin + Sized {
     }
 }
 
-/// A future that is waited for by reference is there afterwards.
+/// Waiting by reference keeps the future usable afterwards.
 impl<W: Wait> Wait for &mut W {}
 
-/// Polls a future in this thread until it is ready or the deadline is over.
+/// Polls a future on this thread until it is ready or the deadline has passed.
 fn drive<F: Future + Unpin>(future: &mut F, deadline: Option<Instant>) -> Option<F::Output> {
     let mut poll =
         |waker: &Waker| match Pin::new(&mut *future).poll(&mut Context::from_waker(waker)) {
             Poll::Ready(output) => Some(output),
             Poll::Pending => None,
         };
-    // Mostly nobody is in the way, and no waker need be made.
+    // Usually nothing is in the way, and no waker needs to be created.
     if let Some(output) = poll(Waker::noop()) {
         return Some(output);
     }
@@ -117,7 +118,7 @@ fn drive<F: Future + Unpin>(future: &mut F, deadline: Option<Instant>) -> Option
             return Some(output);
         }
         if !parker.park(deadline) {
-            // It may have become ready in the last moment.
+            // It may have become ready at the last moment.
             return poll(Waker::noop());
         }
     }

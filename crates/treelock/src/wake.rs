@@ -1,14 +1,14 @@
-//! Waking those who were granted: [`wake_all`].
+//! Waking the requests that were granted: [`wake_all`].
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
 };
 
-/// Wakes all of them, in this order, then does what comes `after`. For those who write an engine.
+/// Wakes all of these, in order, and then calls `after`. For engine authors.
 ///
-/// No wake-up is lost to a waker that panics, nor is what comes after: the first panic goes on when
-/// all is done, unless the thread panics already.
+/// A waker that panics stops neither the other wake-ups nor `after`. The first panic resumes once
+/// everything is done, unless the thread is already panicking.
 ///
 /// # Examples
 ///

@@ -1,7 +1,8 @@
-//! Events at wait, grant and release only, and none under the mutex: the subscriber uses the lock.
+//! Events are emitted at wait, grant and release only, and never under the mutex: the subscriber
+//! uses the lock.
 //!
-//! A binary of its own, with one test: `tracing` decides for all threads of a process at once who
-//! listens to an event, so tests beside this one would silence it now and then.
+//! This is a separate binary with a single test. `tracing` decides who listens to an event for all
+//! threads of a process at once, so other tests beside this one would occasionally silence it.
 #![cfg(feature = "tracing")]
 
 use std::{
@@ -27,7 +28,7 @@ struct Recorder {
     wakes: Arc<Wakes>,
 }
 
-/// A waker that counts.
+/// A waker that counts how often it is called.
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 
@@ -57,7 +58,7 @@ impl Subscriber for Recorder {
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
-        // Whoever was granted by a release is woken before anybody hears of it.
+        // A request that a release granted is woken before any listener hears of it.
         let snapshot = self.lock.snapshot().wait();
         let woken = usize::from(snapshot.held().any(|entry| entry.ticket == 2));
         assert!(self.wakes.0.load(Ordering::SeqCst) >= woken, "granted and not woken\n{snapshot}");
@@ -73,7 +74,7 @@ fn wait_grant_and_release() {
     let events: Arc<Mutex<Vec<String>>> = Arc::default();
     let wakes: Arc<Wakes> = Arc::default();
     let recorder = Recorder { lock: lock.clone(), events: events.clone(), wakes: wakes.clone() };
-    tracing::subscriber::set_global_default(recorder).expect("nobody else is in this process");
+    tracing::subscriber::set_global_default(recorder).expect("no other subscriber exists");
 
     let guard =
         lock.try_acquire(&Request::new().write("a").unwrap().with_label("x")).wait().unwrap();

@@ -1,4 +1,4 @@
-//! The hand-offs under every interleaving (up to three preemptions), by the loom model checker.
+//! The hand-offs under every interleaving (up to three preemptions), with the loom model checker.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p treelock --test loom`, or `cargo xtask loom`.
 #![cfg(loom)]
@@ -22,14 +22,14 @@ fn model(test: impl Fn() + Sync + Send + 'static) {
 }
 
 fn write(root: &str) -> Request {
-    Request::new().write(root).expect("a good root")
+    Request::new().write(root).expect("a valid root")
 }
 
 fn read(root: &str) -> Request {
-    Request::new().read(root).expect("a good root")
+    Request::new().read(root).expect("a valid root")
 }
 
-/// Counts who is inside; a second one inside is the lock's failure.
+/// Counts the threads inside; a second one inside is a failure of the lock.
 #[derive(Clone, Default)]
 struct Section(Arc<AtomicUsize>);
 
@@ -64,7 +64,7 @@ fn hand_off() {
     });
 }
 
-/// The same with blocked threads, and with one of each.
+/// Tests the same with a blocked thread and a future.
 #[test]
 fn hand_off_to_threads() {
     model(|| {
@@ -83,8 +83,8 @@ fn hand_off_to_threads() {
     });
 }
 
-/// A future is dropped while the holder releases: granted, waiting or neither, the one behind goes
-/// on.
+/// A future is dropped while the holder releases: whether it was granted, waiting or neither, the
+/// request behind it proceeds.
 #[test]
 fn cancel_against_grant() {
     model(|| {
@@ -125,8 +125,9 @@ fn two_overlapping_requests_of_two_roots() {
     });
 }
 
-/// A release against a blocking waiter whose time is over: it has the lock or it has left, never
-/// half. The model lets a time-out end after one chance of the others (`sync.rs`).
+/// A release races with a blocking waiter whose time runs out: it has the lock or it has left,
+/// never half of each. In the model a timeout ends after the other threads had one chance to run
+/// (`sync.rs`).
 #[test]
 fn release_against_time_out() {
     model(|| {
@@ -162,7 +163,7 @@ fn release_against_time_out() {
     });
 }
 
-/// A blocked thread whose time is over waits again: it kept its place, and no wake-up is lost
+/// A blocked thread whose time ran out waits again: it kept its place, and no wake-up is lost in
 /// between.
 #[test]
 fn release_against_waiting_again() {
@@ -186,7 +187,7 @@ fn release_against_waiting_again() {
     });
 }
 
-/// A task moves to another executor, so its waker is replaced, while it is being granted.
+/// A task moves to another executor while it is being granted, so its waker is replaced.
 #[test]
 fn a_new_waker_against_the_grant() {
     model(|| {

@@ -1,6 +1,6 @@
-//! Memory is proportional to live requests (C8): after all are gone it is back where it was, but
-//! for the bounded cache of idle nodes. A binary of its own, with one test, since it counts all
-//! allocations.
+//! Memory is proportional to live requests (C8): after all are gone it is back where it was, except
+//! for the bounded cache of idle nodes. This is a separate binary with a single test, since it
+//! counts all allocations.
 
 use std::{
     alloc::System,
@@ -15,8 +15,8 @@ use treelock::{Acquire, Guard, Request, TreeLock, Wait};
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// What 1,024 idle nodes with their ancestors may take: less than 2 KiB each, pages and names
-/// included.
+/// The maximum memory of 1,024 idle nodes with their ancestors: less than 2 KiB each, including
+/// pages and names.
 const CACHE: usize = 2 << 20;
 
 fn allocated() -> usize {
@@ -24,7 +24,7 @@ fn allocated() -> usize {
 }
 
 fn write(root: &str) -> Request {
-    Request::new().write(root).expect("a good root")
+    Request::new().write(root).expect("a valid root")
 }
 
 fn hold(lock: &TreeLock, root: &str) -> Guard {
@@ -38,7 +38,7 @@ fn queue(lock: &TreeLock, root: &str) -> Pin<Box<Acquire>> {
     acquire
 }
 
-/// Runs the work on a lock that has its cache, and says what that added to the memory.
+/// Runs the work on a lock whose cache is full, and returns how much memory that added.
 fn growth(name: &str, work: impl FnOnce(&TreeLock)) -> usize {
     let lock = TreeLock::new();
     let empty = allocated();
@@ -50,7 +50,7 @@ fn growth(name: &str, work: impl FnOnce(&TreeLock)) -> usize {
     let after = allocated();
     assert!(after - empty < CACHE, "{name}: {} bytes are left", after - empty);
     drop(lock);
-    // The thread may keep a little of its own, such as its handle.
+    // The thread may keep a little memory of its own, such as its handle.
     assert!(allocated() < empty + 1024, "{name}: dropping the lock leaves memory behind");
     after.saturating_sub(warm)
 }
@@ -90,7 +90,7 @@ fn memory_follows_live_requests() {
             let mut waiter = pin!(waiter);
             let mut context = Context::from_waker(Waker::noop());
             let Poll::Ready(guard) = waiter.as_mut().poll(&mut context) else {
-                panic!("the one before has released")
+                panic!("the holder before it has released")
             };
             drop(guard);
         }
@@ -104,7 +104,7 @@ fn memory_follows_live_requests() {
     one_that_stays();
 }
 
-/// A page is kept by one value on it, so what stays costs a bounded factor, not the peak.
+/// A single value keeps its whole page, so what stays costs a bounded factor, not the peak.
 fn one_that_stays() {
     let lock = TreeLock::new();
     let empty = allocated();

@@ -1,4 +1,4 @@
-//! Who asks: treelock, etcd's own lock, and the least that anyone must send.
+//! The clients: treelock, etcd's own lock, and the least that any client must send.
 
 use std::sync::Arc;
 
@@ -8,35 +8,35 @@ use treelock_etcd::{EtcdLock, Guard, Options};
 
 use super::server::{Cluster, RUNTIME};
 
-/// How many want the lock at once, in all that is contended or concurrent.
+/// How many tasks want the lock at once, in all contended or concurrent workloads.
 pub(super) const CROWD: usize = 16;
 
-/// How long the peers' leases live: for good, so that they need not be renewed.
+/// How long the peers' leases live, in seconds: long enough that they need not be renewed.
 const LEASE: i64 = 36_000;
 
-/// What is locked: a request for those that know trees, and a name for the others.
+/// What is locked: a request for clients that support trees, and a name for the others.
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) request: Request,
 }
 
 impl Place {
-    /// A write lock on `path`.
+    /// Returns a write lock on `path`.
     pub(super) fn write(path: &str) -> Place {
         let request = Request::new().write(path).expect("the path is valid");
         Place { name: format!("etcd-lock{path}"), request }
     }
 
-    /// A read lock on `path`.
+    /// Returns a read lock on `path`.
     pub(super) fn read(path: &str) -> Place {
         let request = Request::new().read(path).expect("the path is valid");
         Place { request, ..Place::write(path) }
     }
 }
 
-/// One client, with a connection and a lease of its own.
+/// One client, with its own connection and lease.
 pub(super) trait Client: Send + Sync + Sized + 'static {
-    /// As it is called in the tables.
+    /// Its name in the tables.
     const NAME: &'static str;
 
     /// What a holder has.
@@ -46,16 +46,16 @@ pub(super) trait Client: Send + Sync + Sized + 'static {
 
     fn acquire(&self, place: &Place) -> impl Future<Output = Self::Held> + Send;
 
-    /// Returns when etcd has said that it is released.
+    /// Releases, and returns when etcd has confirmed it.
     fn release(&self, held: Self::Held) -> impl Future<Output = ()> + Send;
 }
 
-/// So many of them, each connected.
+/// Returns `count` connected clients.
 pub(super) fn clients<C: Client>(cluster: &Cluster, count: usize) -> Vec<Arc<C>> {
     let connect = |number: usize| {
         RUNTIME.block_on(async {
             let client = C::connect(cluster).await;
-            // Whatever happens once has happened then.
+            // After this, everything that happens only once has happened.
             let warm_up = Place::write(&format!("/warm-up/{number}"));
             client.release(client.acquire(&warm_up).await).await;
             Arc::new(client)
@@ -64,7 +64,7 @@ pub(super) fn clients<C: Client>(cluster: &Cluster, count: usize) -> Vec<Arc<C>>
     (0..count).map(connect).collect()
 }
 
-/// treelock; a handle with its session.
+/// treelock: a handle with its session.
 impl Client for EtcdLock {
     const NAME: &'static str = "treelock";
 
@@ -110,7 +110,7 @@ impl Client for LockApi {
     }
 }
 
-/// The floor: a key is put, and deleted. Locks nothing.
+/// The floor: a key is put and deleted. Locks nothing.
 pub(super) struct TwoWrites {
     client: KvClient,
     lease: i64,
@@ -139,7 +139,7 @@ impl Client for TwoWrites {
 }
 
 async fn connect(cluster: &Cluster) -> (Etcd, i64) {
-    // One member, the one that treelock asks as long as it answers.
+    // Connects to one member, the same one that treelock uses as long as it answers.
     let connected = Etcd::connect(&cluster.endpoints[..1], None).await;
     let mut client = connected.expect("etcd is there");
     let lease = client.lease_grant(LEASE, None).await.expect("etcd is there").id();

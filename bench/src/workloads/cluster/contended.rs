@@ -1,4 +1,4 @@
-//! Many want one node: how fast does it go from one to the next?
+//! Many tasks want one node: how fast does it pass from one to the next?
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 /// What one holder saw: when it was granted, and when it began to release.
 type Section = [Instant; 2];
 
-/// What is known of one contender.
+/// What was recorded for one contender.
 #[derive(Default)]
 struct Seen {
     tally: Tally,
-    /// From the beginning of each release to the next grant, in nanoseconds.
+    /// From the start of each release to the next grant, in nanoseconds.
     gaps: RefCell<Vec<f64>>,
 }
 
@@ -45,8 +45,9 @@ fn compare(bench: &Bench, report: &mut Report, cluster: &Cluster, inside: Durati
     let compared = bench.compare(bench.rounds(), contenders);
     let milliseconds = inside.as_millis();
     let name = cluster.name();
-    let title = format!("14 Cluster: {CROWD} want one node, {milliseconds} ms inside, {name}");
-    let header = ["", "hand-offs/s", "by etcd's", "p50", "p95", "longest"];
+    let title =
+        format!("14 Cluster: {CROWD} tasks want one node, {milliseconds} ms inside, {name}");
+    let header = ["", "hand-offs/s", "vs. etcd's", "p50", "p95", "longest"];
     let mut table = Table::new(title, header.iter().chain(&HEADER).copied());
     for (index, contender) in compared.names().iter().enumerate() {
         let rate = count(1e9 / compared.median(index));
@@ -55,19 +56,19 @@ fn compare(bench: &Bench, report: &mut Report, cluster: &Cluster, inside: Durati
         let cells = [contender.clone(), rate, ratio(compared.ratio(PEER, index))];
         table.row(cells.into_iter().chain(gaps).chain(seen[index].tally.cells()));
     }
-    table.note("p50, p95, longest: from the beginning of a release to the next grant.");
+    table.note("p50, p95, longest: from the start of a release to the next grant.");
     report.tables.push(table);
     let bound = Bound::at_least(1.0, if inside.is_zero() { 2.0 } else { 1.2 });
     for (index, sessions, _) in OURS {
         let goal = format!(
-            "cluster, {name}: hand-offs with {milliseconds} ms inside, {sessions}, by etcd's Lock \
+            "cluster, {name}: hand-offs with {milliseconds} ms inside, {sessions}, vs. etcd's Lock \
              API"
         );
         report.goal(goal, compared.ratio(PEER, index), bound);
     }
 }
 
-/// [`CROWD`] tasks with so many clients; the sample is nanoseconds for each hand-off.
+/// Runs [`CROWD`] tasks with this many clients. The sample is nanoseconds per hand-off.
 fn queue<'a, C: Client>(
     bench: &Bench,
     cluster: &'a Cluster,
@@ -91,7 +92,7 @@ fn queue<'a, C: Client>(
     })
 }
 
-/// Everyone locks `each` times; returns what they saw, in order.
+/// Locks `each` times in every task. Returns what they saw, in order.
 async fn contend<C: Client>(
     clients: &[Arc<C>],
     place: &Arc<Place>,
@@ -122,7 +123,7 @@ async fn contend<C: Client>(
     sections
 }
 
-/// The value below which this part of the others lies; that of 1 is the largest.
+/// Returns the value below which this part of the others lies; for 1, the largest.
 pub(super) fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

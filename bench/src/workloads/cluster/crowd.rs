@@ -1,4 +1,4 @@
-//! Many clients, each on a path of its own: nobody waits for a lock, but all for etcd.
+//! Many clients, each on its own path: none waits for a lock, but all wait for etcd.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
     ];
     let compared = bench.compare(bench.rounds(), contenders);
     let title = format!("14 Cluster: {CROWD} tasks, each on its own path, {}", cluster.name());
-    let header = ["", "pairs a second", "by etcd's Lock API"];
+    let header = ["", "pairs per second", "vs. etcd's Lock API"];
     let mut table = Table::new(title, header.iter().chain(&HEADER).copied());
     for (index, name) in compared.names().iter().enumerate() {
         let cells =
@@ -35,14 +35,14 @@ pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
     report.tables.push(table);
     for (index, sessions) in [(1, "one session"), (2, "16 sessions")] {
         let goal = format!(
-            "cluster, {}: pairs on {CROWD} paths, {sessions}, by etcd's Lock API",
+            "cluster, {}: pairs on {CROWD} paths, {sessions}, vs. etcd's Lock API",
             cluster.name()
         );
         report.goal(goal, compared.ratio(PEER, index), Bound::at_least(None, 1.0));
     }
 }
 
-/// [`CROWD`] tasks with so many clients; the sample is nanoseconds for each pair of all of them.
+/// Runs [`CROWD`] tasks with this many clients. The sample is nanoseconds per pair, over all tasks.
 fn apart<'a, C: Client>(
     bench: &Bench,
     cluster: &'a Cluster,

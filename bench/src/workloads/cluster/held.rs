@@ -1,4 +1,4 @@
-//! The pair while others hold locks elsewhere: as many of treelock's, and of etcd's own.
+//! The pair while others hold locks elsewhere: equally many of treelock's and of etcd's own.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::tally::Tally;
 use crate::measure::Bench;
 use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 
-/// How many keys hang on one lease: what a session of treelock's has at most.
+/// How many keys are attached to one lease: the maximum of a treelock session.
 const SESSION: usize = 5_000;
 
 /// How many keys are put at once.
@@ -44,12 +44,12 @@ pub(super) fn run(bench: &Bench, report: &mut Report, data: Data) -> Result<(), 
     let compared = bench.compare(rounds(bench), contenders);
     let title = format!("14 Cluster: a pair at depth 4 with other locks held, one member, {data}");
     let header = [
-        "others held, of either kind",
+        "others held, of each kind",
         PEER,
-        "by none held",
+        "vs. none held",
         OURS,
-        "by none held",
-        "growth, by etcd's",
+        "vs. none held",
+        "growth vs. etcd's",
     ];
     let mut table = Table::new(title, header);
     for (number, (size, since)) in held.into_iter().enumerate() {
@@ -65,27 +65,27 @@ pub(super) fn run(bench: &Bench, report: &mut Report, data: Data) -> Result<(), 
         table.row([held].into_iter().chain(cells));
     }
     table.note(
-        "Each row has an etcd of its own; how one of them happens to run shows in the growth of \
-         etcd's lock, too, which the last column divides by.",
+        "Each row has its own etcd. How fast it happens to run also shows in the growth of etcd's \
+         lock, by which the last column divides.",
     );
     report.tables.push(table);
     let goal = format!(
-        "cluster, one member, {data}: a pair with {} held, by none",
+        "cluster, one member, {data}: a pair with {} held, vs. none",
         count(sizes[2] as f64)
     );
     report.goal(goal, compared.ratio(5, 1), Bound::at_most(1.15, 1.05));
     Ok(())
 }
 
-/// Since when others hold.
+/// How long the other locks have been held.
 #[derive(Clone, Copy)]
 enum Since {
     Long,
-    /// etcd remembers the burst in which they were put.
+    /// etcd still remembers the burst in which they were put.
     JustNow,
 }
 
-/// Puts the keys of so many locks of either kind, as their owners would have.
+/// Puts the keys of this many locks of each kind, as their owners would have.
 async fn fill(cluster: &Cluster, size: usize, since: Since) -> Result<(), etcd_client::Error> {
     let mut client = Etcd::connect(&cluster.endpoints, None).await?;
     let value = r#"{"nonce":1,"host":"build-17.example.org","pid":12345,"since":1767225600000}"#;
@@ -116,7 +116,7 @@ async fn fill(cluster: &Cluster, size: usize, since: Since) -> Result<(), etcd_c
 
 /// Makes etcd give up the buffer of the keys just put. It keeps one as large as the largest burst
 /// between two commits, until a commit in which no key was written, and copies it for each
-/// transaction (3.4; in a profile it is `bucketBuffer.Copy`).
+/// transaction (3.4; a profile shows it as `bucketBuffer.Copy`).
 async fn forget_burst(client: &mut Etcd) -> Result<(), etcd_client::Error> {
     for _ in 0..2 {
         tokio::time::sleep(COMMIT).await;

@@ -1,10 +1,9 @@
-//! What etcd has counted: the text of its `/metrics`.
+//! What etcd has counted, read from its `/metrics`.
 
 use std::collections::BTreeMap;
 use std::iter::Sum;
 
-/// What a client sends that has nothing to do with a lock in particular: to keep its lease, and to
-/// begin.
+/// Calls of a client that do not belong to a particular lock: keeping its lease, and starting up.
 const NOT_COUNTED: [&str; 4] = ["LeaseKeepAlive", "LeaseGrant", "LeaseRevoke", "Status"];
 
 /// The values of all series, by name and labels.
@@ -12,7 +11,7 @@ const NOT_COUNTED: [&str; 4] = ["LeaseKeepAlive", "LeaseGrant", "LeaseRevoke", "
 pub(super) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    /// Asks the member at `endpoint`.
+    /// Reads the metrics of the member at `endpoint`.
     pub(super) fn read(endpoint: &str) -> Metrics {
         let answer = ureq::get(format!("{endpoint}/metrics")).call();
         let text = answer.and_then(|mut answer| answer.body_mut().read_to_string());
@@ -28,7 +27,7 @@ impl Metrics {
         Metrics(series.collect())
     }
 
-    /// What has been added to what there was `before`.
+    /// Returns what was added since `before`.
     pub(super) fn since(&self, before: &Metrics) -> Metrics {
         let added = |(name, value): (&String, &f64)| {
             (name.clone(), value - before.0.get(name).copied().unwrap_or(0.0))
@@ -40,8 +39,8 @@ impl Metrics {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// How often each method was called by clients, without [`NOT_COUNTED`]. In a stream each
-    /// message that a client sends counts as a call, and opening it does not.
+    /// Returns how often clients called each method, without [`NOT_COUNTED`]. In a stream, each
+    /// message that a client sends counts as a call, and opening the stream does not.
     pub(super) fn calls(&self) -> BTreeMap<String, f64> {
         let mut calls = BTreeMap::new();
         for (series, value) in &self.0 {

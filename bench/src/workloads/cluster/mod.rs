@@ -1,9 +1,9 @@
-//! Workload 14: locks between machines, against etcd's own Lock API, on clusters of the workload's
-//! own.
+//! Workload 14: locks between machines, against etcd's own Lock API, on clusters that the workload
+//! starts itself.
 //!
-//! All of it runs twice: with etcd's data on disk, where the time for which a write is made durable
-//! is most of the time of all, and in memory, where what is left is what a lock costs by itself.
-//! Both are on one machine, so the network costs nothing.
+//! Everything runs twice: with etcd's data on disk, where making writes durable takes most of the
+//! time, and in memory, where what is left is what a lock costs by itself. Both run on one machine,
+//! so the network costs nothing.
 
 mod client;
 mod contended;

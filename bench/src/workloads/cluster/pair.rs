@@ -1,4 +1,4 @@
-//! An uncontended pair, and what a dropped guard costs.
+//! An uncontended pair.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,8 @@ use crate::report::{Bound, Report, Table, nanoseconds, ratio};
 /// The depth of the path.
 const DEPTH: usize = 4;
 
-/// The pairs in one sample: few, so that contenders take turns as fast as the machine drifts.
+/// The number of pairs in one sample: few, so that contenders take turns as fast as the machine
+/// drifts.
 const SLICE: usize = 8;
 
 const FLOOR: usize = 0;
@@ -36,7 +37,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
     let compared = bench.compare(rounds(bench), contenders);
     let title = format!("14 Cluster: an uncontended pair at depth {DEPTH}, {}", cluster.name());
     let mut table =
-        Table::new(title, ["", "time", "by etcd's Lock API"].iter().chain(&HEADER).copied());
+        Table::new(title, ["", "time", "vs. etcd's Lock API"].iter().chain(&HEADER).copied());
     for (index, name) in compared.names().iter().enumerate() {
         let cells =
             [name.clone(), nanoseconds(compared.median(index)), ratio(compared.ratio(index, PEER))];
@@ -47,29 +48,29 @@ pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
     let name = cluster.name();
     let bound = Bound::at_most(1.25, 1.1);
     report.goal(
-        format!("cluster, {name}: a pair, by etcd's Lock API"),
+        format!("cluster, {name}: a pair, vs. etcd's Lock API"),
         compared.ratio(OURS, PEER),
         bound,
     );
     let calls = tallies[OURS].calls() / 2.0;
     report.goal(
-        format!("cluster, {name}: calls for a pair, by two"),
+        format!("cluster, {name}: calls for a pair, vs. two"),
         calls,
         Bound::at_most(1.0, 1.0),
     );
 }
 
-/// Rounds of [`SLICE`] pairs.
+/// Returns how many rounds of [`SLICE`] pairs to run.
 pub(super) fn rounds(bench: &Bench) -> usize {
     4 * bench.rounds()
 }
 
-/// Those that a measuring loop cycles through.
+/// Returns the places that a measuring loop cycles through.
 pub(super) fn places() -> Arc<[Place]> {
     paths::cycle(DEPTH).iter().map(|path| Place::write(path)).collect()
 }
 
-/// A contender with one client that locks and unlocks `places` in turn.
+/// Returns a contender with one client that locks and unlocks `places` in turn.
 pub(super) fn pairs<'a, C: Client>(
     cluster: &'a Cluster,
     places: &Arc<[Place]>,
@@ -83,7 +84,8 @@ pub(super) fn pairs<'a, C: Client>(
     })
 }
 
-/// treelock in a runtime of one thread, which drives nothing by itself: treelock's own thread asks.
+/// Returns treelock in a single-threaded runtime, which drives nothing by itself, so that
+/// treelock's own thread sends the requests.
 fn by_its_thread<'a>(
     cluster: &'a Cluster,
     places: &Arc<[Place]>,
@@ -92,13 +94,13 @@ fn by_its_thread<'a>(
     let client = clients::<EtcdLock>(cluster, 1).remove(0);
     let places = places.clone();
     let runtime = Builder::new_current_thread().enable_all().build().expect("one thread");
-    Contender::new("treelock, by its own thread", move || {
+    Contender::new("treelock, on its own thread", move || {
         let task = cycle(client.clone(), places.clone());
         tally.around(cluster, SLICE, || runtime.block_on(task))
     })
 }
 
-/// Locks and unlocks [`SLICE`] times; returns the nanoseconds for each.
+/// Locks and unlocks [`SLICE`] times. Returns the nanoseconds for each.
 async fn cycle<C: Client>(client: Arc<C>, places: Arc<[Place]>) -> f64 {
     let start = Instant::now();
     for turn in 0..SLICE {

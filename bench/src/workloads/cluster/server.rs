@@ -1,4 +1,4 @@
-//! etcd, started for the workload and killed with it.
+//! The etcd servers, started for the workload and killed with it.
 
 use std::fmt::{Display, Formatter, Result as Written};
 use std::io;
@@ -14,13 +14,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::metrics::Metrics;
 
-/// How long a cluster may take until it answers.
+/// How long a cluster may take to answer.
 const STARTING: Duration = Duration::from_secs(30);
 
 /// A file system in memory.
 const MEMORY: &str = "/dev/shm";
 
-/// The runtime of all clients, ours and the peers': two threads.
+/// The runtime of all clients, treelock's and the peers': two threads.
 pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().expect("two threads")
@@ -51,17 +51,18 @@ impl Display for Data {
     }
 }
 
-/// Members on loopback.
+/// Members on the loopback interface.
 pub(super) struct Cluster {
     members: Vec<Child>,
-    /// The leader's first, so that all clients ask the same one, and none pays for a detour.
+    /// The leader's endpoint comes first, so that all clients use the same member and none pays for
+    /// a detour.
     pub(super) endpoints: Vec<String>,
     data: Data,
     _place: TempDir,
 }
 
 impl Cluster {
-    /// Starts so many members and waits until one leads.
+    /// Starts `count` members and waits until one leads.
     pub(super) fn start(count: usize, data: Data) -> Result<Cluster, String> {
         let place = data.place().map_err(|error| format!("no place for {data}: {error}"))?;
         let urls: Vec<[String; 2]> = (0..count).map(|_| [free_url(), free_url()]).collect();
@@ -76,7 +77,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// As it is called in titles.
+    /// Returns its name in titles.
     pub(super) fn name(&self) -> String {
         match self.members.len() {
             1 => format!("one member, {}", self.data),
@@ -84,12 +85,12 @@ impl Cluster {
         }
     }
 
-    /// What its members have counted, all together.
+    /// Returns what its members have counted, all together.
     pub(super) fn metrics(&self) -> Metrics {
         self.endpoints.iter().map(|endpoint| Metrics::read(endpoint)).sum()
     }
 
-    /// The number of the member that leads.
+    /// Returns the number of the leading member.
     async fn leader(&self) -> Result<usize, String> {
         let start = Instant::now();
         while start.elapsed() < STARTING {
@@ -119,7 +120,7 @@ async fn leads(endpoint: &str) -> Result<bool, etcd_client::Error> {
     Ok(status.header().is_some_and(|header| header.member_id() == status.leader()))
 }
 
-/// A port that is free now; another process may take it before etcd does, and then etcd does not
+/// Returns a port that is free now. If another process takes it before etcd does, etcd does not
 /// start.
 fn free_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -137,7 +138,7 @@ fn member(number: usize, urls: &[[String; 2]], place: &TempDir) -> io::Result<Ch
         .args(["--name", &format!("n{number}"), "--initial-cluster", &all.join(",")])
         .args(["--listen-client-urls", client, "--advertise-client-urls", client])
         .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
-        // Someone else on the machine may keep a member from its beat for long.
+        // Other load on the machine may delay a member's heartbeat for long.
         .args(["--election-timeout", "5000", "--heartbeat-interval", "100"])
         .args(["--logger", "zap", "--log-level", "error"])
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! What a plain lock has not: readers that share. And a guard that is only dropped.
+//! What a plain lock lacks: readers that share. Also, a guard that is only dropped.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::tally::{HEADER, NOTE, Tally};
 use crate::measure::{Bench, Contender};
 use crate::report::{Report, Table, count, nanoseconds, ratio};
 
-/// How long everybody stays inside.
+/// How long each holder stays inside.
 const INSIDE: Duration = Duration::from_millis(5);
 
-/// How long a writer stays away.
+/// How long the writer stays away.
 const AWAY: Duration = Duration::from_millis(100);
 
 pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
@@ -28,7 +28,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report, cluster: &Cluster) {
     report.tables.push(dropped(bench, cluster));
 }
 
-/// What is known of one contender.
+/// What was recorded for one contender.
 #[derive(Default)]
 struct Seen {
     tally: Tally,
@@ -39,15 +39,15 @@ struct Seen {
 fn readers(bench: &Bench, cluster: &Cluster) -> Table {
     let seen = [(); 3].map(|()| Seen::default());
     let contenders = vec![
-        share::<LockApi>(bench, cluster, &seen[0], false).named("etcd, which excludes"),
+        share::<LockApi>(bench, cluster, &seen[0], false).named("etcd, exclusive"),
         share::<EtcdLock>(bench, cluster, &seen[1], false).named("readers alone"),
-        share::<EtcdLock>(bench, cluster, &seen[2], true).named("and a writer"),
+        share::<EtcdLock>(bench, cluster, &seen[2], true).named("with a writer"),
     ];
     let compared = bench.compare(bench.rounds(), contenders);
     let inside = INSIDE.as_millis();
     let title =
         format!("14 Cluster: {CROWD} readers of one node, {inside} ms inside, {}", cluster.name());
-    let header = ["", "reads/s", "by etcd's", "p50", "p95", "longest"];
+    let header = ["", "reads/s", "vs. etcd's", "p50", "p95", "longest"];
     let mut table = Table::new(title, header.iter().chain(&HEADER).copied());
     for (index, name) in compared.names().iter().enumerate() {
         let waits = seen[index].waits.borrow();
@@ -61,13 +61,13 @@ fn readers(bench: &Bench, cluster: &Cluster) -> Table {
     }
     let away = AWAY.as_millis();
     table.note(format!(
-        "Everyone is a session of its own. The writer comes back {away} ms after it left; p50, \
+        "Each task has its own session. The writer comes back {away} ms after it left; p50, \
          p95, longest: how long it waited."
     ));
     table
 }
 
-/// The sample is nanoseconds for each read of all readers.
+/// Runs the readers. The sample is nanoseconds per read, over all readers.
 fn share<'a, C: Client>(
     bench: &Bench,
     cluster: &'a Cluster,
@@ -110,7 +110,7 @@ async fn read<C: Client>(reader: Arc<C>, times: usize) {
     }
 }
 
-/// Writes now and then until it is `done`; returns how long it waited each time.
+/// Writes now and then until it is `done`. Returns how long it waited each time.
 async fn write<C: Client>(writer: Arc<C>, done: Arc<AtomicBool>) -> Vec<f64> {
     let place = Place::write(NODE);
     let mut waits = Vec::new();
@@ -134,7 +134,7 @@ fn dropped(bench: &Bench, cluster: &Cluster) -> Table {
     ];
     let compared = bench.compare(bench.rounds(), contenders);
     let title = format!("14 Cluster: a guard released or dropped, {}", cluster.name());
-    let header = ["", "pair", "by released", "giving back: p50", "p95"];
+    let header = ["", "pair", "vs. released", "giving back: p50", "p95"];
     let mut table = Table::new(title, header.iter().chain(&HEADER).copied());
     for (index, name) in compared.names().iter().enumerate() {
         let calls = [0.5, 0.95].map(|part| nanoseconds(quantile(&calls[index].borrow(), part)));
@@ -142,7 +142,7 @@ fn dropped(bench: &Bench, cluster: &Cluster) -> Table {
             [name.clone(), nanoseconds(compared.median(index)), ratio(compared.ratio(index, 0))];
         table.row(cells.into_iter().chain(calls).chain(tallies[index].cells()));
     }
-    table.note("The pair of dropped guards counts until all is given back.");
+    table.note("The pair of dropped guards counts until everything is given back.");
     table.note(NOTE);
     table
 }

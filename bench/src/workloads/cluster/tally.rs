@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 use super::server::Cluster;
 use crate::report::nanoseconds;
 
-/// Sums over all samples of one contender.
+/// The sums over all samples of one contender.
 #[derive(Default)]
 pub(super) struct Tally(RefCell<(Metrics, f64)>);
 
@@ -26,13 +26,13 @@ impl Tally {
         result
     }
 
-    /// Calls of any method for each acquire with its release.
+    /// Returns the calls of all methods per acquire and release.
     pub(super) fn calls(&self) -> f64 {
         let (sum, count) = &*self.0.borrow();
         sum.calls().values().sum::<f64>() / count
     }
 
-    /// What of it was counted, as cells of a table under [`HEADER`].
+    /// Returns what was counted as cells of a table under [`HEADER`].
     pub(super) fn cells(&self) -> [String; 2] {
         let (sum, count) = &*self.0.borrow();
         let methods = sum.calls();
@@ -44,18 +44,17 @@ impl Tally {
     }
 }
 
-/// How long etcd took to make its log durable, each time.
+/// The durations of making etcd's log durable.
 const FSYNC: &str = "etcd_disk_wal_fsync_duration_seconds";
 
-/// With two digits behind the point, as far as they are not 0.
+/// Prints up to two decimals, without trailing zeros.
 fn short(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
-/// Above [`Tally::cells`].
+/// The header for [`Tally::cells`].
 pub(super) const HEADER: [&str; 2] = ["calls", "fsyncs"];
 
-/// What the columns mean.
-pub(super) const NOTE: &str =
-    "Calls and fsyncs for each acquire with its release, as etcd counted them.";
+/// Explains the columns.
+pub(super) const NOTE: &str = "Calls and fsyncs are per acquire and release, as etcd counted them.";

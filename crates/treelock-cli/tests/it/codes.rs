@@ -121,13 +121,13 @@ fn a_wrong_command_line() {
         assert!(done.stderr().contains(sentence), "{arguments:?}: {}", done.stderr());
         assert_eq!(done.stdout(), "");
     };
-    let unset =
-        "\"\" names no node: it is empty (an unset variable?); write \"/\" for the whole tree";
+    let unset = "\"\" does not name a node: it is empty (an unset variable?); \
+        write \"/\" for the whole tree";
     told(&["run", "-w", "", "--", "true"], unset);
     told(&["run", "-w", "", "--paths", "--", "true"], unset);
     told(&["ls", ""], unset);
     told(&["who", ""], unset);
-    told(&["run", "-w", "a/../b", "--", "true"], "\"a/../b\" names no node");
+    told(&["run", "-w", "a/../b", "--", "true"], "\"a/../b\" does not name a node");
     told(
         &["run", "--", "true"],
         "nothing to lock: name a root with -w or -r (the whole tree is `-w /`)",

@@ -219,11 +219,11 @@ impl Place {
 
 /// A text without what differs from run to run and from machine to machine.
 fn same_everywhere(text: &str) -> String {
-    const LIES: &str = "lies on ";
+    const ON: &str = "\" is on ";
     let mut parts = timeless(text);
-    if let Some((before, after)) = parts.split_once(LIES) {
+    if let Some((before, after)) = parts.split_once(ON) {
         let after = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
-        parts = format!("{before}{LIES}a file system{after}");
+        parts = format!("{before}{ON}a file system{after}");
     }
     parts
 }

@@ -1,4 +1,4 @@
-//! The table's file: a header and cells, in which the records of requests are stored.
+//! The table's file: a header, and cells that store the records of requests.
 //!
 //! ```text
 //! header │ cell │ cell │ cell …             each 256 bytes, numbers little-endian
@@ -7,13 +7,13 @@
 //!         │ length 4 │ payload 208
 //! ```
 //!
-//! A live request has one cell, or several if its roots are many or long; any free cells will do. A
+//! A live request has one cell, or several if its roots are many or long. Any free cells will do. A
 //! cell that becomes free keeps its ticket and token. So the largest ticket in the table is the
-//! last one given, and no counter is needed: the header has the largest ticket of the cells that
-//! were cut off, and is written only when the table becomes longer or shorter.
+//! last one issued, and no counter is needed. The header records the largest ticket of the cells
+//! that were cut off, and is written only when the table grows or shrinks.
 //!
-//! A cell is used iff its state says so *and* the byte of its ticket is locked. What a process left
-//! behind when it died, half-written or whole, belongs to nobody.
+//! A cell is in use iff its state says so *and* the byte of its ticket is locked. Whatever a
+//! process left behind when it died, complete or not, belongs to no one.
 
 use std::{borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, os::unix::fs::FileExt};
 
@@ -21,32 +21,32 @@ use treelock::Request;
 
 use crate::format::request::{self, Draft};
 
-/// Bytes of a cell, and of the header.
+/// The size of a cell, and of the header, in bytes.
 pub(crate) const CELL_BYTES: usize = 256;
-/// Bytes of a cell before its payload.
+/// The size of the part of a cell before its payload, in bytes.
 const HEAD_BYTES: usize = 48;
 const PAYLOAD_BYTES: usize = CELL_BYTES - HEAD_BYTES;
 
-/// Bytes of a request's record at most.
+/// The maximum size of a request's record in bytes.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = u16::MAX as usize * PAYLOAD_BYTES;
 
-/// Tickets and tokens are below this; larger numbers are garbage. Beyond it additions could
-/// overflow, and the kernel could not lock the byte.
+/// Tickets and tokens are below this; larger numbers are garbage. Beyond it, additions could
+/// overflow and the kernel could not lock the byte.
 pub(crate) const NUMBERS_END: u64 = 1 << 62;
 
 /// The first bytes of a table.
 const MAGIC: [u8; 12] = *b"treelock tab";
 const VERSION: u32 = 1;
 
-/// Where the header says how many cells the table has at least, so that one can tell if it was cut
+/// Where the header records the minimum number of cells of the table, to detect that it was cut
 /// short.
 pub(crate) const COUNT_AT: usize = 16;
 
-/// Where the header keeps the largest ticket and token of the cells that were cut off.
+/// Where the header records the largest ticket and token of the cells that were cut off.
 const TICKET_AT: usize = 24;
 const TOKEN_AT: usize = 32;
 
-/// Returns what to write at [`COUNT_AT`] when a table is cut off behind so many cells.
+/// Returns the bytes to write at [`COUNT_AT`] when a table is cut off after `count` cells.
 pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
     let mut sums = [0; 24];
     sums[..8].copy_from_slice(&(count as u64).to_le_bytes());
@@ -55,7 +55,7 @@ pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
     sums
 }
 
-/// Returns the header of a new table with so many cells.
+/// Returns the header of a new table with `count` cells.
 pub(crate) fn header(count: usize) -> [u8; CELL_BYTES] {
     let mut header = [0; CELL_BYTES];
     header[..12].copy_from_slice(&MAGIC);
@@ -69,24 +69,24 @@ pub(crate) fn is_cut_short(header: &[u8; CELL_BYTES], count: usize) -> bool {
     (count as u64) < u64::from_le_bytes(number(header, COUNT_AT))
 }
 
-/// Returns what is different from a table of ours, if anything is.
+/// Returns how this header differs from that of a lock table, if it does.
 pub(crate) fn foreign(header: &[u8]) -> Option<String> {
     let version = u32::from_le_bytes(*header[12..].first_chunk()?);
     match (header[..12] == MAGIC, version) {
-        (false, _) => Some("it does not begin as one".into()),
+        (false, _) => Some("it has a different header".into()),
         (true, VERSION) => None,
         (true, other) => Some(format!("version {other} instead of {VERSION}")),
     }
 }
 
-/// A request of the table, live or not.
+/// A request in the table, live or not.
 pub(crate) struct Record {
     pub(crate) ticket: u64,
     pub(crate) pid: u32,
     pub(crate) asked: u64,
     /// 0 until its owner has seen the grant.
     pub(crate) granted: u64,
-    /// What it asks for. A damaged record counts as a write on everything, which is safe.
+    /// What it requests. A damaged record counts as a write on everything, which is safe.
     pub(crate) request: Request,
     pub(crate) damaged: bool,
 }
@@ -99,7 +99,7 @@ pub(crate) struct Cells<'a> {
     parts: OnceCell<Parts>,
 }
 
-/// The numbers of the parts of a record and of their cells, in order, by the record's ticket.
+/// For each record's ticket, the numbers of its parts and of their cells, in order.
 type Parts = HashMap<u64, Vec<(u16, usize)>>;
 
 /// The fixed part of a cell.
@@ -116,18 +116,18 @@ struct Head {
     length: u32,
 }
 
-/// Where the state stands in a cell.
+/// The offset of the state in a cell.
 const STATE_AT: usize = 8;
 const FREE: [u8; 4] = 0u32.to_le_bytes();
 const USED: [u8; 4] = 1u32.to_le_bytes();
-/// Where the time of the grant stands.
+/// The offset of the time of the grant in a cell.
 pub(crate) const GRANTED_AT: usize = 32;
 
 fn number<const N: usize>(cell: &[u8; CELL_BYTES], at: usize) -> [u8; N] {
     *cell[at..].first_chunk().expect("within the cell")
 }
 
-/// Returns a ticket or token; instead of garbage 0, which is never given.
+/// Returns a ticket or token. Garbage becomes 0, which is never issued.
 fn given(number: u64) -> u64 {
     if number < NUMBERS_END { number } else { 0 }
 }
@@ -164,14 +164,14 @@ impl Head {
 }
 
 impl<'a> Cells<'a> {
-    /// Takes the bytes of a table. A part of a cell at the end is ignored.
+    /// Takes the bytes of a table. An incomplete cell at the end is ignored.
     pub(crate) fn new(bytes: &'a [u8]) -> Cells<'a> {
         let (cells, _) = bytes.as_chunks();
         let (header, cells) = cells.split_first().expect("a table that was checked has a header");
         Cells { header, cells, parts: OnceCell::new() }
     }
 
-    /// Returns only the first cells.
+    /// Returns only the first `count` cells.
     pub(crate) fn first(self, count: usize) -> Cells<'a> {
         Cells { header: self.header, cells: &self.cells[..count], parts: OnceCell::new() }
     }
@@ -184,7 +184,7 @@ impl<'a> Cells<'a> {
         self.cells.iter().map(Head::read).enumerate()
     }
 
-    /// Returns the largest ticket and the largest token that were ever given; 0 if none was.
+    /// Returns the largest ticket and the largest token ever issued; 0 if there were none.
     pub(crate) fn last(&self) -> (u64, u64) {
         let join = |(ticket, token): (u64, u64), (_, head): (usize, Head)| {
             (ticket.max(head.ticket), token.max(head.token))
@@ -228,7 +228,7 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Returns all records, each read as far as it can be.
+    /// Returns all records, each read as far as possible.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
         self.firsts().map(|(number, head)| {
             let payload = self.payload(number, &head);
@@ -240,7 +240,7 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Returns the payload of the record that begins in a cell, if it is whole.
+    /// Returns the payload of the record that begins in a cell, if it is complete.
     fn payload(&self, first: usize, head: &Head) -> Option<Cow<'_, [u8]>> {
         let length = head.length as usize;
         let text = |cell: usize| &self.cells[cell][HEAD_BYTES..];
@@ -273,12 +273,12 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Returns where a cell stands in the file.
+/// Returns the offset of a cell in the file.
 pub(crate) fn offset(cell: usize) -> u64 {
     ((cell + 1) * CELL_BYTES) as u64
 }
 
-/// Marks cells as free. If that fails, they still belong to nobody once their ticket is unlocked.
+/// Marks cells as free. If that fails, they still belong to no one once their ticket is unlocked.
 pub(crate) fn free(file: &File, cells: &[usize]) {
     for cell in cells {
         let _ = file.write_all_at(&FREE, offset(*cell) + STATE_AT as u64);
@@ -290,13 +290,13 @@ pub(crate) fn parts(draft: &Draft<'_>) -> usize {
     draft.payload.len().div_ceil(PAYLOAD_BYTES).max(1)
 }
 
-/// What a record says besides the request.
+/// The fields of a record besides the request.
 pub(crate) struct Stamp {
     pub(crate) ticket: u64,
     pub(crate) token: u64,
     pub(crate) pid: u32,
     pub(crate) asked: u64,
-    /// 0 if it has to wait.
+    /// 0 if the request has to wait.
     pub(crate) granted: u64,
 }
 
@@ -357,7 +357,7 @@ mod tests {
             assert_eq!((records[0].ticket, records[0].granted), (7, 10));
             let everything = Request::new().write("/").unwrap();
             let found: Vec<_> = cells.conflicting(&Draft::new(&everything), None).collect();
-            // In the order of the parts, which were put in backwards.
+            // In the order of the parts, which were inserted backwards.
             let all = (0..parts(&draft)).rev().collect();
             let conflicts = everything.conflict(&request).is_some();
             let expected = if conflicts { vec![(7, all)] } else { vec![] };
@@ -369,8 +369,8 @@ mod tests {
         }
     }
 
-    /// Whatever stands in a cell, it is read as something, and what cannot be read is a write on
-    /// all.
+    /// Whatever a cell contains is read as something, and anything unreadable is a write on
+    /// everything.
     #[test]
     fn damage_is_taken_as_a_write_on_everything() {
         let request = Request::new().read("a/b/c").unwrap().with_label("me");

@@ -1,15 +1,15 @@
-//! A request as bytes, and how to tell from the bytes alone whether two requests conflict.
+//! Requests as bytes, and how to tell from the bytes alone whether two requests conflict.
 //!
 //! Every new request is compared with all requests in the table, so the comparison must be cheap. A
-//! node is stored as its components, each behind its length. So a node is the same as another, or
-//! lies above it, iff its bytes are a prefix of the other's. Only a request whose ancestors were
-//! given has to be decoded to be compared, since the bytes of a node do not tell such ancestors.
+//! node is stored as its components, each preceded by its length. So a node equals another, or lies
+//! above it, iff its bytes are a prefix of the other's. Only a request with given ancestors has to
+//! be decoded to be compared, since the bytes of a node do not contain such ancestors.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 use treelock::{Access, Node, Request};
 
-/// A request as it is stored.
+/// A request in its stored form.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     label: Option<&'a str>,
@@ -26,26 +26,25 @@ struct StoredRoot<'a> {
     above: Option<Vec<&'a Bytes>>,
 }
 
-/// Reads a value from the beginning of some bytes. Returns it and the bytes behind it.
+/// Reads a value from the start of some bytes. Returns it and the remaining bytes.
 fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
     postcard::take_from_bytes(bytes).ok()
 }
 
-/// Returns the components of a node, each behind its length.
+/// Returns the components of a node, each preceded by its length.
 fn pack(node: &Node) -> Vec<u8> {
     let packed = Vec::with_capacity(TYPICAL_BYTES);
     node.components().fold(packed, |packed, component| append(Bytes::new(component), packed))
 }
 
-/// Most nodes, and most requests, fit into so many bytes, so they need not be moved while they
-/// grow.
+/// Most nodes and most requests fit into this many bytes, so they need not be moved as they grow.
 const TYPICAL_BYTES: usize = 128;
 
 fn append(what: &(impl Serialize + ?Sized), behind: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(what, behind).expect("memory takes everything")
 }
 
-/// Returns the components of a packed node; `None` for a component that cannot be read.
+/// Returns the components of a packed node, with `None` for a component that cannot be read.
 fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if packed.is_empty() {
@@ -57,7 +56,7 @@ fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Returns whether these are the bytes of a node. [`Node`] says which components a node may have.
+/// Returns whether these bytes are a node. [`Node`] decides which components a node may have.
 fn is_node(packed: &[u8]) -> bool {
     components(packed).all(|component| !matches!(component, None | Some(b"" | b"." | b"..")))
 }
@@ -67,11 +66,11 @@ fn unpack(packed: &[u8]) -> Option<Node> {
     Node::from_components(components?).ok()
 }
 
-/// A request that is about to be entered: as it will be stored, and ready to be compared.
+/// A request that is about to be entered, in its stored form and ready to be compared.
 pub(crate) struct Draft<'a> {
     pub(crate) request: &'a Request,
     pub(crate) payload: Vec<u8>,
-    /// Whether each root is a write, and its node; `None` if the ancestors of one were given.
+    /// For each root, whether it is a write, and its node. `None` if any root has given ancestors.
     plain: Option<Vec<(bool, Vec<u8>)>>,
 }
 
@@ -98,7 +97,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Does the same if the bytes are enough to tell. Returns `None` if ancestors were given, or if
+    /// Does the same if the bytes alone are enough. Returns `None` if ancestors were given or
     /// something is damaged.
     fn plainly_conflicts(&self, payload: &[u8]) -> Option<bool> {
         let own = self.plain.as_ref()?;
@@ -133,7 +132,7 @@ fn encode(
     append(&stored, Vec::with_capacity(TYPICAL_BYTES))
 }
 
-/// Returns the request that is stored in these bytes, if they are whole.
+/// Returns the request that is stored in these bytes, if they are intact.
 pub(crate) fn decode(payload: &[u8]) -> Option<Request> {
     let (stored, rest): (Stored<'_>, _) = take(payload)?;
     let request = stored.roots.iter().try_fold(Request::new(), enter)?;
@@ -155,10 +154,10 @@ fn enter(request: Request, root: &StoredRoot<'_>) -> Option<Request> {
     })
 }
 
-/// The label of a request that cannot be read.
+/// The label of a request whose record cannot be read.
 pub(crate) const DAMAGED: &str = "damaged record";
 
-/// Returns what a damaged record counts as: a write on everything, which is safe.
+/// Returns the request that a damaged record counts as: a write on everything, which is safe.
 pub(crate) fn damaged() -> Request {
     Request::new().with(Access::Write, Node::root()).with_label(DAMAGED)
 }
@@ -171,7 +170,8 @@ mod tests {
         Node::from_components(components).expect("good components")
     }
 
-    /// Requests of all kinds, near enough to one another to conflict or just not to.
+    /// Returns requests of all kinds that are close enough to one another to conflict, or just not
+    /// to.
     fn requests() -> Vec<Request> {
         let nodes: [&[&[u8]]; 9] = [
             &[],
@@ -216,7 +216,7 @@ mod tests {
         assert!(found.iter().all(|count| *count > 100), "bytes are rarely enough: {found:?}");
     }
 
-    /// What bytes say of a damaged record, and what is shown of it, is the same.
+    /// A damaged record means the same when it is compared as when it is shown.
     #[test]
     fn bytes_and_requests_agree_on_damage() {
         let ours = Request::new().write("a/b").expect("a good node");

@@ -1,13 +1,12 @@
-//! The conformance suite on a directory, by handles of one process. Every request has an open file
-//! description of its own, so to the kernel the requests are like those of many processes.
+//! Runs the conformance suite on a directory, with handles of one process. Every request has its
+//! own open file description, so to the kernel the requests look like those of many processes.
 
 use treelock_conformance::{Judged, leaving, random, scenarios, threads, verbs};
 use treelock_dir::DirLock;
 
-/// Two handles that know nothing of each other, used in turns: what one enters, the other finds on
-/// disk.
+/// Two independent handles, used in turn: what one enters, the other finds on disk.
 fn directory() -> Judged<DirLock, false> {
-    // Not in the system's place, since a forgotten guard leaves its directory behind.
+    // Not in the system's temporary directory, since a forgotten guard leaves its directory behind.
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
     let scratch = scratch.expect("a place for temporary files");
     let [one, two] = [(); 2].map(|()| DirLock::new(scratch.path().join("locks")));

@@ -36,7 +36,7 @@ fn a_file_longer_than_any_table() {
     assert!(scratch.lock.snapshot().wait().is_err());
 }
 
-/// Tests a table that is emptied, or cut within its header, behind it, or within the cells.
+/// Tests a table that is emptied, or cut within its header, after it, or within the cells.
 #[test]
 fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
     for length in [0, 100, CELL as u64, CELL as u64 + 100] {
@@ -56,7 +56,7 @@ fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
     }
 }
 
-/// A table that had grown is known to be cut short even if all that it began with is left.
+/// A table that had grown is recognised as cut short even if all of its initial size is left.
 #[test]
 fn a_table_that_has_grown_and_was_cut_short() {
     let scratch = Scratch::new();
@@ -72,8 +72,8 @@ fn a_table_that_has_grown_and_was_cut_short() {
     scratch.assert_at_rest();
 }
 
-/// A handle that remembers its last place finds a table that was emptied at rest and begun anew:
-/// the ticket that it had is somebody else's now.
+/// A handle that remembers its last place finds that the table was emptied at rest and started
+/// again: its former ticket now belongs to another request.
 #[test]
 fn a_table_that_was_emptied_and_begun_anew() {
     let scratch = Scratch::new();
@@ -89,7 +89,7 @@ fn a_table_that_was_emptied_and_begun_anew() {
     scratch.assert_at_rest();
 }
 
-/// An empty file in which tickets are live does not look as if nobody were there.
+/// An empty file in which tickets are live does not look unused.
 #[test]
 fn a_table_that_was_emptied_in_use_cannot_be_shown() {
     let scratch = Scratch::new();
@@ -101,7 +101,7 @@ fn a_table_that_was_emptied_in_use_cannot_be_shown() {
     assert!(scratch.lock.snapshot().wait().expect("nobody uses it").entries.is_empty());
 }
 
-/// Those who leave an emptied table may make it longer again, with zeros for a header.
+/// Requests that leave an emptied table may make it longer again, with zeros for a header.
 #[test]
 fn a_table_that_was_emptied_in_use_and_written_to() {
     let scratch = Scratch::new();
@@ -119,7 +119,7 @@ fn a_table_that_was_emptied_in_use_and_written_to() {
     scratch.assert_at_rest();
 }
 
-/// A handle that was open before goes on when nobody uses the table.
+/// A handle that was open before continues to work when nothing uses the table.
 #[test]
 fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
     for length in [0, 100, 256, 1000] {
@@ -133,7 +133,7 @@ fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
     }
 }
 
-/// What nobody uses shows nobody, whatever became of its bytes, also before somebody asks and mends
+/// An unused table shows no requests, whatever happened to its bytes, even before a request repairs
 /// it.
 #[test]
 fn a_damaged_table_that_nobody_uses_shows_nobody() {
@@ -144,7 +144,7 @@ fn a_damaged_table_that_nobody_uses_shows_nobody() {
     assert!(scratch.lock.snapshot().wait().is_err());
     drop(one);
     assert!(scratch.lock.snapshot().wait().is_err());
-    drop(two); // and its mark in a file that has no header
+    drop(two); // marks its cell as free in a file that has no header
     assert!(scratch.lock.snapshot().wait().expect("nobody uses it").entries.is_empty());
     assert!(scratch.lock.blocked(&write("/")).wait().expect("nobody uses it").is_none());
     scratch.assert_at_rest();

@@ -1,4 +1,4 @@
-//! Records that are damaged: by crashes, by disks, by people.
+//! Damaged records: by crashes, by disks, by people.
 
 use std::{
     os::unix::fs::FileExt,
@@ -34,7 +34,7 @@ fn garbage_in_a_record_counts_as_a_write_on_everything() {
     assert!(!scratch.says_damaged());
 }
 
-/// A record that cannot be read is in everybody's way, and everybody is told of it.
+/// An unreadable record is in the way of every request, and every request is told so.
 fn assert_all_blocked(scratch: &Scratch) {
     let error = scratch.lock.try_acquire(&read("b")).wait().expect_err("nobody knows what it is");
     let blocked = error.blocked().expect("somebody is in the way");
@@ -63,8 +63,8 @@ fn a_half_written_record_counts_as_a_write_on_everything() {
     scratch.assert_at_rest();
 }
 
-/// A process that was killed while it wrote has left the first cells of its record; they are
-/// nobody's.
+/// A process that was killed while it wrote has left the first cells of its record, which belong to
+/// no one.
 #[test]
 fn a_half_written_record_of_a_dead_process_is_nobodys() {
     let scratch = Scratch::new();
@@ -81,7 +81,7 @@ fn a_half_written_record_of_a_dead_process_is_nobodys() {
     assert!(guard.ticket() > ticket, "a ticket is used once");
 }
 
-/// A record is read to its end, where nothing may be left.
+/// A record is read to its end, where nothing may be left over.
 #[test]
 fn a_record_with_another_length_counts_as_a_write_on_everything() {
     let scratch = Scratch::new();
@@ -113,8 +113,8 @@ fn parts_with_wrong_numbers_count_as_a_write_on_everything() {
     drop(guard);
 }
 
-/// A record that has lost its ticket is nobody's, also while somebody has the latch, whose byte is
-/// 0.
+/// A record that has lost its ticket belongs to no one, even while the latch, whose byte is 0, is
+/// held.
 #[test]
 fn a_record_without_a_ticket_is_nobodys() {
     let scratch = Scratch::new();
@@ -133,12 +133,12 @@ fn a_record_without_a_ticket_is_nobodys() {
         let shown = |_| scratch.lock.snapshot().wait().expect("a table").entries;
         let shown = (0..2000).flat_map(shown).any(|entry| entry.ticket == 0);
         done.store(true, Ordering::SeqCst);
-        assert!(!shown, "ticket 0 was never given");
+        assert!(!shown, "ticket 0 was never issued");
     });
     drop(guard);
 }
 
-/// Whatever stands in the cells, nobody panics, and who is refused is told by a sentence that fits.
+/// Whatever the cells contain, nothing panics, and a refused request gets a message that fits.
 #[test]
 fn garbage_anywhere_is_a_clear_answer() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

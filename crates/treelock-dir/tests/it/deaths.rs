@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// C22: when a process is killed while it holds, its place is free at once, and nothing is left
-/// that anybody trips over.
+/// that hinders anything else.
 #[test]
 fn a_killed_holder_frees_its_place() {
     let Scratch { lock, .. } = &Scratch::new();
@@ -23,8 +23,7 @@ fn a_killed_holder_frees_its_place() {
     assert!(lock.snapshot().wait().expect("a table").entries.is_empty());
 }
 
-/// In a line of processes, those behind the one that is killed go on when it is their turn, not
-/// before.
+/// In a line of processes, those behind a killed one proceed when it is their turn, not before.
 #[test]
 fn a_killed_waiter_leaves_the_line() {
     let Scratch { lock, .. } = &Scratch::new();

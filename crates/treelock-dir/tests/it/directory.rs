@@ -18,7 +18,7 @@ fn no_directory_no_requests() {
     assert!(error.to_string().contains("/dev/null/locks"), "{error}");
 }
 
-/// A lock with a relative path is the same lock wherever the process goes.
+/// A lock with a relative path is the same lock even if the process changes its working directory.
 #[test]
 fn a_process_that_changes_its_directory() {
     if !is_alone("directory::a_process_that_changes_its_directory", &[&[]]) {

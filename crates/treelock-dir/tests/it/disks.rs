@@ -1,8 +1,7 @@
-//! Disks and what lies on them: full, read-only, not ours, and things in the table's place that are
-//! no files.
+//! Disks and their contents: full, read-only, owned by others, and non-files in the table's place.
 //!
-//! A disk that can be filled is a small one in memory, mounted by a process that has its own view
-//! of mounts.
+//! A disk that can be filled is a small one in memory, mounted by a process with its own mount
+//! namespace.
 
 use std::{
     fs::{self, File},
@@ -22,7 +21,7 @@ use crate::{
     scratch::{AcquireWithin, LONG, Scratch, long, write},
 };
 
-/// Whether this is a process that may mount, started for a test; see [`is_alone`].
+/// Returns whether this process may mount, because it was started for a test; see [`is_alone`].
 fn may_mount(test: &str) -> bool {
     let ways: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "--map-root-user", "--mount"]];
     is_alone(test, &ways)
@@ -35,7 +34,7 @@ fn mount(options: &str, what: &Path, at: &Path) {
     assert!(status.expect("mount is everywhere").success(), "mount {options} at {at:?}");
 }
 
-/// A disk of this size, and a lock on it of which nothing exists yet.
+/// Returns a lock on a new disk of this size; the lock has not been created yet.
 fn small_disk(scratch: &Scratch, size: &str) -> DirLock {
     let disk = scratch.path().join("disk");
     mount(&format!("-t tmpfs -o size={size}"), Path::new("none"), &disk);
@@ -52,7 +51,7 @@ fn fill(lock: &DirLock) -> std::path::PathBuf {
 
 fn assert_full(error: &Error) {
     let full = matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull);
-    assert!(full && error.to_string().contains("; make room, or use"), "{error}");
+    assert!(full && error.to_string().contains("; free some space, or use"), "{error}");
 }
 
 #[test]
@@ -67,7 +66,7 @@ fn a_table_cannot_be_made_on_a_full_disk() {
         assert_full(&lock.acquire_within(&write("a"), LONG).expect_err("the disk is full"));
         assert!(lock.snapshot().wait().expect("an empty table").entries.is_empty());
         let found = lock.check().wait().expect("a place that can be looked at");
-        assert!(found.iter().any(|finding| finding.what.contains("make room")), "{found:?}");
+        assert!(found.iter().any(|finding| finding.what.contains("free some space")), "{found:?}");
     }
     fs::remove_file(filler).expect("made above");
     drop(lock.try_acquire(&write("a")).wait().expect("there is room"));
@@ -89,11 +88,11 @@ fn a_table_that_cannot_grow() {
         assert_full(&ask(10_000).expect_err("there is no room"));
         assert_full(&lock.acquire_within(&write("first"), LONG).expect_err("there is no room"));
         let live = lock.snapshot().wait().expect("a table").entries.len();
-        assert_eq!(live, guards.len() + 1, "nothing of the one who was refused is left");
+        assert_eq!(live, guards.len() + 1, "nothing of the refused request is left");
         let found = lock.check().wait().expect("a place that can be looked at");
         assert!(found.iter().any(|finding| finding.what.contains("bytes are left")), "{found:?}");
     }
-    // Releasing works, and makes room for as much.
+    // Releasing works, and makes room for the same amount.
     drop(guards.pop());
     assert_full(
         &lock.try_acquire(&long("long")).wait().expect_err("there is no room for several cells"),
@@ -110,10 +109,10 @@ fn a_table_that_cannot_grow() {
 fn assert_read_only(error: &Error) {
     let kind = ErrorKind::ReadOnlyFilesystem;
     let told = matches!(error, Error::Io { source, .. } if source.kind() == kind);
-    assert!(told && error.to_string().contains("; use a directory that can be written"), "{error}");
+    assert!(told && error.to_string().contains("; use a writable directory"), "{error}");
 }
 
-/// On a disk that is mounted twice, once to be read only: there one can look, and no more.
+/// A disk is mounted twice, once read-only. There the table can be read, and nothing more.
 #[test]
 fn a_read_only_disk() {
     if !may_mount("disks::a_read_only_disk") {
@@ -144,8 +143,8 @@ fn a_read_only_disk() {
     assert!(looker.snapshot().wait().expect("it can be read").entries.is_empty());
 }
 
-/// A symbolic link, which is not followed, wherever it leads; a directory; a pipe, at which nobody
-/// hangs.
+/// A symbolic link, which is not followed, wherever it leads; a directory; and a pipe, which does
+/// not block a request.
 #[test]
 fn what_is_no_file_is_refused_and_kept() {
     type Make = fn(&Scratch);
@@ -188,7 +187,7 @@ fn what_is_no_file_is_refused_and_kept() {
     }
 }
 
-/// A disk on which hardly anything is left is odd before it is full.
+/// A disk with hardly any space left is reported as odd before it is full.
 #[test]
 fn a_small_disk_is_odd() {
     if !may_mount("disks::a_small_disk_is_odd") {

@@ -1,4 +1,4 @@
-//! Waiting with a limit, which keeps the place in the line, and giving up (C13, C14).
+//! Waiting with a limit, which keeps the place in line, and giving up (C13, C14).
 
 use std::{
     thread,
@@ -15,17 +15,17 @@ use crate::{
     scratch::{LONG, Scratch, eventually, read, waiters, write},
 };
 
-/// Long enough that somebody who could overtake would have.
+/// Long enough for a request that could overtake to have done so.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A request that is in line, and has been waited for in vain.
+/// Returns a request that is in line and has already been waited for without success.
 fn queued(scratch: &Scratch, node: &str) -> Acquire {
     let mut acquire = scratch.lock.acquire(&write(node));
     assert!(acquire.wait_timeout(Duration::from_millis(1)).is_none(), "it is held");
     acquire
 }
 
-/// A request whose time is over stays in line: a later one waits behind it, even in another
+/// A request whose time has run out stays in line: a later one waits behind it, even in another
 /// process.
 #[test]
 fn a_limit_that_is_over_keeps_the_place() {
@@ -42,7 +42,7 @@ fn a_limit_that_is_over_keeps_the_place() {
         assert_eq!(acquire.ticket(), Some(ticket), "it keeps its place");
     }
     assert!(holder.end().success());
-    // Nobody polls meanwhile, and nobody overtakes.
+    // Nothing is polled meanwhile, and nothing overtakes.
     thread::sleep(MOMENT);
     let snapshot = lock.snapshot().wait().expect("a table");
     let held: Vec<u64> = snapshot.held().map(|entry| entry.ticket).collect();
@@ -54,7 +54,7 @@ fn a_limit_that_is_over_keeps_the_place() {
     later.expect("holds");
 }
 
-/// A request that gives up is told who was in the way, and those behind it go on.
+/// A request that gives up is told what was in the way, and the requests behind it proceed.
 #[test]
 fn who_gives_up_names_the_blocker_and_leaves_nothing() {
     let scratch = Scratch::new();
@@ -96,7 +96,7 @@ fn who_gives_up_when_granted_meanwhile_gets_the_guard() {
     scratch.assert_at_rest();
 }
 
-/// A request that gives up before it has asked is a try.
+/// A request that gives up before it is made is a try.
 #[test]
 fn who_gives_up_before_it_asks_tries() {
     let scratch = Scratch::new();
@@ -107,7 +107,7 @@ fn who_gives_up_before_it_asks_tries() {
     scratch.assert_at_rest();
 }
 
-/// Returns a holder that has freed its cell and not yet unlocked its ticket, and a request that
+/// Returns a holder that has freed its cell but not yet unlocked its ticket, and a request that
 /// gives up behind it.
 fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingUp) {
     let leaver = scratch.lock.acquire(&write("a")).wait().expect("a new lock is free");
@@ -120,15 +120,15 @@ fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingU
 
 type GivingUp = Polled<Result<treelock_dir::Guard, Error>>;
 
-/// A request that gives up behind one that is just leaving is woken when that has left, and has the
-/// lock.
+/// A request that gives up behind one that is just leaving is woken when that has left, and gets
+/// the lock.
 #[test]
 fn who_gives_up_behind_a_leaver_gets_the_guard() {
     let scratch = Scratch::new();
     let (leaver, mut answer) = giving_up_behind_a_leaver(&scratch);
     let start = Instant::now();
     drop(leaver);
-    assert!(answer.wakes() > 0, "it is woken by the leaver, not by the time");
+    assert!(answer.wakes() > 0, "it is woken by the leaver, not by the timer");
     let guard = answer.poll().expect("it is known now").expect("all have left");
     assert!(start.elapsed() < LONG);
     assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 1);
@@ -136,7 +136,7 @@ fn who_gives_up_behind_a_leaver_gets_the_guard() {
     scratch.assert_at_rest();
 }
 
-/// If nobody can say who is in the way, the answer comes all the same, even in async code.
+/// The answer comes even if it cannot be determined what is in the way, and even in async code.
 #[test]
 fn who_gives_up_behind_nobody_knows_whom_is_told_in_time() {
     let scratch = Scratch::new();
@@ -149,7 +149,7 @@ fn who_gives_up_behind_nobody_knows_whom_is_told_in_time() {
     scratch.assert_at_rest();
 }
 
-/// An answer that nobody waits for any more leaves the line.
+/// An answer that is dropped leaves the line.
 #[test]
 fn a_dropped_answer_leaves_the_line() {
     let scratch = Scratch::new();

@@ -1,7 +1,7 @@
-//! Helper processes: this test binary once more, started to play a part.
+//! Helper processes: this test binary, started again to play a part.
 //!
-//! [`Part::start`] starts one. It runs the "test" [`a_part`](crate::parts::a_part), which looks
-//! into its environment for what to play. What the harness prints comes before the line `ready`.
+//! [`Part::start`] starts one. It runs the "test" [`a_part`](crate::parts::a_part), which learns
+//! from its environment what to play. Whatever the harness prints comes before the line `ready`.
 
 use std::{
     env,
@@ -23,19 +23,19 @@ pub(crate) const PART: &str = "TREELOCK_TEST_PART";
 pub(crate) const DIRECTORY: &str = "TREELOCK_TEST_DIRECTORY";
 const WORD: &str = "TREELOCK_TEST_WORD";
 
-/// A word that was given to this process.
+/// Returns a word that was given to this process.
 pub(crate) fn word() -> String {
-    env::var(WORD).expect("set by who started this process")
+    env::var(WORD).expect("set by the parent process")
 }
 
-/// Prints a line that the one who started this process waits for.
+/// Prints a line that the parent process waits for.
 pub(crate) fn say(line: &str) {
     let mut out = stdout().lock();
-    // Nobody may listen any more, if this process outlives its test by a moment.
+    // No one may be listening any more, if this process outlives its test by a moment.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Reads a line; `None` if there will be no more.
+/// Reads a line, or returns `None` if there are no more.
 pub(crate) fn hear() -> Option<String> {
     let mut line = String::new();
     let count = stdin().lock().read_line(&mut line).unwrap_or(0);
@@ -50,7 +50,7 @@ impl Part {
         Part::wrapped(&[], part, directory, word)
     }
 
-    /// A part that is started through other programs, such as `setpriv --reuid 1000`.
+    /// Returns a part that is started through other programs, such as `setpriv --reuid 1000`.
     pub(crate) fn wrapped(wrap: &[&str], part: &str, directory: &Path, word: &str) -> Part {
         let mut command = this_program(wrap, "parts::a_part");
         command.env(PART, part).env(DIRECTORY, directory).env(WORD, word);
@@ -68,7 +68,7 @@ impl Part {
     }
 }
 
-/// Its lines, read by a thread, so that one can wait for them for a limited time.
+/// Returns its lines, read by a thread, so that waiting for them can be limited in time.
 fn lines(output: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -78,7 +78,7 @@ fn lines(output: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-/// This test binary, to run one of its tests or parts alone.
+/// Returns a command that runs a single test or part of this test binary.
 fn this_program(wrap: &[&str], test: &str) -> Command {
     let program = env::current_exe().expect("this program has a path");
     let mut words = wrap.iter().map(|word| word.as_ref()).chain([program.as_os_str()]);
@@ -88,11 +88,12 @@ fn this_program(wrap: &[&str], test: &str) -> Command {
     command
 }
 
-/// Whether this is the process that a test has for itself. If it is not, it is started, in the
-/// first of these ways that is possible here, and must end well: `test` is the full name of the
-/// caller.
+/// Returns whether this process was started for one test alone. If not, starts such a process, in
+/// the first of these ways that is possible here, and checks that it succeeds. `test` is the full
+/// name of the caller.
 ///
-/// For what a process has only once: its limits, its working directory, its user, its mounts.
+/// For things that a process has only once: its limits, its working directory, its user, its
+/// mounts.
 pub(crate) fn is_alone(test: &str, ways: &[&[&str]]) -> bool {
     const ALONE: &str = "TREELOCK_TEST_ALONE";
     if env::var(ALONE).is_ok_and(|name| name == test) {
@@ -107,7 +108,7 @@ pub(crate) fn is_alone(test: &str, ways: &[&[&str]]) -> bool {
     false
 }
 
-/// Whether this program can be started through these others here; if not, says so.
+/// Returns whether this program can be started through these others here, and says so if it cannot.
 pub(crate) fn is_possible(wrap: &[&str]) -> bool {
     let mut tried = this_program(wrap, "no such test");
     let status = tried.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -147,7 +148,7 @@ impl Helper {
         self.process.0.id()
     }
 
-    /// Reads lines up to this one.
+    /// Reads lines up to and including this one.
     pub(crate) fn expect(&self, line: &str) {
         while let Some(said) = self.line() {
             if said == line {
@@ -157,7 +158,7 @@ impl Helper {
         panic!("the process ended before it said {line:?}");
     }
 
-    /// Returns the next line that it says; `None` if it will say no more.
+    /// Returns the next line that it prints, or `None` if there are no more.
     pub(crate) fn line(&self) -> Option<String> {
         match self.output.recv_timeout(LONG) {
             Ok(line) => Some(line),
@@ -166,7 +167,7 @@ impl Helper {
         }
     }
 
-    /// The rest of the next line that begins with this word, as a value.
+    /// Returns the rest of the next line that begins with this word, as a value.
     pub(crate) fn value<T: FromStr>(&self, word: &str) -> T {
         while let Some(line) = self.line() {
             if let Some(rest) = line.strip_prefix(word) {
@@ -181,7 +182,8 @@ impl Helper {
         writeln!(input, "{line}").expect("it listens");
     }
 
-    /// Its two ends, for one who speaks and listens in different threads, and what keeps it alive.
+    /// Returns its input and its output, for use by different threads, and the handle that keeps it
+    /// alive.
     pub(crate) fn split(self) -> (ChildStdin, Receiver<String>, Process) {
         (self.input.expect("not closed yet"), self.output, self.process)
     }
@@ -191,7 +193,7 @@ impl Helper {
         nix::sys::signal::kill(pid, signal).expect("our child");
     }
 
-    /// Kills it. It is about to be gone when this returns.
+    /// Kills it. It may still be ending when this returns.
     pub(crate) fn strike(&mut self) {
         self.process.0.kill().expect("our child");
     }
@@ -207,7 +209,7 @@ impl Helper {
         self.process.0.try_wait().expect("our child")
     }
 
-    /// Ends its input, so that it comes to its end. Returns how it ended.
+    /// Closes its input, so that it finishes. Returns how it ended.
     pub(crate) fn end(&mut self) -> ExitStatus {
         self.input = None;
         self.process.0.wait().expect("our child")

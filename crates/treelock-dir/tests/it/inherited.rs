@@ -1,4 +1,4 @@
-//! Children that inherit a lock, and which processes keep one.
+//! Children that inherit a lock, and finding the processes that keep one.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn a_child_keeps_the_lock() {
     // Dropping the guard releases for the child too.
     drop(guard);
     drop(lock.try_acquire(&write("a")).wait().expect("released"));
-    // A guard that is never dropped is as one whose process was killed.
+    // A guard that is never dropped is like one whose process was killed.
     let ticket = {
         let guard = lock.try_acquire(&write("a")).wait().expect("free again");
         let ticket = guard.ticket();
@@ -35,7 +35,7 @@ fn a_child_keeps_the_lock() {
     child.wait().expect("our child");
 }
 
-/// An inherited descriptor has a number that scripts do not use for their own.
+/// An inherited descriptor has a number that scripts do not use themselves.
 #[test]
 fn an_inherited_descriptor_has_a_high_number() {
     let scratch = Scratch::new();
@@ -51,7 +51,7 @@ fn an_inherited_descriptor_has_a_high_number() {
     assert!(matches!(numbers[..], [100..=u32::MAX]), "{numbers:?} in\n{listed}");
 }
 
-/// Tickets of another table, which have the same numbers, are not taken for tickets of this one.
+/// Tickets of another table that have the same numbers are not mistaken for tickets of this one.
 #[test]
 fn processes_at_another_table_are_not_found() {
     let [one, two] = [(); 2].map(|()| Scratch::new());

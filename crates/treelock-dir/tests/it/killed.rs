@@ -1,14 +1,14 @@
-//! Death at random instants (C22): workers ask, wait, hold, give up and release as fast as they
-//! can, and one after another is killed and replaced. Whether two ever meet is told by marks of
-//! their own.
+//! Death at random instants (C22): workers acquire, wait, hold, give up and release as fast as they
+//! can, and one after another is killed and replaced. Marks of their own show whether two ever
+//! meet.
 //!
 //! # The marks
 //!
-//! A place is a folder. Who enters makes a file there, named by its access and its process, and
-//! then looks for those of others; who leaves removes its own. Of two who meet, at least one sees
-//! the other's mark. A mark may be that of a process that was killed in the place: so whoever finds
-//! one that must not be there waits for what becomes of it. If it is removed, its owner was alive,
-//! and they have met.
+//! A place is a folder. A worker that enters creates a file there, named by its access and its
+//! process, and then looks for those of others; a worker that leaves removes its own. Of two that
+//! meet, at least one sees the other's mark. A mark may belong to a process that was killed in the
+//! place. So a worker that finds a mark that must not be there waits to see what happens to it. If
+//! it is removed, its owner was alive, and they have met.
 
 use std::{
     fs::{self, File},
@@ -36,7 +36,7 @@ use crate::{
 const WORKERS: usize = 5;
 const KILLS: usize = 200;
 
-/// The leaves of the tree, and the roots that are asked for.
+/// The leaves of the tree, and the roots that are requested.
 const PLACES: [&str; 4] = ["a/x", "a/y", "b/x", "b/y"];
 const ROOTS: [&str; 7] = ["/", "a", "b", "a/x", "a/y", "b/x", "b/y"];
 
@@ -68,18 +68,18 @@ fn request(roots: &[Root], is_long: bool) -> Request {
         let request = if *write { request.write(*root) } else { request.read(*root) };
         request.expect("a good node")
     });
-    // A long label takes a record of several cells.
+    // A record with a long label takes several cells.
     request.with_label("label ".repeat(if is_long { 150 } else { 1 }))
 }
 
-/// Uses up some time, without giving the processor away.
+/// Uses up some time without yielding the processor.
 fn spin(rounds: u64) {
     (0..rounds).for_each(|_| std::hint::spin_loop());
 }
 
-/// Plays the part of a worker: works until the file that says so is gone.
+/// Plays the part of a worker: works until the file that tells it to is gone.
 pub(crate) fn work(lock: &DirLock) {
-    // A core for each that aborts would fill the disk.
+    // A core dump for each worker that aborts would fill the disk.
     setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("less is always allowed");
     let mut random = Random(word().parse::<u64>().expect("a number") * 0x9e37_79b9 + 1);
     let folder = lock.path().parent().expect("a scratch directory").to_path_buf();
@@ -98,7 +98,7 @@ pub(crate) fn work(lock: &DirLock) {
     say(&format!("grants {grants}"));
 }
 
-/// Asks in a random way; perhaps gives up.
+/// Makes a request in a random way, and perhaps gives up.
 fn ask(lock: &DirLock, request: &Request, random: &mut Random) -> Option<Guard> {
     match random.below(4) {
         0 => lock.try_acquire(request).wait().ok(),
@@ -143,7 +143,7 @@ fn enter(places: &Path, roots: &[Root], token: u64) -> Vec<PathBuf> {
     covered.map(mark).collect()
 }
 
-/// Checks that no living process is in a place that must not be.
+/// Checks that no living process is in a place where none may be.
 fn meet_nobody(place: &Path, writes: bool) {
     for entry in fs::read_dir(place).expect("a place") {
         let path = entry.expect("a place that can be read").path();
@@ -154,7 +154,7 @@ fn meet_nobody(place: &Path, writes: bool) {
             continue;
         }
         while !is_dead(pid) {
-            // Another who found the mark of a dead process may have removed it.
+            // Another worker that found the mark of a dead process may have removed it.
             if !path.exists() && !is_dead(pid) {
                 fail(&format!("{name} was in {place:?} together with {}", process::id()));
             }
@@ -171,7 +171,7 @@ fn is_dead(pid: u32) -> bool {
     }
 }
 
-/// C20: the token is larger than that of every writer who was here before.
+/// C20: the token is larger than that of every writer that was here before.
 fn see_token(place: &Path, writes: bool, token: u64) {
     let file = File::options().read(true).write(true).open(place.join("token"));
     let file = file.expect("made with the place");
@@ -190,7 +190,8 @@ fn worker(lock: &DirLock, number: usize) -> Helper {
     Part::new("work", lock.path(), &(number + 1).to_string()).start()
 }
 
-/// The workers' scratch directory: the lock, the places, and the file that says that there is work.
+/// Returns the workers' scratch directory: the lock, the places, and the file that says that there
+/// is work.
 fn workplace() -> Scratch {
     let scratch = Scratch::new();
     for place in PLACES {
@@ -202,11 +203,11 @@ fn workplace() -> Scratch {
     scratch
 }
 
-/// Sends a signal until it has ended the worker, which must not have ended in another way.
+/// Sends a signal until it has ended the worker, which must not end in any other way.
 fn kill(worker: &mut Helper, signal: Signal) {
     use std::os::unix::process::ExitStatusExt;
     loop {
-        // Rust's own handler swallows the first SEGV that no instruction caused.
+        // Rust's own handler swallows the first SEGV that was not caused by an instruction.
         worker.signal(signal);
         for _ in 0..100 {
             if let Some(status) = worker.ended() {

@@ -1,4 +1,4 @@
-//! The latch: lookers, processes that stop while they have it, signals.
+//! The latch: readers, processes that stop while they have it, signals.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ use crate::{
     scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, write},
 };
 
-/// Those who look stand in line with those who ask, so that neither keep the others away.
+/// Reading the table waits in line with making requests, so neither starves the other.
 #[test]
 fn lookers_do_not_keep_others_from_asking() {
     let scratch = &Scratch::new();
@@ -46,7 +46,8 @@ fn lookers_do_not_keep_others_from_asking() {
     });
 }
 
-/// A process that is stopped with the latch stops all who ask, and is found; then they go on.
+/// A process that is stopped with the latch blocks all other requests, and is found; then they
+/// proceed.
 #[test]
 fn a_latch_that_is_not_let_go() {
     let scratch = &Scratch::new();
@@ -70,8 +71,8 @@ fn a_latch_that_is_not_let_go() {
     });
 }
 
-/// Who may write takes the latch for himself also to look, since those who share it could follow
-/// one another for ever, and nobody would get in.
+/// A process that may write takes the latch exclusively even to look. Readers that shared it could
+/// follow one another forever, and no request could be entered.
 #[test]
 fn who_may_write_does_not_share_the_latch() {
     let scratch = &Scratch::new();
@@ -95,7 +96,7 @@ fn who_may_write_does_not_share_the_latch() {
     drop(guard);
 }
 
-/// A signal whose handler returns does not end the waiting for the latch.
+/// A signal whose handler returns does not interrupt waiting for the latch.
 #[test]
 #[expect(unsafe_code, reason = "handlers of signals are what is tested")]
 fn a_signal_while_one_waits_for_the_latch() {

@@ -13,7 +13,7 @@ use crate::{
     scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
-/// Checks that the error says that the system has no more of something, and what was being done.
+/// Checks that the error says that the system has run out of something, and what was being done.
 fn assert_no_more<T>(result: Result<T, Error>, errno: i32, doing: &str) {
     match result.map(drop) {
         Err(Error::Io { doing: done, source, .. }) => {
@@ -40,12 +40,12 @@ fn no_more_file_descriptors() {
     assert_no_more(lock.acquire_within(&write("a"), LONG), EMFILE, "open the lock table");
     assert_no_more(lock.snapshot().wait(), EMFILE, "open the lock table");
     assert_no_more(fresh.try_acquire(&write("b")).wait(), EMFILE, "open the lock table");
-    // Without a listener of the kernel's the thread looks for itself.
+    // Without inotify the thread checks by itself.
     let lost = guard.lost();
     let inherited = guard.inherit(&mut Command::new("true"));
     assert_no_more(inherited, EMFILE, "duplicate the descriptor of");
     assert!(guard.is_valid());
-    // What was released can be asked for again: its descriptor is kept.
+    // What was released can be requested again, because its descriptor is kept.
     drop(guard);
     let guard = lock.try_acquire(&write("a")).wait().expect("releasing needs no descriptor");
     rest.clear();
@@ -64,11 +64,11 @@ fn no_more_file_descriptors() {
     assert!(lost.poll().is_some());
 }
 
-/// A request that waits for another process needs a thread. If none can be started it is told so,
-/// and is in nobody's way.
+/// A request that waits for another process needs a thread. If none can be started, the request
+/// fails at once and is not in the way of others.
 #[test]
 fn no_more_threads() {
-    // Nobody else has this user's number, and root has no limit.
+    // No one else has this user's ID, and root has no limit.
     let user = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"];
     if !is_alone("limits::no_more_threads", &[&user]) {
         return;
@@ -78,7 +78,7 @@ fn no_more_threads() {
     let own = lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
     let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("there is a limit");
     setrlimit(Resource::RLIMIT_NPROC, 1, most).expect("less is allowed");
-    let doing = "start a thread to wait at";
+    let doing = "start a thread to wait on";
     let no_more = |result: Result<Guard, Error>| assert_no_more(result, nix::libc::EAGAIN, doing);
     no_more(lock.acquire(&write("a")).wait());
     no_more(lock.acquire_within(&write("a"), LONG));
@@ -90,11 +90,12 @@ fn no_more_threads() {
         2,
         "nothing was left behind"
     );
-    // Nobody can listen for a loss, which is better feared than missed; and later somebody can.
+    // Nothing can listen for a loss now, and a false alarm is better than a missed loss. Later it
+    // can.
     assert!(Polled::new(own.lost()).poll().is_some(), "it is told at once");
     assert!(own.is_valid(), "nothing is lost");
     let lost = own.lost();
-    // Who waits for this process needs no thread.
+    // Waiting for this process does not need a thread.
     let mut waits = Polled::new(lock.acquire(&write("b")));
     assert!(waits.poll().is_none());
     drop(own);
@@ -112,7 +113,7 @@ fn no_more_threads() {
     drop(waits.poll().expect("it is granted").expect("a table that works"));
 }
 
-/// A handle keeps some of the files that it opened, and not all that a crowd needed.
+/// A handle keeps some of the files that it opened, but not all that a crowd needed.
 #[test]
 fn a_crowd_leaves_few_descriptors() {
     if !is_alone("limits::a_crowd_leaves_few_descriptors", &[&[]]) {
@@ -130,7 +131,7 @@ fn a_crowd_leaves_few_descriptors() {
     assert_eq!(descriptors(), one + 15);
 }
 
-/// A lock that is closed keeps no file and no thread that nobody uses, and can be used again.
+/// A closed lock keeps no unused file or thread, and can be used again.
 #[test]
 fn a_closed_lock_keeps_nothing() {
     if !is_alone("limits::a_closed_lock_keeps_nothing", &[&[]]) {

@@ -26,7 +26,7 @@ fn assert_resolves(lost: &mut Polled<()>) {
     assert!(lost.poll().is_some());
 }
 
-/// A way to take a table away.
+/// A way to remove a table from its place.
 type Lose = fn(&Scratch) -> io::Result<()>;
 
 const WAYS: [(&str, Lose); 5] = [
@@ -60,10 +60,10 @@ fn a_holder_learns_of_every_loss() {
         lose(&scratch).expect("a scratch directory");
         [&mut first, &mut second, &mut moved].into_iter().for_each(assert_resolves);
         assert!(!one.is_valid() && !two.is_valid(), "{way}");
-        // It is known at once by those who ask later.
+        // A future that is created later knows it at once.
         let mut late = lost(&one);
         eventually("the loss is known", || late.poll().is_some());
-        // And there is a new table, with nobody in it.
+        // And there is a new, empty table.
         drop(scratch.lock.try_acquire(&write("a")).wait().expect("nobody uses the new table"));
     }
 }
@@ -80,7 +80,7 @@ fn a_directory_above_is_renamed() {
     assert_resolves(&mut lost);
 }
 
-/// A holder that begins to listen only after the loss learns of it all the same.
+/// A holder that starts to listen only after the loss still learns of it.
 #[test]
 fn a_loss_before_anybody_listened() {
     for (way, lose) in WAYS.into_iter().filter(|(way, _)| !way.contains("directory")) {
@@ -95,7 +95,7 @@ fn a_loss_before_anybody_listened() {
     }
 }
 
-/// Other changes in the directory, or to the table's rights, are not a loss.
+/// Other changes in the directory, or to the table's permissions, are not a loss.
 #[test]
 fn other_changes_are_no_loss() {
     let scratch = Scratch::new();
@@ -114,7 +114,7 @@ fn other_changes_are_no_loss() {
     assert_resolves(&mut lost);
 }
 
-/// A guard that was released has lost nothing, whatever becomes of the table later.
+/// A released guard has lost nothing, whatever happens to the table later.
 #[test]
 fn a_lock_that_was_released_is_never_lost() {
     let scratch = Scratch::new();
@@ -129,7 +129,8 @@ fn a_lock_that_was_released_is_never_lost() {
     assert!(unpolled.poll().is_none(), "it was released before the table was removed");
 }
 
-/// Returns whether one thread of this process listens, and sleeps meanwhile. Reads `/proc`.
+/// Returns whether exactly one thread of this process is the listener and is asleep, according to
+/// `/proc`.
 pub(crate) fn somebody_listens() -> bool {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok);
     let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
@@ -137,7 +138,7 @@ pub(crate) fn somebody_listens() -> bool {
     listeners.len() == 1 && listeners[0].contains(") S ")
 }
 
-/// A holder that looked before the loss and only listens since hears of every kind of loss.
+/// A holder that polled before the loss and only listens afterwards learns of every kind of loss.
 #[test]
 fn one_who_listens_hears_of_every_loss() {
     if !is_alone("lost::one_who_listens_hears_of_every_loss", &[&[]]) {
@@ -153,7 +154,7 @@ fn one_who_listens_hears_of_every_loss() {
         lose(&scratch).expect("a scratch directory");
         eventually(way, || lost.wakes() > 0);
         assert!(lost.poll().is_some());
-        // Where the scratch directory would not be removed, its name is given back.
+        // Gives the scratch directory its name back, without which it would not be removed.
         let _ = fs::rename(scratch.path().with_extension("old"), scratch.path());
     }
 }
@@ -169,8 +170,8 @@ fn threads() -> Vec<String> {
     names
 }
 
-/// The threads that listen and wait end when there is nothing to listen to or to wait for, and take
-/// their descriptors with them.
+/// The threads that listen and wait end when there is nothing left to listen to or to wait for, and
+/// close their descriptors.
 #[test]
 fn no_thread_is_left() {
     if !is_alone("lost::no_thread_is_left", &[&[]]) {
@@ -187,13 +188,13 @@ fn no_thread_is_left() {
         assert!(one.poll().is_none() && two.poll().is_none());
         let mut waits = Polled::new(lock.acquire(&write("other")));
         assert!(waits.poll().is_none());
-        // A thread gives itself its name when it begins.
+        // A thread sets its own name when it starts.
         let both = ["treelock-lost", "treelock-watch"];
         eventually("each has begun", || threads() == both);
         drop((guard, waits, one));
         assert!(holder.end().success());
         eventually("the thread that waited ends", || threads() == ["treelock-lost"]);
-        // Another guard of the same table needs no thread of its own.
+        // Another guard of the same table does not need a thread of its own.
         let guard = lock.acquire_within(&write("a"), LONG).expect("nobody is in the way");
         let mut three = lost(&guard);
         assert!(three.poll().is_none());
@@ -204,8 +205,7 @@ fn no_thread_is_left() {
     eventually("all is closed", || descriptors() == before);
 }
 
-/// A future that is dropped, or polled by another task, lets go of the waker that it was given
-/// before.
+/// A future that is dropped, or polled by another task, drops the waker that it was given before.
 #[test]
 fn no_waker_is_kept() {
     struct Quiet;

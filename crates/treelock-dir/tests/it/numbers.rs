@@ -1,4 +1,4 @@
-//! Tickets and tokens: no ticket is given twice, and tokens grow (C20).
+//! Tickets and tokens: no ticket is issued twice, and tokens grow (C20).
 
 use std::{
     fs,
@@ -13,9 +13,9 @@ use crate::{
     scratch::{Scratch, read, write},
 };
 
-/// No counter can be lost: whatever the header says behind its version, no live ticket is
-/// given again, and tokens grow. The same if the cells of those who left are lost, and with them
-/// the last ticket.
+/// No counter can be lost: whatever the header contains after its version, no live ticket is issued
+/// again, and tokens grow. The same holds if the cells of requests that have left are lost, and
+/// with them the last ticket.
 #[test]
 fn a_lost_counter_gives_no_ticket_twice() {
     let scratch = Scratch::new();
@@ -30,7 +30,7 @@ fn a_lost_counter_gives_no_ticket_twice() {
         assert!(kept.token() > last && left.iter().all(|guard| guard.token() > kept.token()));
         last = left.last().expect("there are three").token();
         let lost: Vec<u64> = left.iter().flat_map(|guard| scratch.cells(guard.ticket())).collect();
-        // Some of them while they are in use.
+        // Some of them while in use.
         let still_live = left.into_iter().skip(if round % 2 == 0 { 3 } else { 2 });
         let still_live: Vec<_> = still_live.collect();
         scratch.overwrite(16, &[0; CELL - 16]);
@@ -39,14 +39,14 @@ fn a_lost_counter_gives_no_ticket_twice() {
         let mut live = vec![kept.ticket(), next.ticket()];
         live.extend(still_live.iter().map(|guard| guard.ticket()));
         live.sort_unstable();
-        assert!(live.is_sorted_by(|a, b| a < b), "a ticket was given twice: {live:?}");
+        assert!(live.is_sorted_by(|a, b| a < b), "a ticket was issued twice: {live:?}");
         assert!(next.token() > last, "tokens grow");
         last = next.token();
         assert!(lock.try_acquire(&read("kept/below")).wait().is_err(), "it is held");
     }
 }
 
-/// C20: tokens grow, also when the directory is emptied by hand, and the holder learns of it (C21).
+/// C20: tokens grow even when the directory is emptied by hand, and the holder learns of it (C21).
 #[test]
 fn tokens_grow_when_the_directory_is_emptied() {
     let scratch = Scratch::new();
@@ -65,7 +65,7 @@ fn tokens_grow_when_the_directory_is_emptied() {
     }
 }
 
-/// Tests a table in which a grant was given before the clock was set back by an hour.
+/// Tests a table with a grant that was made before the clock was set back by an hour.
 #[test]
 fn a_clock_that_is_set_back_takes_no_token_back() {
     let scratch = Scratch::new();
@@ -102,7 +102,7 @@ fn a_last_ticket_at_the_end_of_numbers() {
     }
 }
 
-/// A live ticket whose record is lost is known by its byte alone, and is passed over.
+/// A live ticket whose record is lost is known by its byte alone, and is skipped.
 #[test]
 fn a_live_ticket_without_a_record_is_not_given_again() {
     let scratch = Scratch::new();

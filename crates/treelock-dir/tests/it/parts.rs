@@ -28,7 +28,7 @@ fn a_part() {
         "make" => make(&lock),
         other => panic!("no such part: {other}"),
     }
-    // Before the harness prints its sum, for which nobody may listen any more.
+    // Before the harness prints its summary, which no one may be reading any more.
     exit(0)
 }
 
@@ -40,7 +40,7 @@ fn hold(lock: &DirLock) {
     drop(guard);
 }
 
-/// Holds many nodes that have nothing to do with each other, until there is no more input.
+/// Holds many nodes that are unrelated to each other, until there is no more input.
 fn crowd(lock: &DirLock) {
     let (count, above) = (250, word());
     let hold =
@@ -51,7 +51,7 @@ fn crowd(lock: &DirLock) {
     drop(guards);
 }
 
-/// Makes one lock table after another, each when it is told to, and says how it went.
+/// Creates one lock table after another, each when it is told to, and reports the result.
 fn make(lock: &DirLock) {
     while let Some(name) = hear() {
         let lock = DirLock::new(lock.path().join(name));

@@ -1,4 +1,4 @@
-//! The bytes of a table, read and written by somebody who does not go through the lock.
+//! The bytes of a table, read and written directly instead of through the lock.
 
 use std::{fs, os::unix::fs::FileExt};
 
@@ -7,7 +7,7 @@ use treelock_dir::Guard;
 
 use crate::scratch::{Scratch, write};
 
-/// As the head of `format/cells.rs` draws it.
+/// As drawn at the head of `format/cells.rs`.
 pub(crate) const CELL: usize = 256;
 pub(crate) const STATE_AT: usize = 8;
 pub(crate) const TOKEN_AT: usize = 16;
@@ -16,7 +16,7 @@ pub(crate) const LENGTH_AT: usize = 44;
 pub(crate) const PAYLOAD_AT: usize = 48;
 
 impl Scratch {
-    /// The places in the file of the cells whose ticket this is, the first part first.
+    /// Returns the offsets of the cells with this ticket, the first part first.
     pub(crate) fn cells(&self, ticket: u64) -> Vec<u64> {
         let bytes = fs::read(self.table()).expect("a table");
         let cells = bytes.chunks_exact(CELL).enumerate().skip(1);
@@ -32,7 +32,7 @@ impl Scratch {
         self.raw_table().write_all_at(bytes, at).expect("room");
     }
 
-    /// How many cells are marked as used.
+    /// Returns how many cells are marked as used.
     pub(crate) fn used(&self) -> usize {
         let bytes = fs::read(self.table()).expect("a table");
         let cells = bytes.chunks_exact(CELL).skip(1);
@@ -43,7 +43,8 @@ impl Scratch {
         fs::metadata(self.table()).expect("a table").len()
     }
 
-    /// So many guards of one handle in a new table; the first has the first cell, and so on.
+    /// Returns `count` guards of one handle in a new table; the first has the first cell, and so
+    /// on.
     pub(crate) fn crowd(&self, count: usize) -> Vec<Guard> {
         let ask = |i: usize| self.lock.try_acquire(&write(&format!("crowd/{i}"))).wait();
         (0..count).map(|i| ask(i).expect("nobody is in the way")).collect()

@@ -1,4 +1,4 @@
-//! A place of its own for each test, and the few values that all of them use.
+//! A place of its own for each test, and the few values that all tests use.
 
 use std::{
     fs::File,
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Error, Guard};
 
-/// More than anything here takes, so that only what is lost is late.
+/// Longer than anything here takes, so that only a lost event is late.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-/// A directory that goes with the test, and the lock in it, of which nothing exists yet.
+/// A directory that is removed with the test, and the lock in it, which has not been created yet.
 #[derive(Clone)]
 pub(crate) struct Scratch {
     folder: Arc<TempDir>,
@@ -33,7 +33,7 @@ impl Scratch {
         Scratch { folder: Arc::new(folder), lock }
     }
 
-    /// The directory above the lock's.
+    /// Returns the directory above the lock's.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -42,13 +42,13 @@ impl Scratch {
         self.lock.path().join("table")
     }
 
-    /// The table, opened by somebody who does not go through the lock.
+    /// Returns the table, opened directly instead of through the lock.
     pub(crate) fn raw_table(&self) -> File {
         let table = File::options().read(true).write(true).open(self.table());
         table.expect("a table that exists")
     }
 
-    /// Checks that nobody is in the table, and that everything in it can be acquired.
+    /// Checks that the table has no live requests, and that everything in it can be acquired.
     pub(crate) fn assert_at_rest(&self) {
         let snapshot = self.lock.snapshot().wait().expect("a table that can be read");
         assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
@@ -65,14 +65,14 @@ pub(crate) fn read(node: &str) -> Request {
     Request::new().read(node).expect("a good node")
 }
 
-/// A request whose record takes several cells.
+/// Returns a request whose record takes several cells.
 pub(crate) fn long(node: &str) -> Request {
     write(node).with_label("long ".repeat(200))
 }
 
-/// Asking for a limited time.
+/// Acquiring with a time limit.
 pub(crate) trait AcquireWithin {
-    /// Asks, waits for so long, and then gives up.
+    /// Makes a request, waits for `limit`, and then gives up.
     fn acquire_within(&self, request: &Request, limit: Duration) -> Result<Guard, Error>;
 }
 
@@ -90,7 +90,7 @@ impl AcquireWithin for DirLock {
 ///
 /// # Panics
 ///
-/// If it has not within [`LONG`].
+/// Panics if it has not happened within [`LONG`].
 pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {
@@ -99,14 +99,14 @@ pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// The processes that wait, the first in line first.
+/// Returns the processes that wait, the first in line first.
 pub(crate) fn waiters(lock: &DirLock) -> Vec<u32> {
     let snapshot = lock.snapshot().wait().expect("a table");
     let pid = |entry: &treelock::Entry| entry.process.as_ref().expect("each has one").pid;
     snapshot.waiting().map(pid).collect()
 }
 
-/// The latch of a table, taken by somebody who does not let it go.
+/// The latch of a table, taken by a process that does not release it.
 pub(crate) struct Latch(File);
 
 impl Latch {
@@ -114,7 +114,7 @@ impl Latch {
         Latch::taken(table, libc::F_WRLCK)
     }
 
-    /// Taken by a process that may only read, and shares it with others like it.
+    /// Takes the latch like a process that may only read, and shares it with others like it.
     pub(crate) fn of_a_reader_who_stopped(table: &Path) -> Latch {
         Latch::taken(table, libc::F_RDLCK)
     }

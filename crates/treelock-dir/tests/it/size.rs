@@ -1,4 +1,4 @@
-//! How long the table is: what a crowd needed is given back (C8).
+//! The length of the table: what a crowd needed is given back (C8).
 
 use std::{fs, process::Command, thread};
 
@@ -42,7 +42,7 @@ fn a_thousand_live_tickets() {
         drop(behind.join().expect("no panic").expect("all have left"));
     });
     scratch.assert_at_rest();
-    // C8: what a crowd needed is given back, and the numbers go on.
+    // C8: what a crowd needed is given back, and the numbers continue.
     let now = || fs::metadata(scratch.table()).expect("a table").len();
     let after = lock.try_acquire(&write("dir")).wait().expect("all have left");
     assert!(after.ticket() > snapshot.entries[999].ticket);
@@ -54,8 +54,8 @@ fn a_thousand_live_tickets() {
     assert!(now() < size / 2, "{} of {size} bytes", now());
 }
 
-/// One large request makes the table long for as long as it is live, and tokens and tickets go on
-/// when it is cut off.
+/// One large request makes the table long for as long as it is live. Tokens and tickets continue
+/// when the table is cut.
 #[test]
 fn a_table_becomes_short_again() {
     let scratch = &Scratch::new();
@@ -72,7 +72,7 @@ fn a_table_becomes_short_again() {
     drop(lock.try_acquire(&write("a")).wait().expect("nobody is in the way"));
     assert!(size() > 10 * short, "{} bytes", size());
     drop(guard);
-    // The first by this handle has the large one's place; another handle gets none.
+    // The first request of this handle has the large one's place; another handle gets none.
     for lock in [lock, &DirLock::new(lock.path())] {
         for _ in 0..3 {
             let guard = lock.try_acquire(&write("large/4999")).wait().expect("it has left");
@@ -83,7 +83,7 @@ fn a_table_becomes_short_again() {
     scratch.assert_at_rest();
 }
 
-/// Whichever cell the last of a crowd has, it is not cut off with what the others have left.
+/// Whichever cell the last of a crowd has, it is not cut off with the cells of the others.
 #[test]
 fn a_table_becomes_short_behind_whoever_is_left() {
     for left in [0, 13, 14, 15, 16, 29, 30, 31, 32, 33, 46, 47, 48] {
@@ -104,8 +104,8 @@ fn a_table_becomes_short_behind_whoever_is_left() {
     }
 }
 
-/// A request that is refused may be the one that makes the table short. It enters nothing that
-/// tells the last ticket and token. The token is as if the clock had been set back.
+/// The request that shrinks the table may be one that is refused, which enters nothing from which
+/// the last ticket and token could be read. The token here looks as if the clock had been set back.
 #[test]
 fn what_is_cut_off_leaves_its_numbers() {
     let scratch = Scratch::new();
@@ -125,7 +125,7 @@ fn what_is_cut_off_leaves_its_numbers() {
     drop(held);
 }
 
-/// All cells of those who left are marked as free, except those of one seat of the handle.
+/// All cells of requests that left are marked as free, except those of one seat of the handle.
 #[test]
 fn who_leaves_frees_its_cells() {
     let (few, many) = (write("few"), long("many"));
@@ -138,7 +138,8 @@ fn who_leaves_frees_its_cells() {
             drop(guard);
             assert_eq!(scratch.used(), cells);
         }
-        // Who is refused takes no place, so that of the last is still there to be used again.
+        // A refused request takes no place, so the place of the last request is still there for
+        // reuse.
         let another = DirLock::new(scratch.lock.path());
         let held = another.try_acquire(&write("held")).wait().expect("nobody is in the way");
         assert!(scratch.lock.try_acquire(&read("held")).wait().is_err(), "it is held");
@@ -149,8 +150,7 @@ fn who_leaves_frees_its_cells() {
     let scratch = Scratch::new();
     drop(scratch.crowd(10));
     assert_eq!(scratch.used(), 1);
-    // A child may have the description for as long as it likes, so it has no place to be used
-    // again.
+    // A child may keep the description for as long as it likes, so there is no place to reuse.
     let scratch = Scratch::new();
     let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     guard.inherit(&mut Command::new("true")).expect("a free descriptor");
@@ -158,7 +158,7 @@ fn who_leaves_frees_its_cells() {
     assert_eq!(scratch.used(), 0);
 }
 
-/// Cells of the dead are used again before the table grows, even if they are in nobody's way.
+/// Cells of dead requests are reused before the table grows, even if they conflict with nothing.
 #[test]
 fn the_dead_make_no_table_long() {
     let scratch = Scratch::new();

@@ -1,9 +1,9 @@
-//! Death at every instruction that others could notice (C22): a process that asks, waits, gives up
-//! or releases is traced and killed at its first system call, at its second, and so on, before and
-//! after each, until it gets through alive.
+//! Death at every instruction that others could notice (C22): a process that acquires, waits, gives
+//! up or releases is traced and killed at its first system call, at its second, and so on, before
+//! and after each, until it survives to the end.
 //!
-//! What happens between two system calls happens in the memory of the process, so this is every
-//! instruction.
+//! Whatever happens between two system calls happens only in the memory of the process, so this
+//! covers every instruction.
 
 use std::{
     thread,
@@ -29,8 +29,8 @@ use crate::{
     scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, long, write},
 };
 
-/// Plays the part of the process that is killed: does one thing, in a thread that is not the first
-/// of its process, since the first is waited for in another way.
+/// Plays the part of the process that is killed. Does one thing, in a thread that is not the first
+/// of its process, since the first is waited for in a different way.
 pub(crate) fn step(lock: &DirLock) {
     let lock = lock.clone();
     let steps = thread::spawn(move || {
@@ -52,14 +52,14 @@ pub(crate) fn step(lock: &DirLock) {
     steps.join().expect("no panic");
 }
 
-/// What becomes of the request that the traced process waits for.
+/// What happens to the request that the traced process waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rival {
-    /// There is none.
+    /// There is no such request.
     None,
     /// Holds until the traced process is dead.
     Stays,
-    /// Leaves as soon as the traced process stands in line.
+    /// Leaves as soon as the traced process is in line.
     LeavesEarly,
     /// Leaves when the traced process sleeps.
     LeavesLate,
@@ -74,7 +74,7 @@ struct Traced {
 impl Traced {
     /// # Errors
     ///
-    /// If this process may not trace its children.
+    /// Fails if this process may not trace its children.
     fn new(mut helper: Helper) -> Result<Traced, Errno> {
         let thread = Pid::from_raw(helper.value("thread"));
         let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
@@ -85,8 +85,8 @@ impl Traced {
         Ok(Traced { helper, thread })
     }
 
-    /// Runs until the next system call begins or returns. Returns false if there are no more.
-    /// `asleep` is called when nothing moves.
+    /// Runs until the next system call begins or returns. Returns false if there are no more. Calls
+    /// `asleep` when nothing moves.
     fn next(&self, mut asleep: impl FnMut()) -> bool {
         ptrace::syscall(self.thread, None).expect("it has stopped");
         let moved = Instant::now();
@@ -108,7 +108,7 @@ impl Traced {
         }
     }
 
-    /// Returns the token that it was granted, if it said so before it was killed.
+    /// Returns the token that it was granted, if it printed it before it was killed.
     fn token(&mut self) -> Option<FencingToken> {
         let lines = std::iter::from_fn(|| self.helper.line());
         let mut tokens = lines.filter_map(|line| line.strip_prefix("token ")?.parse().ok());
@@ -118,7 +118,7 @@ impl Traced {
     /// Kills it. It is gone when this returns.
     fn kill(&mut self) {
         self.helper.strike();
-        // Who is traced stays until the tracer has seen its end.
+        // A traced process stays until the tracer has seen its end.
         while !matches!(
             waitpid(self.thread, Some(WaitPidFlag::__WALL)),
             Ok(WaitStatus::Signaled(..) | WaitStatus::Exited(..)) | Err(_)
@@ -134,15 +134,16 @@ impl Drop for Traced {
     }
 }
 
-/// Returns whether somebody waits. If the latch is taken this cannot be seen, and it must not be
-/// waited for: we have stopped the process that has it.
+/// Returns whether a request waits. If the latch is taken this cannot be seen, and must not be
+/// waited for, since we have stopped the process that has the latch.
 fn stands_in_line(scratch: &Scratch) -> bool {
     let seen = || scratch.lock.snapshot().wait().expect("a table").waiting().count() > 0;
     !Latch::is_taken(&scratch.table()) && seen()
 }
 
-/// Starts a thread that asks for everything while the traced process is stopped. If it blocks, at
-/// the latch or behind the ticket of the process that is about to die, it does when this returns.
+/// Starts a thread that requests everything while the traced process is stopped. If the thread
+/// blocks, at the latch or behind the ticket of the process that is about to die, it does so before
+/// this returns.
 fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     let lock = lock.clone();
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -155,7 +156,7 @@ fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
         let stat = std::fs::read_to_string(&stat).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
     };
-    // Should it sleep for another reason, this one stop is seen at another moment.
+    // If it sleeps for another reason, this one stop is observed at a different moment.
     let start = Instant::now();
     while !behind.is_finished() && !sleeps() && start.elapsed() < LONG {
         thread::yield_now();
@@ -163,7 +164,7 @@ fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     behind
 }
 
-/// Kills a process that does this at each of its stops, and looks at what is left.
+/// Kills a process that does `what` at each of its stops, and examines what is left.
 fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
     let mut last = FencingToken::new(0);
     let mut stop = 1;
@@ -191,7 +192,7 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
             last = guard.token();
             let snapshot = lock.snapshot().wait().expect("a table");
             let tickets: Vec<u64> = snapshot.entries.iter().map(|entry| entry.ticket).collect();
-            assert_eq!(tickets, [guard.ticket()], "a dead one is shown, stop {stop}");
+            assert_eq!(tickets, [guard.ticket()], "a dead request is shown, stop {stop}");
         }
         scratch.assert_at_rest();
         let found = lock.check().wait().expect("a place that can be looked at");
@@ -212,7 +213,8 @@ fn one_who_makes_the_table() {
     die_at_each_stop("hold", Rival::None, Scratch::new);
 }
 
-/// Returns the same table for all, so that what one left would be in the way of the next.
+/// Returns the same table each time, so that anything left by one process would be in the way of
+/// the next.
 fn one_table() -> impl Fn() -> Scratch {
     let scratch = Scratch::new();
     scratch.assert_at_rest();
@@ -244,8 +246,8 @@ fn one_who_is_woken() {
     die_at_each_stop("hold", Rival::LeavesLate, one_table());
 }
 
-/// A process that is stopped at the worst moment, while it enters its request, stops all who ask;
-/// the check says so and names it; and when it goes on, so do they.
+/// A process that is stopped at the worst moment, while it enters its request, blocks all other
+/// requests. The check reports this and names the process. When it continues, so do the others.
 #[test]
 fn one_who_is_stopped_with_the_latch() {
     let scratch = Scratch::new();

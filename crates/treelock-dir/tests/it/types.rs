@@ -61,14 +61,14 @@ fn what_the_error_of_one_who_is_blocked_says() {
     let says = format!(
         r#"write /a is blocked by "import" (pid {pid}): write /a/b, held for 0.0s; 1 ahead"#
     );
-    // The age is whatever it is on a slow machine.
+    // The age depends on the speed of the machine.
     let (before, after) = says.split_once("0.0s").expect("as written above");
     let said = error.to_string();
     assert!(said.starts_with(before) && said.ends_with(after), "{said}");
-    assert!(error::Error::source(&error).is_none(), "the sentence says it already");
+    assert!(error::Error::source(&error).is_none(), "the message includes it");
 }
 
-/// A record is limited in size, far beyond what anybody means to ask for.
+/// A record is limited in size, far beyond what anyone is likely to request.
 #[test]
 fn a_request_that_is_too_large_is_refused_and_leaves_nothing() {
     let scratch = Scratch::new();

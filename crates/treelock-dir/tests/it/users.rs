@@ -1,4 +1,5 @@
-//! Users that share a directory, or may not. These tests need root, to become other users.
+//! Users that share a directory, or are not allowed to. These tests need root, in order to become
+//! other users.
 
 use std::{
     fs::{self, Permissions},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 const ONE: [&str; 6] = ["setpriv", "--reuid", "54301", "--regid", "54301", "--clear-groups"];
-/// Runs a program as root, or says that this is not possible.
+/// The command that runs a program as root.
 const ROOT: [&str; 3] = ["setpriv", "--reuid", "0"];
 const TWO: [&str; 6] = ["setpriv", "--reuid", "54302", "--regid", "54302", "--clear-groups"];
 
@@ -26,7 +27,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own file");
 }
 
-/// Returns a lock whose directory was made with these rights, in a place where everybody may go.
+/// Returns a lock whose directory was created with these permissions, in a place that every user
+/// can reach.
 fn shared(mode: u32) -> Scratch {
     let scratch = Scratch::new();
     set_mode(scratch.path(), 0o755);
@@ -35,14 +37,15 @@ fn shared(mode: u32) -> Scratch {
     scratch
 }
 
-/// Starts a process that asks for a node as this user, and whose umask hides its files from others.
+/// Starts a process that requests a node as this user, with a umask that hides its files from
+/// others.
 fn asking(user: &[&str], lock: &DirLock, node: &str) -> Helper {
     let secretive = ["sh", "-c", r#"umask 077; exec "$0" "$@""#];
     let wrap: Vec<&str> = user.iter().chain(&secretive).copied().collect();
     Part::wrapped(&wrap, "hold", lock.path(), node).start()
 }
 
-/// Two users exclude each other, whatever their umask, and whoever came first.
+/// Two users exclude each other, whatever their umask and whichever came first.
 #[test]
 fn two_users_share_a_directory() {
     if !is_possible(&ONE) || !is_possible(&TWO) {
@@ -69,9 +72,9 @@ fn two_users_share_a_directory() {
     }
 }
 
-/// In a directory where all may write and nobody may remove files of others, Linux may be told to
-/// refuse opening a file of another user with `O_CREAT` (`fs.protected_regular`, as systemd sets
-/// it).
+/// In a world-writable directory where no user may remove the files of others, Linux can be
+/// configured to refuse opening another user's file with `O_CREAT` (`fs.protected_regular`, as
+/// systemd sets it).
 #[test]
 fn two_users_share_a_protected_directory() {
     let protected = fs::read_to_string("/proc/sys/fs/protected_regular").unwrap_or_default();
@@ -86,7 +89,7 @@ fn two_users_share_a_protected_directory() {
     asking(&TWO, &scratch.lock, "b").expect("holds");
 }
 
-/// Two users make a table at the same moment: neither finds a table that the other has only begun.
+/// Two users create a table at the same moment: neither finds a half-made table of the other.
 #[test]
 fn two_users_make_a_table_at_once() {
     if !is_possible(&ONE) || !is_possible(&TWO) {
@@ -118,10 +121,10 @@ fn assert_denied<T>(result: Result<T, Error>) {
     }
 }
 
-/// A user who may read may look; a user who may not even read is told so.
+/// A user who may read may look; a user who may not even read gets an error that says so.
 #[test]
 fn a_directory_without_rights() {
-    // Root may do everything, so it becomes another. Who is not root needs not.
+    // Root may do everything, so it becomes another user. Any other user need not.
     let user: &[&str] = if nix::unistd::geteuid().is_root() { &ONE } else { &[] };
     if !is_alone("users::a_directory_without_rights", &[user]) {
         return;
@@ -151,7 +154,7 @@ fn a_directory_without_rights() {
     drop(looker.try_acquire(&write("a")).wait().expect("it may be written again"));
 }
 
-/// Returns what `check` says first about the rights of a directory and its table.
+/// Returns what `check` says first about the permissions of a directory and its table.
 fn said_of_rights(directory: u32, table: u32, above: u32) -> (Severity, String) {
     let scratch = Scratch::new();
     let parent = scratch.path().join("above");
@@ -172,10 +175,10 @@ fn rights_that_do_not_fit_are_odd() {
         (0o2770, 0o660, 0o755, None),
         (0o1777, 0o666, 0o1777, None),
         (0o777, 0o666, 0o755, Some("any user may remove the table")),
-        (0o770, 0o600, 0o755, Some("lets in more users than its table does (mode 600)")),
-        (0o755, 0o666, 0o755, Some("the table lets in more users (mode 666) than")),
-        (0o755, 0o644, 0o755, Some("whoever may read it can keep all others from asking")),
-        (0o700, 0o600, 0o777, Some("may put another directory in the place of")),
+        (0o770, 0o600, 0o755, Some("is open to more users than its table (mode 600)")),
+        (0o755, 0o666, 0o755, Some("the table is open to more users (mode 666) than")),
+        (0o755, 0o644, 0o755, Some("any user who may read it can stop all others from locking")),
+        (0o700, 0o600, 0o777, Some("any user may replace")),
     ] {
         let (severity, said) = said_of_rights(directory, table, above);
         let expected = if odd.is_some() { Severity::Odd } else { Severity::Good };
@@ -184,8 +187,8 @@ fn rights_that_do_not_fit_are_odd() {
     }
 }
 
-/// The table in a group's directory belongs to the group, even if the directory does not hand its
-/// group on.
+/// The table in a group's directory belongs to the group, even if new files in the directory do not
+/// inherit its group.
 #[test]
 fn a_table_belongs_to_the_group_of_its_directory() {
     if !is_alone("users::a_table_belongs_to_the_group_of_its_directory", &[&ROOT]) {
@@ -200,8 +203,8 @@ fn a_table_belongs_to_the_group_of_its_directory() {
     assert_eq!((table.gid(), table.mode() & 0o777), (54303, 0o660));
 }
 
-/// A user who may not write the directory may not read the table either, and so cannot hold the
-/// latch for ever.
+/// A user who may not write to the directory may not read the table either, and so cannot hold the
+/// latch forever.
 #[test]
 fn a_table_is_for_those_who_may_write_its_directory() {
     for (directory, table) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o1777, 0o666)] {
@@ -214,8 +217,8 @@ fn a_table_is_for_those_who_may_write_its_directory() {
     }
 }
 
-/// A table that is begun in an empty file, which somebody was about to make, has the rights of a
-/// new one.
+/// A table that is started in an empty file, left by a process that was about to create it, has the
+/// permissions of a new one.
 #[test]
 fn a_table_that_was_only_begun_is_shared() {
     let scratch = Scratch::new();
@@ -227,7 +230,7 @@ fn a_table_that_was_only_begun_is_shared() {
     assert_eq!(fs::metadata(scratch.table()).expect("a table").mode() & 0o777, 0o666);
 }
 
-/// Nobody hangs at a pipe that may only be read.
+/// A pipe that may only be read does not block a request.
 #[test]
 fn a_pipe_that_may_not_be_written() {
     let user: &[&str] = if nix::unistd::geteuid().is_root() { &ONE } else { &[] };

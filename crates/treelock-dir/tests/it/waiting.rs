@@ -1,4 +1,4 @@
-//! Waiting, with a limit or without, and who is in the way meanwhile (C14).
+//! Waiting, with or without a limit, and what is in the way meanwhile (C14).
 
 use std::{
     fs,
@@ -18,8 +18,8 @@ use crate::{
     scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
-/// A time-out that is over leaves the line, and takes no longer than it must to say who is in the
-/// way.
+/// A request whose timeout has passed leaves the line, and takes no longer than necessary to report
+/// the blocker.
 #[test]
 fn a_time_out_behind_another_process() {
     let Scratch { lock, .. } = &Scratch::new();
@@ -34,14 +34,14 @@ fn a_time_out_behind_another_process() {
     drop(lock.acquire_within(&write("a/b"), Duration::ZERO).expect("nobody is in the way"));
 }
 
-/// A holder that had to wait is shown as held from when it was granted, not from when it asked.
+/// A holder that had to wait is shown as held since it was granted, not since it was requested.
 #[test]
 fn one_who_waited_holds_since_it_was_granted() {
     let Scratch { lock, .. } = &Scratch::new();
     let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut waits = Polled::new(lock.acquire(&write("a")));
     assert!(waits.poll().is_none());
-    // Long enough to be told from no time at all.
+    // Long enough to be distinguished from no time at all.
     thread::sleep(Duration::from_millis(100));
     let start = Instant::now();
     drop(guard);
@@ -51,7 +51,7 @@ fn one_who_waited_holds_since_it_was_granted() {
     drop(guard);
 }
 
-/// A waiter is told of those ahead of it, and not of those behind it or of itself.
+/// A waiter is told of the requests ahead of it, and not of those behind it or of itself.
 #[test]
 fn one_who_waits_is_behind_those_ahead() {
     let Scratch { lock, .. } = &Scratch::new();
@@ -66,7 +66,8 @@ fn one_who_waits_is_behind_those_ahead() {
     }
 }
 
-/// A waiter at a table that was replaced is not told of requests that nobody else sees any more.
+/// A waiter in a table that was replaced is not told of requests that no other process sees any
+/// more.
 #[test]
 fn a_lost_place_is_behind_nobody() {
     let scratch = Scratch::new();
@@ -102,12 +103,13 @@ fn a_waiter_whose_table_is_replaced_is_told() {
     }
 }
 
-/// If nobody can read who is in the way, a time-out is over all the same.
+/// A timeout takes effect even if it cannot be determined what is in the way.
 #[test]
 fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
     let lose: [fn(&Scratch, u64); 2] = [
         |scratch, _| scratch.raw_table().set_len(0).expect("a scratch file"),
-        // A process that is about to unlock its ticket marks it so, and may be stopped just then.
+        // A process that is about to unlock its ticket marks its cell as free, and may be stopped
+        // just then.
         |scratch, ticket| scratch.overwrite(scratch.cells(ticket)[0] + STATE_AT as u64, &[0; 4]),
     ];
     for lose in lose {
@@ -128,7 +130,7 @@ fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
     }
 }
 
-/// A process that waited for another one keeps no lock of its ticket when that has left.
+/// A process that waited for another keeps no lock on its ticket when that has left.
 #[test]
 fn who_has_waited_keeps_no_lock() {
     if !is_alone("waiting::who_has_waited_keeps_no_lock", &[&[]]) {

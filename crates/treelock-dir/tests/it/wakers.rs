@@ -1,4 +1,4 @@
-//! Wakers: those that panic, and those that are no longer needed (C9).
+//! Wakers that panic, and wakers that are no longer needed (C9).
 
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use crate::{
 };
 use treelock::Wait;
 
-/// A waker that panics takes nobody else's wake-up with it.
+/// A waker that panics does not prevent other wake-ups.
 #[test]
 fn a_waker_that_panics() {
     struct Panics;
@@ -36,14 +36,14 @@ fn a_waker_that_panics() {
     }
     assert!(catch_unwind(AssertUnwindSafe(|| drop(guard))).is_err(), "the panic goes on");
     for task in &mut quiet {
-        assert!(task.wakes() > 0, "it is woken all the same");
+        assert!(task.wakes() > 0, "it is woken anyway");
         drop(task.poll().expect("it is granted").expect("a table that works"));
     }
     drop((quiet, loud));
     scratch.assert_at_rest();
 }
 
-/// A waker that panics while the guard is dropped by a panic does not end the process.
+/// A waker that panics while the guard is dropped by a panic does not abort the process.
 #[test]
 fn a_waker_that_panics_in_a_panic() {
     if !is_alone("wakers::a_waker_that_panics_in_a_panic", &[&[]]) {
@@ -71,7 +71,7 @@ fn a_waker_that_panics_in_a_panic() {
     scratch.assert_at_rest();
 }
 
-/// A request that is dropped lets go of its waker, though the ticket that it waited for stays.
+/// A request that is dropped drops its waker, even though the ticket that it waited for stays.
 #[test]
 fn who_gives_up_keeps_no_waker() {
     struct Quiet;

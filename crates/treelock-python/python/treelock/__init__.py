@@ -5,9 +5,9 @@
 >>> lock = TreeLock()
 >>> async def rename(source, target):
 ...     async with lock(read=[], write=[source, target]):
-...         ...  # nobody else is anywhere below source or target
+...         ...  # no one else is anywhere below source or target
 
-A drop-in for the package ``treelock``, whose documentation says more:
+A drop-in replacement for the package ``treelock``. For the full documentation, see
 https://github.com/treelock/treelock/tree/main/crates/treelock-python
 """
 

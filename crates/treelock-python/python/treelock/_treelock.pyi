@@ -9,19 +9,19 @@ from treelock._values import Node, Snapshot
 __version__: str
 
 class TreeLock:
-    """A lock over all sub-trees of a tree: shared or exclusive, several at once, in one request.
+    """A lock over all sub-trees of one tree. One request can take several, shared or exclusive.
 
     A request waits exactly for the earlier live requests that conflict with it, and is granted as
-    soon as there are none. Two requests conflict iff some root of one is, or lies above or below,
-    some root of the other, and at least one of these two is a write. So the lock is fair, never
-    waits for what is not in its way, and requests cannot deadlock one another.
+    soon as there are none. Two requests conflict iff a root of one equals, contains or lies within
+    a root of the other, and at least one of the two is a write. So the lock is fair, never waits
+    for anything that is not in its way, and requests cannot deadlock one another.
 
-    It is not re-entrant: a holder that asks for more that conflicts with what it holds waits for
-    itself. Ask for everything in one request.
+    The lock is not re-entrant: a holder that requests something that conflicts with what it already
+    holds waits for itself. Request everything at once.
 
     One lock serves any number of tasks, event loops and threads at the same time. With
-    ``strings=True`` its nodes are strings, split at ``/``, where ``'/a/b'``, ``'a/b'`` and
-    ``'a//b/'`` are one node and ``'/'`` is the root of all.
+    ``strings=True`` its nodes are strings, split at ``/``: ``'/a/b'``, ``'a/b'`` and ``'a//b/'``
+    are the same node, and ``'/'`` is the root of all.
 
     >>> lock = TreeLock()
     >>> lock
@@ -39,12 +39,13 @@ class TreeLock:
     ) -> TreeLockContextManager:
         """Returns a context manager for ``async with`` and ``with``.
 
-        Reads (shares) the sub-trees below the nodes in ``read``, and writes (has alone) those below
-        the nodes in ``write``; each node is part of its own sub-tree.
+        It reads (shares) the sub-trees below the nodes in ``read``, and writes (excludes others
+        from) those below the nodes in ``write``. Each node is part of its own sub-tree.
 
-        Looks at nothing and acquires nothing: wrong arguments raise when the context manager is
-        entered. ``timeout`` is in seconds: with 0 the lock is granted at once or not at all, and
-        without one the wait has no end. ``label`` names the request in messages and snapshots.
+        The call examines no arguments and acquires nothing: wrong arguments raise when the context
+        manager is entered. ``timeout`` is in seconds: with 0 the lock is granted at once or not at
+        all, and without one the wait is unlimited. ``label`` names the request in messages and
+        snapshots.
 
         >>> lock = TreeLock()
         >>> copy = lock(read=[PurePosixPath('/a')], write=[PurePosixPath('/b')], timeout=5)
@@ -56,7 +57,7 @@ class TreeLock:
         False
         """
     def snapshot(self) -> Snapshot:
-        """Returns all live requests at one moment: who holds, and who waits for whom.
+        """Returns all live requests at one moment: which hold, and what the others wait for.
 
         >>> lock = TreeLock()
         >>> with lock(write=[PurePosixPath('/photos')], label='import-7'):
@@ -66,20 +67,20 @@ class TreeLock:
         """
 
 class TreeLockContextManager:
-    """What a ``TreeLock`` returns when it is called: one request, to be entered once or often.
+    """The context manager that calling a ``TreeLock`` returns: one request, to enter once or often.
 
     ``async with`` waits in the event loop. ``with`` blocks the thread; in a thread whose event loop
-    runs, it gets the lock at once or raises ``RuntimeError``. Several tasks and threads may use one
-    context manager at the same time; if they change its lists meanwhile, each should leave in the
-    task that entered. The roots are read again each time, except those that came from an iterator,
-    which can be read only once, and by one thread: give a list where several begin at once.
+    is running, it gets the lock at once or raises ``RuntimeError``. Several tasks and threads may
+    use one context manager at the same time; if its lists change in the meantime, each should exit
+    in the task that entered. The roots are read again each time, except those from an iterator,
+    which can be read only once, and by one thread: pass a list if several start at once.
 
-    Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
-    ``AttributeError`` for what is not a node, ``ValueError`` for a string or a timeout without a
-    meaning, and whatever the code of a node raises. Then nothing is locked.
+    Entering raises ``LockTimeout`` if the time is up, ``TypeError`` or ``AttributeError`` for
+    anything that is not a node, ``ValueError`` for an invalid string or timeout, and whatever the
+    code of a node raises. Nothing is locked then.
 
-    A task may be cancelled at any point: what it had is given back. An exception in the body
-    releases the lock. A context manager that is collected while it holds releases too, with a
+    A task may be cancelled at any point: whatever it had is given back. An exception in the body
+    releases the lock. A context manager that is collected while it holds also releases, with a
     ``ResourceWarning``.
     """
 
@@ -106,8 +107,8 @@ class TreeLockContextManager:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Acquires the lock, blocking the thread. Returns whether it was granted.
 
-        Works as ``threading.Lock.acquire`` does: with ``blocking=False`` it does not wait, and
-        ``timeout`` is in seconds. With -1 the ``timeout`` of the context manager counts.
+        Works like ``threading.Lock.acquire``: with ``blocking=False`` it does not wait, and
+        ``timeout`` is in seconds. With -1, the ``timeout`` of the context manager applies.
 
         >>> photos = TreeLock()(write=[PurePosixPath('/photos')])
         >>> photos.acquire(), photos.acquire(blocking=False)

@@ -1,4 +1,4 @@
-"""What the lock shows of itself: plain values that outlive the moment."""
+"""What the lock shows of itself: plain values that do not change later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# Up to Python 3.10 asyncio has a class of its own; code that catches either catches ours.
+# Up to Python 3.10 asyncio has its own class; code that catches either one catches ours.
 if sys.version_info >= (3, 11):
     _TimeoutError = TimeoutError
 else:
@@ -49,11 +49,11 @@ class Entry(NamedTuple):
     """A live request in a :class:`Snapshot`."""
 
     ticket: int
-    """The place in the order of arrival; lower is earlier. Never used twice by one lock."""
+    """The place in the order of arrival; lower is earlier. One lock never uses a number twice."""
     state: State
     """``'held'`` or ``'waiting'``."""
     age: float
-    """For how many seconds it has been in this state, to a few milliseconds."""
+    """How many seconds it has been in this state, to a few milliseconds."""
     label: str | None
     """The label of the request, if ``label=`` was given."""
     roots: tuple[Root, ...]
@@ -81,7 +81,7 @@ class Snapshot:
 
     @property
     def held(self) -> tuple[Entry, ...]:
-        """The requests that have their lock."""
+        """The requests that hold their locks."""
         return tuple(entry for entry in self.entries if entry.state == "held")
 
     @property
@@ -103,13 +103,13 @@ class Snapshot:
 
 
 class Blocked(NamedTuple):
-    """Who is in the way of a request that was not granted.
+    """The request that is in the way of a request that was not granted.
 
-    The blocker named is the earliest live request that conflicts: its release has to come first.
+    The blocker is the earliest live request that conflicts: it has to be released first.
     """
 
     wanted: Root
-    """The root that was asked for and conflicts; the first of several."""
+    """The requested root that conflicts; the first, if there are several."""
     blocker: Root
     """The blocker's conflicting root."""
     label: str | None
@@ -117,17 +117,17 @@ class Blocked(NamedTuple):
     ticket: int
     """The blocker's ticket, as in a :class:`Snapshot`."""
     state: State
-    """Whether the blocker holds its lock or waits itself."""
+    """Whether the blocker holds its lock or is itself waiting."""
     age: float
-    """For how many seconds the blocker has been in this state, to a few milliseconds."""
+    """How many seconds the blocker has been in this state, to a few milliseconds."""
     ahead: int
-    """How many earlier live requests conflict, the blocker included."""
+    """How many earlier live requests conflict, including the blocker."""
 
 
 class LockTimeout(_TimeoutError):
-    """The lock was not granted in time. The message says who is in the way.
+    """The lock was not granted in time. The message says what is in the way.
 
-    Nothing of the failed request is left in the lock.
+    The failed request leaves nothing behind in the lock.
 
     >>> from pathlib import PurePosixPath
     >>> lock = TreeLock()
@@ -140,7 +140,7 @@ class LockTimeout(_TimeoutError):
     """
 
     blocked: Blocked
-    """Who was in the way when the time was over."""
+    """What was in the way when the time was up."""
 
     def __init__(self, message: str, blocked: Blocked) -> None:
         super().__init__(message)
@@ -151,7 +151,7 @@ class LockTimeout(_TimeoutError):
 
 
 class NodeTypeError(TypeError, AttributeError):
-    """The argument is not a node: a string, say, whose characters are not meant as nodes.
+    """The argument is not a node, such as a string, whose characters are not meant as nodes.
 
-    Also an ``AttributeError``, which is what the package ``treelock`` raises here.
+    It is also an ``AttributeError``, which is what the package ``treelock`` raises here.
     """

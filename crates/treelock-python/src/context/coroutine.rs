@@ -1,5 +1,5 @@
 //! What the awaitables have in common with coroutines: exceptions that are thrown in, and the
-//! errors of steps that are not allowed.
+//! errors for invalid steps.
 
 use pyo3::{
     exceptions::{PyBaseException, PyRuntimeError, PyTypeError},
@@ -8,22 +8,22 @@ use pyo3::{
     types::PyType,
 };
 
-/// Refuses a step while another step is under way.
+/// Refuses a step while another one is in progress.
 pub(crate) fn already_running() -> PyErr {
-    PyRuntimeError::new_err("the awaitable is being stepped already")
+    PyRuntimeError::new_err("the awaitable is already being stepped")
 }
 
 /// Refuses a step after the last one.
 pub(crate) fn already_awaited() -> PyErr {
-    PyRuntimeError::new_err("cannot reuse an awaitable that was awaited already")
+    PyRuntimeError::new_err("cannot reuse an awaitable that was already awaited")
 }
 
 /// Refuses a value that is sent with the first step.
 pub(crate) fn not_begun() -> PyErr {
-    PyTypeError::new_err("can't send a non-None value to an awaitable that has not begun")
+    PyTypeError::new_err("can't send a non-None value to an awaitable that has not started")
 }
 
-/// Returns the exception that the arguments of `throw` mean.
+/// Returns the exception that the arguments of `throw` describe.
 pub(crate) fn thrown(
     exception: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,

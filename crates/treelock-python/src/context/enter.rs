@@ -1,5 +1,6 @@
 //! The awaitable of entering an `async with`. It does nothing before its first step. If the lock is
-//! free, that step is the last one, without a future and without a turn of the event loop.
+//! free, that step is also the last one, without a future and without an iteration of the event
+//! loop.
 
 use std::{
     mem,
@@ -24,7 +25,7 @@ use crate::{
     waiter::{Asked, Ended, Waiter},
 };
 
-/// What `__aenter__` returns: an awaitable that acquires the lock.
+/// The return value of `__aenter__`: an awaitable that acquires the lock.
 #[pyclass(module = "treelock", frozen)]
 pub(crate) struct Enter {
     context: Py<ContextManager>,
@@ -34,7 +35,7 @@ pub(crate) struct Enter {
 enum State {
     Unasked,
     Waiting(Sleep),
-    /// A step is under way.
+    /// A step is in progress.
     Running,
     Done,
 }
@@ -43,12 +44,12 @@ enum State {
 struct Sleep {
     waiter: Arc<Waiter>,
     future: Py<PyAny>,
-    /// The event loop's, for the time-out.
+    /// The event loop's timer, for the timeout.
     timer: Option<Py<PyAny>>,
 }
 
 impl Sleep {
-    /// Stops waiting, and gives back what was granted meanwhile.
+    /// Stops waiting, and gives back whatever was granted in the meantime.
     fn leave(self, py: Python<'_>) -> PyResult<()> {
         self.waiter.leave();
         let cancelled = self.cancel_timer(py);
@@ -78,7 +79,7 @@ impl Enter {
         mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
     }
 
-    /// Goes on. Returns the future to wait for, or `None` if the lock is held.
+    /// Proceeds. Returns the future to wait for, or `None` if the lock is held.
     fn step(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let next = match self.replace(State::Running) {
             State::Unasked => self.ask(py),
@@ -120,7 +121,7 @@ impl Enter {
         slept
     }
 
-    /// Looks why the task was woken.
+    /// Finds out why the task was woken.
     fn look(&self, py: Python<'_>, sleep: Sleep) -> PyResult<Option<Sleep>> {
         if let Some((guard, in_use)) = sleep.waiter.poll() {
             sleep.cancel_timer(py)?;
@@ -137,7 +138,7 @@ impl Enter {
         }
     }
 
-    /// Looks again when the lock is not granted yet. Returns whether to go on waiting.
+    /// Checks again when the lock is not granted yet. Returns whether to keep waiting.
     fn look_again(&self, py: Python<'_>, sleep: &Sleep) -> PyResult<bool> {
         let future = sleep.future.bind(py);
         if sleep.waiter.is_over() {
@@ -151,7 +152,7 @@ impl Enter {
         Ok(true)
     }
 
-    /// Begins to wait in the event loop.
+    /// Starts to wait in the event loop.
     fn sleep(
         &self,
         py: Python<'_>,
@@ -172,7 +173,7 @@ impl Enter {
         };
         waiter.sleep_on(&event_loop, &future)?;
         let sleep = Sleep { waiter: waiter.clone(), future: future.unbind(), timer };
-        // Another thread may have released while the future was made.
+        // Another thread may have released while the future was created.
         match waiter.poll() {
             None => Ok(Some(sleep)),
             Some((guard, in_use)) => {
@@ -182,7 +183,8 @@ impl Enter {
         }
     }
 
-    /// Says who is in the way when the time is over, unless the lock was granted at last.
+    /// Reports what is in the way when the time is up, unless the lock was granted at the last
+    /// moment.
     fn give_up(&self, py: Python<'_>, waiter: &Arc<Waiter>) -> PyResult<Option<Sleep>> {
         let context = self.context.get();
         match waiter.give_up() {
@@ -196,7 +198,7 @@ impl Enter {
         }
     }
 
-    /// Ends, and gives back whatever there is.
+    /// Ends, and gives back everything it has.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         match self.replace(State::Done) {
             State::Waiting(sleep) => sleep.leave(py),
@@ -221,7 +223,7 @@ impl Enter {
     }
 }
 
-/// Says that the lock went to others, since nobody would have taken it.
+/// Returns the error that says that the lock was passed on, since nothing would have taken it.
 fn given_back() -> PyErr {
     PyRuntimeError::new_err("the event loop that waited for the lock is closed")
 }
@@ -274,7 +276,7 @@ impl Enter {
         Err(thrown)
     }
 
-    /// Is printed by asyncio, as part of a task.
+    /// Is printed by asyncio as part of a task.
     #[getter]
     fn __name__(&self) -> &'static str {
         "__aenter__"

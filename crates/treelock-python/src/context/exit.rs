@@ -1,10 +1,10 @@
-//! The awaitable of leaving an `async with`, which has nothing to wait for.
+//! The awaitable of exiting an `async with`, which has nothing to wait for.
 
 use pyo3::{exceptions::PyStopIteration, prelude::*, sync::PyOnceLock};
 
 use crate::context::coroutine::thrown;
 
-/// What `__aexit__` returns: an awaitable that ends at its first step. All exits share one.
+/// The return value of `__aexit__`: an awaitable that ends at its first step. All exits share one.
 #[pyclass(name = "Nothing", module = "treelock", frozen)]
 pub(crate) struct Exit;
 

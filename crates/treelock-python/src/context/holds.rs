@@ -6,14 +6,16 @@ use treelock::Guard;
 
 use crate::intern::NodesInUse;
 
-/// The locks that are held: one for each time the context manager was entered and not yet left.
+/// The locks that are held: one for each time that the context manager was entered and not yet
+/// exited.
 #[derive(Default)]
 pub(crate) struct Holds {
-    /// The hold of a caller that entered when nobody was inside. Who that was is not known: to ask
-    /// for the running task each time would cost every pair something, for the sake of few.
+    /// The hold of a caller that entered when no other hold existed. Which caller that was is not
+    /// recorded: asking for the running task each time would cost every pair something for the
+    /// benefit of a few.
     first: Option<Hold>,
-    /// All other holds, by caller, the last one last. Each caller must leave with its own, since
-    /// their roots may differ.
+    /// All other holds, by caller, the latest last. Each caller must exit with its own, since their
+    /// roots may differ.
     others: Option<Box<Others>>,
 }
 
@@ -24,12 +26,12 @@ impl Holds {
         self.first.is_none() && self.others.is_none()
     }
 
-    /// Returns whether there is at most one hold, so that it does not matter who calls.
+    /// Returns whether there is at most one hold, so that it does not matter which caller exits.
     pub(crate) fn is_one_at_most(&self) -> bool {
         self.others.is_none()
     }
 
-    /// Keeps a hold if nobody is inside, or else returns it.
+    /// Keeps a hold if there is no other; otherwise returns it.
     pub(crate) fn put_first(&mut self, hold: Hold) -> Option<Hold> {
         if !self.is_empty() {
             return Some(hold);
@@ -43,7 +45,7 @@ impl Holds {
         self.others.get_or_insert_default().entry(caller).or_default().push(hold);
     }
 
-    /// Takes the hold of a caller that leaves, or any hold if it is not known who leaves.
+    /// Takes the hold of a caller that exits, or any hold if the caller is not known.
     pub(crate) fn take(&mut self, caller: Option<usize>) -> Option<Hold> {
         let others = self.others.as_deref_mut();
         let known =
@@ -69,7 +71,7 @@ impl Holds {
     }
 }
 
-/// A lock that is held. The guard goes first, since its nodes are in use until then.
+/// A lock that is held. The guard is dropped first, since its nodes are in use until then.
 pub(crate) struct Hold {
     pub(crate) guard: Guard,
     _in_use: NodesInUse,

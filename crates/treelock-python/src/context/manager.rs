@@ -1,5 +1,5 @@
-//! The context manager itself: one request, to be entered once or often. `mod.rs` has the methods
-//! that Python sees.
+//! The context manager itself: one request that can be entered any number of times. `mod.rs` has
+//! the methods that Python sees.
 
 use std::{
     ffi::CString,
@@ -24,20 +24,20 @@ use crate::{
     words::{escaped, wrong_type},
 };
 
-/// What a ``TreeLock`` returns when it is called: one request, to be entered once or often.
+/// The context manager that calling a ``TreeLock`` returns: one request, to enter once or often.
 ///
 /// ``async with`` waits in the event loop. ``with`` blocks the thread; in a thread whose event loop
-/// runs, it gets the lock at once or raises ``RuntimeError``. Several tasks and threads may use one
-/// context manager at the same time; if they change its lists meanwhile, each should leave in the
-/// task that entered. The roots are read again each time, except those that came from an iterator,
-/// which can be read only once, and by one thread: give a list where several begin at once.
+/// is running, it gets the lock at once or raises ``RuntimeError``. Several tasks and threads may
+/// use one context manager at the same time; if its lists change in the meantime, each should exit
+/// in the task that entered. The roots are read again each time, except those from an iterator,
+/// which can be read only once, and by one thread: pass a list if several start at once.
 ///
-/// Raises, when it is entered, ``LockTimeout`` if the time is over, ``TypeError`` or
-/// ``AttributeError`` for what is not a node, ``ValueError`` for a string or a timeout without a
-/// meaning, and whatever the code of a node raises. Then nothing is locked.
+/// Entering raises ``LockTimeout`` if the time is up, ``TypeError`` or ``AttributeError`` for
+/// anything that is not a node, ``ValueError`` for an invalid string or timeout, and whatever the
+/// code of a node raises. Nothing is locked then.
 ///
-/// A task may be cancelled at any point: what it had is given back. An exception in the body
-/// releases the lock. A context manager that is collected while it holds releases too, with a
+/// A task may be cancelled at any point: whatever it had is given back. An exception in the body
+/// releases the lock. A context manager that is collected while it holds also releases, with a
 /// ``ResourceWarning``.
 #[pyclass(name = "TreeLockContextManager", module = "treelock", frozen, weakref)]
 pub(crate) struct ContextManager {
@@ -78,14 +78,14 @@ impl ContextManager {
         format!("read={}, write={}", self.read.describe(py), self.write.describe(py))
     }
 
-    /// Returns how long the request may wait, by its own `timeout`.
+    /// Returns how long the request may wait, according to its own `timeout`.
     pub(crate) fn limit(&self, py: Python<'_>) -> PyResult<Limit> {
         self.timeout
             .as_ref()
             .map_or(Ok(Limit::Never), |timeout| Limit::from_argument(timeout.bind(py)))
     }
 
-    /// Reads the roots, anew each time, and asks for the lock.
+    /// Reads the roots, again each time, and requests the lock.
     pub(crate) fn ask(&self, py: Python<'_>) -> PyResult<Asked> {
         ask(&self.plan(py)?)
     }
@@ -101,7 +101,7 @@ impl ContextManager {
         Ok(plan)
     }
 
-    /// Acquires the lock, blocking the thread. If the time is over, returns what `refuse` makes of
+    /// Acquires the lock, blocking the thread. If the time is up, returns what `refuse` makes of
     /// the request in the way; until then the nodes of the request are in use.
     pub(crate) fn acquire_or<T>(
         &self,
@@ -116,7 +116,7 @@ impl ContextManager {
         let outcome = block(py, self.lock(), &waiter, limit).and_then(|ended| match ended {
             Ended::Granted(guard, in_use) => self.hold(py, guard, in_use).map(|()| None),
             Ended::Refused(blocked) => Ok(Some(refuse(&blocked))),
-            Ended::GivenBack => unreachable!("a thread that waits takes what it is granted"),
+            Ended::GivenBack => unreachable!("a waiting thread takes what it is granted"),
         });
         waiter.leave();
         drop(waiter);
@@ -124,12 +124,12 @@ impl ContextManager {
         outcome
     }
 
-    /// Returns the error that says who is in the way.
+    /// Returns the error that says what is in the way.
     pub(crate) fn lock_timeout(&self, py: Python<'_>, blocked: &Blocked) -> PyErr {
         show::lock_timeout(py, self.lock(), blocked)
     }
 
-    /// Keeps a lock that is granted.
+    /// Keeps a lock that was granted.
     pub(crate) fn hold(&self, py: Python<'_>, guard: Guard, in_use: NodesInUse) -> PyResult<()> {
         let hold = Hold::new(guard, in_use);
         if let Some(hold) = self.holds(|holds| holds.put_first(hold)) {
@@ -139,7 +139,7 @@ impl ContextManager {
         Ok(())
     }
 
-    /// Releases the hold of the caller. Returns whether there was one.
+    /// Releases the caller's hold. Returns whether there was one.
     pub(crate) fn leave(&self, py: Python<'_>) -> bool {
         let alone = self.holds(|holds| holds.is_one_at_most());
         let caller = (!alone).then(|| caller(py).map_err(|error| report(py, error)).ok()).flatten();
@@ -151,7 +151,7 @@ impl ContextManager {
         is_held
     }
 
-    /// Releases what nobody can release any more.
+    /// Releases holds that can no longer be released in any other way.
     fn abandon(&self) {
         let holds = self.holds(mem::take);
         if holds.is_empty() {
@@ -161,8 +161,8 @@ impl ContextManager {
     }
 
     fn release_with_warning(&self, py: Python<'_>, holds: Holds) {
-        // While the interpreter shuts down, everything is abandoned and nobody is to blame; and a
-        // thread that was woken then could not go on.
+        // While the interpreter shuts down, everything is abandoned and nothing is to blame. A
+        // thread that was woken then could not continue.
         if is_finalizing(py) {
             return mem::forget(holds);
         }
@@ -172,7 +172,8 @@ impl ContextManager {
         // The release comes before the warning, which may be shown by code that wants the lock.
         drop(holds);
         for roots in roots {
-            let message = format!("released a lock whose context manager was never left: {roots}");
+            let message =
+                format!("released a lock whose context manager was never exited: {roots}");
             let message = CString::new(message.replace('\0', "\\0")).expect("no zeros are left");
             if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1) {
                 report(py, error);
@@ -192,7 +193,7 @@ impl ContextManager {
     /// Breaks the cycle that it is in, for the garbage collector.
     pub(crate) fn clear(&self) {
         self.abandon();
-        // Nobody enters it any more.
+        // It is not entered any more.
         self.read.forget();
         self.write.forget();
     }

@@ -62,8 +62,8 @@ impl ContextManager {
 
     /// Acquires the lock, blocking the thread. Returns whether it was granted.
     ///
-    /// Works as ``threading.Lock.acquire`` does: with ``blocking=False`` it does not wait, and
-    /// ``timeout`` is in seconds. With -1 the ``timeout`` of the context manager counts.
+    /// Works like ``threading.Lock.acquire``: with ``blocking=False`` it does not wait, and
+    /// ``timeout`` is in seconds. With -1, the ``timeout`` of the context manager applies.
     ///
     /// >>> photos = TreeLock()(write=[PurePosixPath('/photos')])
     /// >>> photos.acquire(), photos.acquire(blocking=False)
@@ -130,7 +130,7 @@ impl ContextManager {
     }
 }
 
-/// An argument, if it was given, even as Python's `None`.
+/// An argument, if it was given, even if it is Python's `None`.
 struct Argument(Option<Py<PyAny>>);
 
 impl<'py> FromPyObject<'_, 'py> for Argument {

@@ -1,4 +1,4 @@
-"""Misuse that ``mypy --strict`` has to find: an ignored error that is none is an error itself."""
+"""Misuse that ``mypy --strict`` has to find: an unneeded ignore is itself an error."""
 
 import asyncio
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ class NoParents:
 
 
 class ParentsAsMethod:
-    """As a method, which ``pathlib`` does not have either."""
+    """Its ``parents`` is a method, which it is not in ``pathlib`` either."""
 
     def parents(self) -> list[PurePosixPath]:
         return []
@@ -74,7 +74,8 @@ async def nothing_to_use() -> None:
 
 
 def falls_off_the_end() -> int:  # type: ignore[return]
-    """Only a ``with`` that swallows errors could get here after a ``return``; this one does not."""
+    """Only if a ``with`` swallows errors could code get here after a ``return``; this one does not.
+    """
     with lock([PHOTOS]):
         pass
 

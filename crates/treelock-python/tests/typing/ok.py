@@ -1,4 +1,4 @@
-"""Every public feature, used as it is meant: accepted by ``mypy --strict``, and runs."""
+"""Every public feature, used as intended: accepted by ``mypy --strict``, and runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PHOTOS = PurePosixPath("/photos")
 
 
 class Folder:
-    """A node of one's own."""
+    """A user-defined node."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -46,7 +46,7 @@ class Folder:
 
 
 class NamedLock(TreeLock):
-    """A subclass with an ``__init__`` of its own."""
+    """A subclass with its own ``__init__``."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def roots(lock: TreeLock) -> Iterator[TreeLockContextManager]:
 
 
 def options(lock: TreeLock) -> Iterator[TreeLockContextManager]:
-    """The keywords."""
+    """The keyword arguments."""
     yield lock([], timeout=5)
     yield lock([], timeout=0.5)
     yield lock([], timeout=None)
@@ -90,7 +90,7 @@ def strings() -> None:
 
 
 def threads(lock: TreeLock) -> int:
-    """``with``, which swallows nothing, so that mypy knows this always returns."""
+    """``with`` swallows nothing, so mypy knows that this always returns."""
     with lock(write=[PHOTOS]) as nothing:
         none: None = nothing
         assert none is None
@@ -98,7 +98,7 @@ def threads(lock: TreeLock) -> int:
 
 
 def by_hand(manager: TreeLockContextManager) -> tuple[bool, ...]:
-    """The words of ``threading.Lock``."""
+    """The methods of ``threading.Lock``."""
     granted: bool = manager.acquire()
     held: bool = manager.locked()
     manager.release()
@@ -114,7 +114,7 @@ def by_hand(manager: TreeLockContextManager) -> tuple[bool, ...]:
 
 
 async def tasks(lock: TreeLock) -> int:
-    """``async with`` and asyncio's tools."""
+    """``async with`` and the tools of asyncio."""
     manager = lock(write=[PHOTOS])
     await asyncio.wait_for(manager.__aenter__(), 10)
     await manager.__aexit__(None, None, None)
@@ -131,12 +131,12 @@ async def tasks(lock: TreeLock) -> int:
 def as_context_managers(
     manager: TreeLockContextManager,
 ) -> tuple[AbstractAsyncContextManager[None], AbstractContextManager[None]]:
-    """Both of ``contextlib``'s types."""
+    """Both types of ``contextlib``."""
     return manager, manager
 
 
 def timeouts(lock: TreeLock) -> Blocked:
-    """What the error says."""
+    """What the error contains."""
     with lock(write=[PHOTOS], label="import-7"):
         try:
             with lock(read=[PHOTOS / "2025"], timeout=0):

@@ -1,10 +1,10 @@
-//! Who is in the way of a request.
+//! Finding the requests that are in the way of a request.
 //!
-//! Each node lists the requests that have a root there. Who is in the way of a request has a root
-//! on the way up from one of its roots, or below one. So the search follows the tree, along nodes
-//! with a conflicting claim only: it takes time for the roots at these nodes and for their
-//! children, not for all that is live. A flat request, whose ancestors are given, is listed at each
-//! node that it claims.
+//! Each node lists the requests that have a root there. A request that is in the way has a root on
+//! the path up from one of the waiting request's roots, or below one of them. So the search follows
+//! the tree, only along nodes with a conflicting claim. It takes time for the roots at these nodes
+//! and for their children, not for all live requests. A flat request, whose ancestors are given, is
+//! listed at each node that it claims.
 
 use std::iter::successors;
 
@@ -19,23 +19,23 @@ use crate::{
 };
 
 impl LockTable {
-    /// Says who is in the way of a live request, unless it is granted.
+    /// Returns the request that is in the way of a live request, or `None` if that is granted.
     pub(crate) fn why_waiting(&self, id: Slot) -> Option<Blocked> {
         let live = &self.live[id];
         if live.state() == State::Held {
             return None;
         }
         let ahead = self.ahead_of(live);
-        let (first, chain) = ahead.first().expect("who waits is waiting for somebody");
+        let (first, chain) = ahead.first().expect("a waiting request waits for another");
         let (_, at) = first.request.claims().leaf(*chain);
         let blocker = if first.request.claims().is_flat() {
             live.request.conflicting_at(&first.request, at)
         } else {
             Some(Placed::by_name(first.request.claims().root(*chain)))
         };
-        let blocker = blocker.expect("a root that is in the way");
+        let blocker = blocker.expect("a blocker has a root in the way");
         let wanted = live.request.placed().find(|wanted| wanted.conflicts(&blocker));
-        let wanted = wanted.expect("a root for which it waits");
+        let wanted = wanted.expect("a waiting request has a blocked root");
         Some(Blocked {
             wanted: Root::new((wanted.access, wanted.node)),
             blocker: Root::new((blocker.access, blocker.node)),
@@ -48,13 +48,13 @@ impl LockTable {
         })
     }
 
-    /// The earlier live requests that conflict with this one, the earliest first, each with the
-    /// number of a chain whose root is in the way.
+    /// Returns the earlier live requests that conflict with this one, the earliest first, each with
+    /// the number of a chain whose root is in the way.
     fn ahead_of(&self, live: &Live) -> Vec<(&Live, usize)> {
         let mut found = Vec::new();
         let claims = live.request.claims();
         for (own, (chain, leaf)) in claims.chains().zip(live.leaves.as_slice()).enumerate() {
-            // The chains have each node once, so each is looked at once.
+            // No node is in two chains, so each node is looked at once.
             for (at, (_, mode)) in self.tree.upwards(leaf.at).zip(chain.upwards()) {
                 found.extend(self.linked_in_the_way(at, mode, live.ticket));
             }
@@ -66,7 +66,7 @@ impl LockTable {
             let mut below: Vec<Slot> = self.tree.children(leaf.at).collect();
             while let Some(at) = below.pop() {
                 if self.tree[at].claimed.has(mode.conflicts()) {
-                    // What is flat and has this node above it was found there.
+                    // A flat request that has this node above it was found there.
                     let by_name = |(other, _): &(&Live, usize)| !other.request.claims().is_flat();
                     found.extend(self.linked_in_the_way(at, mode, live.ticket).filter(by_name));
                     below.extend(self.tree.children(at));
@@ -78,8 +78,8 @@ impl LockTable {
         found
     }
 
-    /// The chains linked at a node that conflict there with a mode, of requests earlier than a
-    /// ticket.
+    /// Returns the chains that are linked at a node and conflict there with a mode, for requests
+    /// earlier than a ticket.
     fn linked_in_the_way(
         &self,
         at: Slot,
@@ -99,7 +99,7 @@ impl LockTable {
         })
     }
 
-    /// The chains of live requests that end at a node.
+    /// Returns the chains of live requests that end at a node.
     fn rooted_at(&self, at: Slot) -> impl Iterator<Item = RootLink> {
         let behind =
             |link: &RootLink| self.live[link.request].leaves.as_slice()[link.chain as usize].behind;

@@ -1,4 +1,4 @@
-//! What is refused, with which words, and what is one node (C17).
+//! Which texts are refused and with which message, and which texts are the same node (C17).
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use treelock::{Node, Request, ToNode, TreeLock, Wait};
 
 const EMPTY: &str = "it is empty (an unset variable?); write \"/\" for the whole tree";
 const DOTS: &str =
-    "it has a component \".\" or \"..\", which a name cannot decide; resolve it first";
+    "it has a component \".\" or \"..\", which cannot be resolved by name alone; resolve it first";
 
-/// A text and the error it gets.
+/// Texts, each with the error that it gets.
 const REFUSED: &[(&str, &str)] = &[
     ("", EMPTY),
     (".", DOTS),
@@ -29,7 +29,7 @@ const REFUSED: &[(&str, &str)] = &[
 fn texts_that_name_no_node() {
     for (text, wrong) in REFUSED {
         let error = text.parse::<Node>().unwrap_err();
-        assert_eq!(error.to_string(), format!("{text:?} names no node: {wrong}"));
+        assert_eq!(error.to_string(), format!("{text:?} does not name a node: {wrong}"));
         assert_eq!(error.text(), *text);
         assert_eq!(Node::try_from(*text).unwrap_err(), error);
         assert_eq!(Node::try_from(text.to_string()).unwrap_err(), error);
@@ -43,14 +43,14 @@ fn texts_that_name_no_node() {
 fn components_that_are_none() {
     let refused =
         |component: &str| Node::from_components(["a", component]).unwrap_err().to_string();
-    assert_eq!(refused(""), "\"\" names no node: a component is empty; leave it out");
-    assert_eq!(refused("."), format!("\".\" names no node: {DOTS}"));
-    assert_eq!(refused(".."), format!("\"..\" names no node: {DOTS}"));
+    assert_eq!(refused(""), "\"\" does not name a node: a component is empty; leave it out");
+    assert_eq!(refused("."), format!("\".\" does not name a node: {DOTS}"));
+    assert_eq!(refused(".."), format!("\"..\" does not name a node: {DOTS}"));
     assert!(Node::root().child("").is_err());
     assert!(Node::root().child("..").is_err());
 }
 
-/// Texts of one node each, with what it prints as.
+/// Groups of texts that are one node, with the text that it prints as.
 const SAME: &[(&[&str], &str)] = &[
     (&["/", "//", "////"], "/"),
     (&["/a/b", "a/b", "a//b/", "//a/b//", "a///b"], "/a/b"),
@@ -85,7 +85,7 @@ fn paths_may_hold_any_bytes() {
     assert_eq!(node.to_string(), r"/a\xff/b");
 }
 
-/// Nothing bounds depth and length but memory.
+/// Only memory limits depth and length.
 #[test]
 fn deep_and_long() {
     let deep = vec!["x"; 10_000].join("/");
@@ -99,7 +99,7 @@ fn deep_and_long() {
     assert!(lock.try_acquire(&Request::new().read("y").unwrap()).wait().is_ok());
 }
 
-/// A component with a slash is not two components, though the texts look alike.
+/// A component with a slash is not two components, even though the texts look alike.
 #[test]
 fn slashes_within_components() {
     let one = Node::from_components(["a/b"]).unwrap();
@@ -132,7 +132,7 @@ proptest! {
         ..Default::default()
     })]
 
-    /// Nothing panics, whatever the text, and a node says its components.
+    /// Nothing panics, whatever the text, and a node returns the components of its text.
     #[test]
     fn any_text_is_a_node_or_an_error(text in r"([./a-c]|\PC){0,24}") {
         let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
@@ -149,7 +149,7 @@ proptest! {
         }
     }
 
-    /// Equality, order, hash, containment and `Display` say what the components say.
+    /// Equality, order, hash, containment and `Display` agree with the components.
     #[test]
     fn nodes_are_their_components(a in components(), b in components()) {
         use std::hash::{BuildHasher, RandomState};

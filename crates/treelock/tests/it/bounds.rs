@@ -1,4 +1,4 @@
-//! What every public type can do, pinned at compile time.
+//! What every public type can do, checked at compile time.
 
 use std::{error::Error, fmt::Debug, hash::Hash, panic::UnwindSafe};
 
@@ -15,7 +15,7 @@ fn error<T: Error + Send + Sync + 'static>() {}
 fn key<T: Ord + Hash + Clone>() {}
 fn survives_panics<T: UnwindSafe>() {}
 
-/// C11, C13: everything may go to any thread and be kept for any time.
+/// C11, C13: every value may go to any thread and be kept for any time.
 #[test]
 fn auto_traits() {
     free::<Access>();
@@ -48,11 +48,11 @@ fn auto_traits() {
     survives_panics::<TreeLock>();
 }
 
-/// What an uncontended lock costs in memory stands on these.
+/// The memory cost of an uncontended lock depends on these.
 #[test]
 fn sizes() {
     let word = size_of::<usize>();
-    // The lock, the place in it, the ticket, and the request.
+    // The lock, the slot in it, the ticket and the request.
     assert_eq!(size_of::<Guard>(), 6 * word);
     assert_eq!(size_of::<TreeLock>(), word);
     assert_eq!(size_of::<Node>(), 2 * word);

@@ -1,11 +1,11 @@
-//! The core before the conformance suite: the rule by random operations, by scenarios and by
+//! Runs the conformance suite on the core: the rule by random operations, by scenarios and by
 //! threads, leaving at every point, and the verbs.
 
 use treelock::TreeLock;
 use treelock_conformance::{Judged, leaving, random, scenarios, threads, verbs};
 
-/// The core, which promises that its counters agree with the table, and that the tickets are 1, 2,
-/// 3, failed requests counted.
+/// Returns the core, which also promises that its counters agree with the table and that its
+/// tickets are 1, 2, 3 and so on, counting failed requests.
 fn core() -> Judged<TreeLock, true> {
     Judged::exact(TreeLock::new()).inspected(|lock, snapshot| {
         let counted = (lock.held_count(), lock.waiting_count());
@@ -18,7 +18,7 @@ fn core() -> Judged<TreeLock, true> {
     })
 }
 
-/// 4,000 runs of 250 operations are 1e6 operations; `PROPTEST_CASES` asks for more.
+/// 4,000 runs of 250 operations make 1e6 operations; `PROPTEST_CASES` sets another number of runs.
 #[test]
 fn holders_are_exactly_the_models() {
     random::holders_are_exactly_the_models(4_000, 250, core);

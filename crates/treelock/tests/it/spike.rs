@@ -1,4 +1,4 @@
-//! What is kept in memory after many locks were held at once.
+//! What stays in memory after many locks were held at once.
 
 use treelock::{Guard, Request, TreeLock, Wait};
 
@@ -7,11 +7,12 @@ fn hold(lock: &TreeLock, request: Request) -> Guard {
 }
 
 fn read(root: &str) -> Request {
-    Request::new().read(root).expect("a good root")
+    Request::new().read(root).expect("a valid root")
 }
 
-/// After a spike, nodes in far-out slots are not kept when they rest. One of them may have gone
-/// already with its last child, when that was the node that had rested longest.
+/// After a spike, nodes in far-out slots are not kept when they become idle. Such a node may
+/// already have been removed together with its last child, when that child was the node that had
+/// been idle longest.
 #[test]
 fn the_last_of_a_spike_leaves_after_its_child_was_forgotten() {
     let lock = TreeLock::new();
@@ -23,5 +24,5 @@ fn the_last_of_a_spike_leaves_after_its_child_was_forgotten() {
     drop(last);
     let left = lock.snapshot().wait();
     assert!(left.entries.is_empty(), "left behind:\n{left}");
-    drop(hold(&lock, Request::new().write("/").expect("a good root")));
+    drop(hold(&lock, Request::new().write("/").expect("a valid root")));
 }

@@ -1,4 +1,4 @@
-//! What the verbs and values answer, where the model does not look: texts, fields, serialisation.
+//! What the verbs and values return, where the model does not look: texts, fields, serialisation.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use treelock::{Access, Node, NodeError, Request, State, TreeLock, Wait};
 use treelock::{FenceGate, FencingToken};
 use treelock_conformance::{Polled, Task};
 
-/// More than the lock's clock is coarse.
+/// More than the error of the lock's coarse clock.
 const TICK: Duration = Duration::from_millis(20);
 
-/// C14, C15: the label, the conflicting root and access, held or waiting, since when, how many are
-/// ahead.
+/// C14, C15: the error says the label, the conflicting root and access, whether the blocker is held
+/// or waiting and since when, and how many are ahead.
 #[test]
 fn blocked_says_who() {
     let lock = TreeLock::new();
@@ -45,7 +45,7 @@ fn blocked_reads_well() {
     assert_eq!(shown(7_500_000), format!("{start}2h 05m; 1 ahead"));
 }
 
-/// A waiting request's age begins anew when it is granted.
+/// The age of a waiting request starts again when it is granted.
 #[test]
 fn held_since_the_grant() {
     let lock = TreeLock::new();
@@ -61,7 +61,7 @@ fn held_since_the_grant() {
     assert!(held.age <= before.elapsed() + TICK, "counted from the grant, not from the first poll");
 }
 
-/// A label with line breaks and escapes stays on its line.
+/// A label with line breaks and escapes stays on one line.
 #[test]
 fn a_snapshot_is_a_line_a_request() {
     let lock = TreeLock::new();
@@ -84,7 +84,7 @@ fn locks_are_independent_and_handles_are_not() {
     assert_eq!(format!("{one:?}"), "TreeLock { held: 1, waiting: 0 }");
 }
 
-/// C3: one request may be used by many at once, and again.
+/// C3: one request may be used by many callers at once, and again.
 #[test]
 fn a_request_is_a_value() {
     let lock = TreeLock::new();
@@ -92,7 +92,7 @@ fn a_request_is_a_value() {
     let guards: Vec<_> = (0..10).map(|_| lock.try_acquire(&request).wait().unwrap()).collect();
     assert_eq!(lock.snapshot().wait().held().count(), 10);
     drop(guards);
-    // Building on does not change what was built before.
+    // Extending a copy does not change the original.
     let more = request.clone().write("c").unwrap();
     assert_eq!(request.to_string(), "read /a, read /b");
     assert_eq!(more.to_string(), "read /a, read /b, write /c");
@@ -136,7 +136,7 @@ fn snapshots_and_errors_serialise() {
     assert_eq!(serde_json::to_value(&blocked).unwrap(), expected);
 }
 
-/// What a resource stores comes back.
+/// Values that a resource stores can be read back.
 #[cfg(feature = "serde")]
 #[test]
 fn nodes_and_tokens_deserialise() {
@@ -144,7 +144,7 @@ fn nodes_and_tokens_deserialise() {
     let text = serde_json::to_string(&node).unwrap();
     assert_eq!(serde_json::from_str::<Node>(&text).unwrap(), node);
     let error = serde_json::from_str::<Node>(r#""a/b""#).unwrap_err().to_string();
-    assert!(error.starts_with(r#""a/b" names no node"#), "{error}");
+    assert!(error.starts_with(r#""a/b" does not name a node"#), "{error}");
     let mut gate = FenceGate::default();
     gate.check(Access::Write, FencingToken::new(7)).unwrap();
     let text = serde_json::to_string(&gate).unwrap();
@@ -152,7 +152,7 @@ fn nodes_and_tokens_deserialise() {
     assert_eq!(serde_json::from_str::<FenceGate>(&text).unwrap(), gate);
 }
 
-/// Two requests are equal if they name the same, in the same order, for the same asker.
+/// Two requests are equal if they have the same roots, in the same order, and the same label.
 #[test]
 fn requests_are_values_and_keys() {
     let request = || Request::new().read("a").unwrap().write("b").unwrap();
@@ -180,7 +180,7 @@ fn a_request_covers_what_lies_within_its_roots() {
     assert!(!numbers.covers(&numbered(Access::Read, 7, &[3])));
 }
 
-/// A tree of numbers: what lies above a number is not in its name.
+/// Returns a request in a tree of numbers, where the name of a number does not imply its ancestors.
 fn numbered(access: Access, root: u8, above: &[u8]) -> Request {
     let node = |number: u8| Node::from_components([[number]]).expect("a good component");
     Request::new().with_ancestors(access, node(root), above.iter().map(|number| node(*number)))
@@ -215,7 +215,7 @@ fn given_ancestors_are_taken_as_they_are() {
 fn roots_by_name_and_with_given_ancestors_meet() {
     let node = |text: &str| text.parse::<Node>().expect("a good name");
     let lock = TreeLock::new();
-    // `x` is below `a/b` because its request says so; `a/b` is below `a` by its name, but not here.
+    // `x` is below `a/b` because its request says so. `a/b` is below `a` by its name, but not here.
     let given = Request::new().with_ancestors(Access::Write, node("x"), [node("a/b")]);
     let guard = lock.try_acquire(&given).wait().expect("a new lock is free");
     let blocked =
@@ -227,7 +227,7 @@ fn roots_by_name_and_with_given_ancestors_meet() {
     assert!(lock.try_acquire(&Request::new().with(Access::Write, node("a"))).wait().is_ok());
     assert!(lock.try_acquire(&Request::new().with(Access::Write, node("a/b/c"))).wait().is_ok());
     drop(guard);
-    // Nor does the search for blockers take it for one that is below.
+    // Nor does the search for blockers mistake it for one that is below.
     let _reader = lock.try_acquire(&given).wait().expect("free again");
     let _writer =
         lock.try_acquire(&Request::new().with(Access::Write, node("a/c"))).wait().expect("beside");

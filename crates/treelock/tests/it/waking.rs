@@ -1,5 +1,5 @@
-//! Wakers that misbehave (C9): they lock again, drop a guard, ask for a snapshot or panic, from
-//! inside `wake` and `drop`. None of it may run under the mutex, or these tests hang.
+//! Wakers that misbehave (C9): they lock again, drop a guard, take a snapshot or panic, inside
+//! `wake` and `drop`. If any of it ran under the mutex, these tests would hang.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use std::{
 use treelock::{Acquire, Guard, Request, TreeLock, Wait};
 use treelock_conformance::{Polled, Task};
 
-/// A waker that does something when it is woken and when it is dropped.
+/// A waker that does something when it is woken and something when it is dropped.
 struct Mischief {
     wake: Box<dyn Fn() + Send + Sync>,
     drop: Box<dyn Fn() + Send + Sync>,
@@ -43,7 +43,7 @@ fn mischief(
 }
 
 fn write(root: &str) -> Request {
-    Request::new().write(root).expect("a good root")
+    Request::new().write(root).expect("a valid root")
 }
 
 fn poll(acquire: &mut Acquire, waker: &Waker) -> Option<Guard> {
@@ -73,7 +73,7 @@ fn a_waker_may_use_the_lock() {
     let mut acquire = lock.acquire(&write("a"));
     let waker = mischief(use_it.clone(), use_it);
     assert!(poll(&mut acquire, &waker).is_none());
-    // Replacing a waker drops the one before it.
+    // Replacing a waker drops the previous one.
     assert!(poll(&mut acquire, &waker).is_none());
     drop(waker);
     assert!(poll(&mut acquire, Waker::noop()).is_none());
@@ -83,7 +83,7 @@ fn a_waker_may_use_the_lock() {
     assert!(stash.lock().unwrap().is_none());
 }
 
-/// A waker that dies with the future it was for, cancelled in the queue or after an unseen grant.
+/// A waker is dropped with its future, which is cancelled in the queue or after an unseen grant.
 #[test]
 fn a_waker_may_use_the_lock_when_its_future_is_cancelled() {
     for granted in [false, true] {
@@ -141,7 +141,7 @@ fn a_waker_that_panics_does_not_stop_the_others() {
     assert!(poll(&mut acquire, Waker::noop()).is_some(), "even the bad one was granted");
 }
 
-/// A panic of a waker while another one unwinds must not abort the process.
+/// A waker that panics during another unwinding must not abort the process.
 #[test]
 fn a_waker_that_panics_while_the_guard_unwinds() {
     let lock = TreeLock::new();
@@ -156,7 +156,7 @@ fn a_waker_that_panics_while_the_guard_unwinds() {
     assert!(poll(&mut acquire, Waker::noop()).is_some());
 }
 
-/// Only the waker of the latest poll is woken: a task may have moved.
+/// Only the waker of the latest poll is woken, because a task may have moved.
 #[test]
 fn the_latest_waker_is_woken() {
     let lock = TreeLock::new();
@@ -181,7 +181,7 @@ fn the_latest_waker_is_woken() {
     assert_eq!(task.wakes(), 1);
 }
 
-/// The waker of a blocked thread gets through whatever else parks and unparks the thread.
+/// The waker of a blocked thread gets through, whatever else parks and unparks the thread.
 #[test]
 fn threads_hand_over_in_order() {
     let lock = TreeLock::new();

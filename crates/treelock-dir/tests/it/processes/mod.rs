@@ -1,8 +1,8 @@
-//! The conformance suite between processes: every request lives in one of three helper processes,
-//! which this one tells what to do, in turns.
+//! Runs the conformance suite between processes: every request lives in one of three helper
+//! processes, which this process gives orders to, in turn.
 //!
-//! A line of JSON goes to the helper for each order, and one comes back for each, maybe in another
-//! order: whoever blocks there blocks a thread of its own.
+//! Each order is a line of JSON to the helper, and each gets a line of JSON back, possibly out of
+//! order: an order that blocks there blocks a thread of its own.
 
 mod serve;
 mod wire;
@@ -34,7 +34,7 @@ const HELPERS: usize = 3;
 /// A helper, as this process sees it.
 struct Client {
     input: Mutex<ChildStdin>,
-    /// Who waits for an answer, by the number of the call.
+    /// Channels to the callers that wait for an answer, by the number of the call.
     calls: Arc<Mutex<HashMap<u64, Sender<Answer>>>>,
     pid: u32,
     _process: Process,
@@ -60,7 +60,7 @@ impl Client {
                 let caller = waiting.lock().expect("no panic").remove(&answer.0);
                 caller.expect("it was asked").send(answer.1).expect("it waits");
             }
-            // Whoever still waits is told that the helper has ended.
+            // Callers that still wait learn that the helper has ended.
             waiting.lock().expect("no panic").clear();
         });
         Client { input: Mutex::new(input), calls, pid, _process: process }
@@ -78,13 +78,13 @@ impl Client {
     }
 }
 
-/// One directory, and three processes that use it in turns.
+/// One directory, and three processes that use it in turn.
 struct Processes {
     table: Arc<Directory>,
     turn: AtomicUsize,
 }
 
-/// The helpers forget it when all that is in it has gone.
+/// The helpers forget the directory when nothing in it is left.
 struct Directory {
     path: PathBuf,
     _scratch: TempDir,
@@ -98,7 +98,7 @@ impl Drop for Directory {
     }
 }
 
-/// Something that a helper has for us, dropped there when this is dropped here.
+/// Something that a helper keeps for us. Dropping this drops it there.
 struct Remote {
     client: Arc<Client>,
     number: u64,
@@ -115,12 +115,13 @@ impl Drop for Remote {
     }
 }
 
-/// `None` when its guard was taken out of it.
+/// `None` once its guard was taken out of it.
 struct RemoteTask(Option<Remote>);
 
 impl Processes {
     fn new() -> Processes {
-        // Not in the system's place, since a forgotten guard leaves its directory behind.
+        // Not in the system's temporary directory, since a forgotten guard leaves its directory
+        // behind.
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let scratch = scratch.expect("a place for temporary files");
         let path = scratch.path().join("locks");

@@ -1,4 +1,4 @@
-//! The part of a helper that does as it is told.
+//! The part of a helper that follows orders.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use crate::{helper, scratch::AcquireWithin};
 
 enum Kept {
     Task(Polled<Guard>),
-    /// Kept for its drop.
+    /// Kept to be dropped.
     Guard {
         _guard: Guard,
     },
@@ -29,7 +29,7 @@ struct Server {
     kept: Mutex<HashMap<u64, Kept>>,
 }
 
-/// Plays the part of a helper: does as it is told until there are no more orders.
+/// Plays the part of a helper: follows orders until there are no more.
 pub(crate) fn serve() {
     let server = Arc::new(Server::default());
     while let Some(line) = helper::hear() {

@@ -1,4 +1,4 @@
-//! What this process and its helpers say to each other.
+//! The messages between this process and its helpers.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub(super) enum Order {
     Drop {
         number: u64,
     },
-    /// Ask, and wait at most so long; `None` is a try. The guard has this number from now on.
+    /// Acquire, waiting at most this long; `None` means try. The guard has this number from now on.
     Ask {
         directory: PathBuf,
         request: Asked,
@@ -181,8 +181,8 @@ fn state(held: bool) -> State {
     if held { State::Held } else { State::Waiting }
 }
 
-/// Returns some live request. Entries and blockers cannot be made by hand, so they are made of it
-/// and filled.
+/// Returns some live request. Entries and blockers cannot be constructed directly, so they are
+/// derived from it and then filled in.
 fn sighting() -> Sighting {
     let request = Request::new().with(Access::Write, Node::root());
     Sighting { ticket: 1, request, asked: Duration::ZERO, granted: None, process: None }
