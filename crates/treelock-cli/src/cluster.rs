@@ -13,7 +13,7 @@ use std::{
 use treelock::{Blocked, Request};
 use treelock_etcd::{Blocking, EtcdLock, Options, Tls};
 
-use crate::{arguments, engine::Error, events::Events, exit::Failure};
+use crate::{arguments, engine::Error, error::Failure, events::Events};
 
 /// As the library has it, and `--help` says.
 const TTL: Duration = Duration::from_secs(15);

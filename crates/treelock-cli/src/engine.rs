@@ -16,12 +16,12 @@ use treelock::{Blocked, FencingToken, Request, Snapshot};
 pub(crate) use treelock::{Finding, Severity};
 use treelock_dir::DirLock;
 
-use crate::{arguments::Arguments, events::Events, exit::Failure};
+use crate::{arguments::Arguments, error::Failure, events::Events, exit};
 #[cfg(feature = "etcd")]
 use crate::{
-    bound,
     cluster::{Asked, Cluster, Held},
-    say,
+    output::say,
+    parent_death, secrets,
 };
 
 /// A lock table and how to reach it.
@@ -310,7 +310,11 @@ impl Guard {
                 Ok(command)
             }
             #[cfg(feature = "etcd")]
-            Guard::Etcd(_) => bound::command(command_line),
+            Guard::Etcd(_) => {
+                let mut command = parent_death::command(command_line)?;
+                secrets::hide_from(&mut command);
+                Ok(command)
+            }
         }
     }
 
@@ -389,5 +393,11 @@ impl fmt::Display for Error {
                 "the time is over, and etcd does not say who is in the way; see that it runs",
             ),
         }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(exit::CANNOT_LOCK, error)
     }
 }

@@ -326,7 +326,7 @@ fn a_request_is_taken_away() {
     let text = done.stdout();
     assert!(text.starts_with(&format!("#{ticket} held for ")), "{text}");
     assert!(text.contains(&format!("by \"it\" (pid {} on {}): write /a\n", holder.id(), host())));
-    assert!(text.contains("only his fencing token keeps him"), "{text}");
+    assert!(text.contains("only its fencing token keeps it"), "{text}");
     assert!(text.ends_with(&format!("\ntaken away; #{ticket} is free now\n")), "{text}");
     assert_eq!(waiter.code(), 0, "it goes on");
     assert_eq!(holder.code(), 128 + 15, "its command was told to end");

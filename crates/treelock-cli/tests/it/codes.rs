@@ -47,7 +47,7 @@ fn a_script_without_its_interpreter() {
         let mut command = scene.treelock(["run", "-w", "a", "--", name]);
         let done = Done(command.env("PATH", &path).output().unwrap());
         let sentence =
-            format!("treelock: {name:?} is there, but not the interpreter that it names\n");
+            format!("treelock: {name:?} exists, but the interpreter that it names does not\n");
         assert_eq!((done.code(), done.stderr()), (127, sentence));
     }
 }

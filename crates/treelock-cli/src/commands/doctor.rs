@@ -5,12 +5,12 @@ use anstyle::{AnsiColor, Style};
 use crate::{
     arguments::Doctor,
     engine::{Engine, Severity},
-    exit::Failure,
+    error::Failure,
     json,
-    listing::print,
+    output::print,
 };
 #[cfg(feature = "etcd")]
-use crate::{breaking, engine, say};
+use crate::{confirm::confirm, engine, output::say};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const ODD: Style = AnsiColor::Yellow.on_default();
@@ -53,7 +53,7 @@ fn begin_epoch(engine: &Engine, _arguments: &Doctor) -> Result<u8, Failure> {
         #[cfg(feature = "etcd")]
         Engine::Etcd(cluster) => {
             let question = "End all requests and sessions of this namespace, and begin an epoch?";
-            if !_arguments.force && !breaking::agreed(question)? {
+            if !_arguments.force && !confirm(question)? {
                 say("nothing was done");
                 return Ok(1);
             }

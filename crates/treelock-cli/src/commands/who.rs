@@ -2,14 +2,7 @@
 
 use std::slice;
 
-use crate::{
-    arguments::Who,
-    engine::Engine,
-    exit::{self, Failure},
-    json,
-    listing::print,
-    nodes,
-};
+use crate::{arguments::Who, engine::Engine, error::Failure, exit, json, nodes, output::print};
 
 /// Says who would block a request; returns the exit code.
 pub(crate) fn who(engine: &Engine, arguments: &Who) -> Result<u8, Failure> {

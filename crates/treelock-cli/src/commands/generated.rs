@@ -1,4 +1,4 @@
-//! Completions and man pages, made from the command line's definition.
+//! `treelock completions` and `treelock man`, made from the definition of the command line.
 
 use std::{fs, io, path::Path};
 
@@ -6,10 +6,7 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::{
-    arguments::Arguments,
-    exit::{self, Failure},
-};
+use crate::{arguments::Arguments, error::Failure, exit};
 
 /// Prints the completions for a shell; returns the exit code.
 pub(crate) fn completions(shell: Shell) -> Result<u8, Failure> {
@@ -21,7 +18,7 @@ pub(crate) fn completions(shell: Shell) -> Result<u8, Failure> {
 
 /// Prints the man page, or writes all of them into a directory; returns the exit code.
 pub(crate) fn man(into: Option<&Path>) -> Result<u8, Failure> {
-    // `treelock help` has no page, so no page names one.
+    // `treelock help` has no page, so no page may refer to one.
     let mut command = Arguments::command().disable_help_subcommand(true);
     command.build();
     let Some(dir) = into else { return written(page(&command).1.as_bytes()) };
@@ -44,7 +41,7 @@ fn page(command: &Command) -> (String, String) {
     (man.get_filename(), keep_lines(&text))
 }
 
-/// Keeps the lines of what `--help` says last: examples and tables, which must not flow into one another.
+/// Keeps the lines of what `--help` says last: examples and tables, which must not be filled like prose.
 fn keep_lines(page: &str) -> String {
     const LAST: &str = "\n.SH EXTRA\n";
     let Some((before, after)) = page.split_once(LAST) else { return page.to_owned() };

@@ -11,15 +11,16 @@ use treelock::{Node, Snapshot};
 use crate::{
     arguments::Ls,
     engine::Engine,
-    exit::Failure,
+    error::Failure,
     json::{self, Listing},
-    nodes, say,
+    nodes,
+    output::{print, say},
     screen::{self, CUT_OFF, WRAP},
     tree,
 };
 
 /// How often `--watch` looks.
-const REFRESH: Duration = Duration::from_secs(1);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the live requests; returns the exit code.
 pub(crate) fn ls(engine: &Engine, arguments: &Ls) -> Result<u8, Failure> {
@@ -57,11 +58,11 @@ fn watch(engine: &Engine, node: &Node, json: bool) -> Result<(), Failure> {
             }
             if on_screen { redraw(&tree) } else { print(&tree) }?;
         }
-        thread::sleep(REFRESH);
+        thread::sleep(WATCH_INTERVAL);
     }
 }
 
-/// What is the same as long as only time has passed.
+/// Returns what stays the same as long as only time passes.
 fn timeless(listing: &Listing) -> String {
     let mut requests = listing.requests.clone();
     requests.iter_mut().for_each(|request| request.age_seconds = 0.0);
@@ -82,19 +83,13 @@ fn nothing(engine: &Engine, node: &Node) -> String {
     }
 }
 
-/// Prints text and the end of its line.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
-}
-
-/// Draws text over the one before, as much as the screen takes: a line that went on below would move all others
-/// up. Lines are cleared as they are written, not all at first, which would flicker.
+/// Draws text over the one before, as much as the screen takes: a wrapped line would move all others up.
+/// Lines are cleared as they are written; clearing all of them first would flicker.
 fn redraw(text: &str) -> Result<(), Failure> {
     const TOP_LEFT: &str = "\x1b[H";
     const CLEAR_LINE: &str = "\x1b[K";
     const CLEAR_REST: &str = "\x1b[J";
-    // The colours may be unwanted, the places to write at are not.
+    // Colours may be unwanted; moving the cursor is needed all the same.
     let mut out = io::stdout().lock();
     let stripped = anstream::adapter::strip_str(text).to_string();
     let is_plain = anstream::AutoStream::choice(&out) == anstream::ColorChoice::Never;
