@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use crate::escape::escaped;
+use crate::{address_error::AddressError, escape::escaped};
 
 /// Where a lock is, and how to reach it: the value of a text.
 ///
@@ -118,6 +118,25 @@ impl EtcdAddress {
             ca_file: None,
             cert_file: None,
             key_file: None,
+        }
+    }
+
+    /// Checks what one part says of another.
+    pub(crate) fn check(&self) -> Result<(), AddressError> {
+        if self.password.is_some() && self.user.is_none() {
+            return Err(AddressError::new(
+                "user",
+                "there is a password and no user; write USER@HOST:PORT",
+            ));
+        }
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => {
+                Err(AddressError::new("key", "it is missing; a certificate goes with its key"))
+            }
+            (None, Some(_)) => {
+                Err(AddressError::new("cert", "it is missing; a key goes with its certificate"))
+            }
+            _ => Ok(()),
         }
     }
 

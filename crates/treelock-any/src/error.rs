@@ -2,10 +2,7 @@
 
 use std::{any::Any, error, fmt};
 
-use treelock::{
-    Blocked, NodeError,
-    engine::EngineError,
-};
+use treelock::{Blocked, NodeError, engine::EngineError};
 
 use crate::address_error::AddressError;
 

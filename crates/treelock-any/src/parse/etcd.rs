@@ -37,7 +37,7 @@ pub(super) fn read(text: &str) -> Result<EtcdAddress> {
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         set(&mut address, parameter)?;
     }
-    check(&address)?;
+    address.check()?;
     Ok(address)
 }
 
@@ -108,7 +108,9 @@ fn check_endpoint(endpoint: &str) -> Result<()> {
             "{host:?} is not the name or address of a host; write HOST:PORT, or [IPV6]:PORT"
         ));
     }
-    match port.strip_prefix(':').map(str::parse::<u16>) {
+    // `parse` takes a sign, too.
+    let is_number = |port: &&str| port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.strip_prefix(':').filter(is_number).map(str::parse::<u16>) {
         Some(Ok(1..)) => Ok(()),
         None if port.is_empty() => {
             wrong(format!("{host:?} has no port; etcd's is 2379, as in {host}:2379"))
@@ -207,22 +209,5 @@ fn ttl(text: &str) -> Result<Duration> {
             "ttl",
             format_args!("a lease of {text:?} cannot be had; write 2s at least and 24h at most"),
         )),
-    }
-}
-
-/// Checks what one part says of another.
-fn check(address: &EtcdAddress) -> Result<()> {
-    if address.password.is_some() && address.user.is_none() {
-        return Err(AddressError::new(
-            "user",
-            "there is a password and no user; write USER@HOST:PORT",
-        ));
-    }
-    match (&address.cert_file, &address.key_file) {
-        (Some(_), None) => Err(AddressError::new("key", "it is missing; a cert goes with its key")),
-        (None, Some(_)) => {
-            Err(AddressError::new("cert", "it is missing; a key goes with its cert"))
-        }
-        _ => Ok(()),
     }
 }
