@@ -1,4 +1,5 @@
-//! Several processes on one tree: who dies releases, and who lost his lock is refused by the resource.
+//! Several processes on one tree: who dies releases, and who lost his lock is refused by the
+//! resource.
 //!
 //! `cargo run -p treelock-dir --example crash`
 
@@ -11,7 +12,7 @@ use std::{
     thread,
 };
 
-use treelock::{FenceGate, Request};
+use treelock::{FenceGate, Request, Wait};
 use treelock_dir::DirLock;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -29,8 +30,8 @@ fn main() -> Outcome {
 
 /// Another process: takes a write lock, says so, and works until it is told to end.
 fn work(directory: &Path, node: &str, label: &str) -> Outcome {
-    let request = Request::new().write(node)?.label(label);
-    let _guard = DirLock::new(directory).acquire_blocking(&request)?;
+    let request = Request::new().write(node)?.with_label(label);
+    let _guard = DirLock::new(directory).acquire(&request).wait()?;
     println!("holds");
     io::stdin().read_line(&mut String::new())?;
     Ok(())
@@ -53,31 +54,31 @@ fn a_death(directory: &Path) -> Outcome {
     let mut first = start(directory, "photos/2025", "import")?;
     wait_until_it_holds(&mut first)?;
     let mut second = start(directory, "photos", "index")?;
-    while lock.snapshot()?.waiting().count() == 0 {
+    while lock.snapshot().wait()?.waiting().count() == 0 {
         thread::yield_now();
     }
-    println!("One process holds, another waits for it:\n\n{}\n", lock.snapshot()?);
+    println!("One process holds, another waits for it:\n\n{}\n", lock.snapshot().wait()?);
     first.kill()?;
     wait_until_it_holds(&mut second)?;
-    println!("The first was killed, so the second holds:\n\n{}\n", lock.snapshot()?);
+    println!("The first was killed, so the second holds:\n\n{}\n", lock.snapshot().wait()?);
     drop(second.stdin.take());
     first.wait()?;
     second.wait()?;
     Ok(())
 }
 
-/// The gate stands at the resource, which remembers it with the data: a row of a database, an object's
-/// metadata.
+/// The gate stands at the resource, which remembers it with the data: a row of a database, an
+/// object's metadata.
 fn a_lost_lock(directory: &Path) -> Outcome {
     let write = Request::new().write("photos/2025")?;
     let mut gate = FenceGate::default();
-    let old = DirLock::new(directory).acquire_blocking(&write)?;
+    let old = DirLock::new(directory).acquire(&write).wait()?;
     gate.check(treelock::Access::Write, old.token())?;
     // Somebody cleans up where he should not.
     std::fs::remove_dir_all(directory)?;
     assert!(!old.is_valid());
     println!("The table was removed under a holder, who can see that its lock is lost.");
-    let new = DirLock::new(directory).acquire_blocking(&write)?;
+    let new = DirLock::new(directory).acquire(&write).wait()?;
     gate.check(treelock::Access::Write, new.token())?;
     match gate.check(treelock::Access::Write, old.token()) {
         Ok(()) => Err("a stale write was let in".into()),

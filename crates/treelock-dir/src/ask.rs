@@ -2,33 +2,50 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
-use treelock::{Blocked, FencingToken, Sighting};
+use treelock::{Blocked, FencingToken, engine::Sighting};
 
 use crate::{
     error::{Doing, Error},
-    file::{self, Latch, PAGE},
+    file::{self, Latch, PAGE_BYTES},
+    format::{
+        cells::{self, CELL_BYTES, COUNT_AT, Cells, NUMBERS_END, Record, Stamp, offset},
+        request::Draft,
+    },
     kernel::{self, Kind},
-    payload::Draft,
-    record::{self, CELL, COUNT_AT, Cells, GARBAGE, Record, Stamp, offset},
-    table::{Left, Table},
-    view::sighting,
+    look::sighting,
+    site::Site,
 };
 
 /// A table with more cells than this is made smaller when most of them are free.
-const CROWD: usize = 128;
+const UNTRIMMED_CELLS_MAX: usize = 128;
 
-/// So many tickets in a row that are locked without a record are not what a crash leaves.
-const ODD: usize = 1024;
+/// If so many tickets in a row are locked without a record, it was not a crash that left them so.
+const UNRECORDED_TICKETS_MAX: usize = 1024;
 
-/// One who asks.
+/// A request that asks.
 pub(crate) struct Ask<'a> {
-    pub(crate) table: &'a Table,
+    pub(crate) site: &'a Site,
     /// The open file description that its ticket will be locked by.
     pub(crate) file: &'a File,
-    /// The place that the description had before.
-    pub(crate) left: Option<&'a Left>,
+    /// The cells of the seat that the description had before.
+    pub(crate) old: Option<&'a ReusableCells>,
     pub(crate) draft: &'a Draft<'a>,
     pub(crate) may_wait: bool,
+}
+
+/// The cells of a seat whose ticket has left. They are used again if they still have that ticket.
+pub(crate) struct ReusableCells {
+    pub(crate) ticket: u64,
+    /// In a table that was emptied and begun anew somebody else may have the ticket, but not the
+    /// token.
+    pub(crate) token: FencingToken,
+    pub(crate) cells: Vec<usize>,
+}
+
+impl ReusableCells {
+    fn are_there(&self, cells: &Cells<'_>) -> bool {
+        self.cells.iter().all(|cell| cells.grant(*cell) == (self.ticket, self.token.get()))
+    }
 }
 
 pub(crate) enum Outcome {
@@ -39,23 +56,24 @@ pub(crate) enum Outcome {
         blockers: Vec<u64>,
     },
     Refused(Blocked),
-    /// The table is no longer the one in its place.
+    /// There is no table any more, or another one in its place.
     Gone,
 }
 
 impl Ask<'_> {
-    /// Enter behind all that are live. One that will not wait is entered only if nobody is in the way.
+    /// Enters behind all that are live. A request that may not wait is entered only if nobody is in
+    /// the way.
     pub(crate) fn run(&self, buffer: &mut Vec<u8>) -> Result<Outcome, Error> {
-        let path = self.table.path();
+        let path = self.site.path();
         let _latch = Latch::new(self.file, Kind::Exclusive).doing("lock", path)?;
-        let Some(size) = self.table.size()? else { return Ok(Outcome::Gone) };
+        let Some(size) = self.site.size()? else { return Ok(Outcome::Gone) };
         let bytes = file::read(self.file, size, buffer).doing("read", path)?;
         file::check(path, bytes)?;
         let cells = Cells::new(bytes);
         let last = cells.last();
         let cells = self.trim(cells, last)?;
-        let left = self.left.filter(|left| left.is_there(&cells));
-        let mut blockers = self.blockers(&cells, left)?;
+        let old = self.old.filter(|old| old.are_there(&cells));
+        let mut blockers = self.blockers(&cells, old)?;
         if !self.may_wait && !blockers.is_empty() {
             let sightings = self.in_the_way(&cells, &blockers)?;
             if let Some(blocked) = Blocked::of(&sightings, self.draft.request, u64::MAX) {
@@ -64,25 +82,26 @@ impl Ask<'_> {
             // All of them left just now: leaving needs no latch.
             blockers.clear();
         }
-        let places = self.room(&cells, left)?;
+        let places = self.room(&cells, old)?;
         self.enter(places, last, blockers)
     }
 
-    /// The tickets of the live requests that conflict, the earliest first.
-    fn blockers(&self, cells: &Cells<'_>, left: Option<&Left>) -> Result<Vec<u64>, Error> {
+    /// Returns the tickets of the live requests that conflict, the earliest first. Frees the cells
+    /// of the dead.
+    fn blockers(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<u64>, Error> {
         let mut blockers = Vec::new();
-        for (ticket, places) in cells.conflicting(self.draft, left.map(|left| left.ticket)) {
+        for (ticket, places) in cells.conflicting(self.draft, old.map(|old| old.ticket)) {
             if self.is_live(ticket)? {
                 blockers.push(ticket);
             } else {
-                record::free(self.file, &places);
+                cells::free(self.file, &places);
             }
         }
         blockers.sort_unstable();
         Ok(blockers)
     }
 
-    /// Take the next ticket, lock its byte and write the record.
+    /// Takes the next ticket, locks its byte and writes the record.
     fn enter(
         &self,
         places: Vec<usize>,
@@ -94,38 +113,38 @@ impl Ask<'_> {
         let token = kernel::since_1970().max(last_token + 1);
         let asked = kernel::since_boot();
         let granted = if blockers.is_empty() { asked } else { 0 };
-        let stamp = Stamp { ticket, token, pid: self.table.process(), asked, granted };
-        for (cell, place) in record::write(self.draft, stamp).zip(&places) {
+        let stamp = Stamp { ticket, token, pid: self.site.process(), asked, granted };
+        for (cell, place) in cells::write(self.draft, stamp).zip(&places) {
             if let Err(error) = self.file.write_all_at(&cell, offset(*place)) {
-                record::free(self.file, &places);
+                cells::free(self.file, &places);
                 kernel::unlock(self.file, ticket);
-                return Err(error).doing("write the lock table", self.table.path());
+                return Err(error).doing("write the lock table", self.site.path());
             }
         }
-        Ok(Outcome::Entered { ticket, token: FencingToken(token), cells: places, blockers })
+        Ok(Outcome::Entered { ticket, token: FencingToken::new(token), cells: places, blockers })
     }
 
-    /// The first ticket behind the last one that nobody has locked, locked now.
+    /// Locks the first ticket after the last one given that nobody has locked. Returns it.
     fn next_ticket(&self, last: u64) -> Result<u64, Error> {
         // Only a table that was cut short has tickets without a cell.
-        for ticket in (last + 1..GARBAGE).take(ODD) {
+        for ticket in (last + 1..NUMBERS_END).take(UNRECORDED_TICKETS_MAX) {
             let locked = kernel::try_lock(self.file, ticket, Kind::Exclusive);
-            if locked.doing("lock", self.table.path())? {
+            if locked.doing("lock", self.site.path())? {
                 return Ok(ticket);
             }
         }
-        Err(Error::Damaged { path: self.table.path().to_path_buf() })
+        Err(self.site.damaged())
     }
 
-    /// Find cells: those of the handle's last place, else free ones, else those of the dead, else new ones
-    /// at the end.
-    fn room(&self, cells: &Cells<'_>, left: Option<&Left>) -> Result<Vec<usize>, Error> {
-        let count = record::parts(self.draft);
-        if let Some(left) = left {
-            if left.cells.len() == count {
-                return Ok(left.cells.clone());
+    /// Returns cells for the record: those of the handle's last seat, else free ones, else those of
+    /// the dead, else new ones at the end.
+    fn room(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<usize>, Error> {
+        let count = cells::parts(self.draft);
+        if let Some(old) = old {
+            if old.cells.len() == count {
+                return Ok(old.cells.clone());
             }
-            record::free(self.file, &left.cells);
+            cells::free(self.file, &old.cells);
         }
         let mut places: Vec<usize> = cells.free().take(count).collect();
         if places.len() == count {
@@ -139,26 +158,26 @@ impl Ask<'_> {
         if places.len() < count {
             let end = cells.count();
             let all = self.enlarge(end, count - places.len());
-            let all = all.doing("enlarge the lock table", self.table.path())?;
+            let all = all.doing("enlarge the lock table", self.site.path())?;
             places.extend((end..all).take(count - places.len()));
         }
         Ok(places)
     }
 
-    /// Append pages with so many cells at least; returns how many cells there are then.
+    /// Appends pages with at least so many cells. Returns how many cells there are then.
     fn enlarge(&self, end: usize, missing: usize) -> std::io::Result<usize> {
-        let new = missing.next_multiple_of(PAGE / CELL);
-        self.file.write_all_at(&vec![0; new * CELL], offset(end))?;
-        // Only then the header, which would be wrong if we died in between.
+        let new = missing.next_multiple_of(PAGE_BYTES / CELL_BYTES);
+        self.file.write_all_at(&vec![0; new * CELL_BYTES], offset(end))?;
+        // The header comes last: it would be wrong if we died in between.
         self.file.write_all_at(&((end + new) as u64).to_le_bytes(), COUNT_AT as u64)?;
         Ok(end + new)
     }
 
-    /// Cut off what a crowd has left behind, since everybody reads the whole table. The last ticket and the
-    /// last token, which the cells tell no more, go into the header first.
+    /// Cuts off what a crowd has left behind, since everybody reads the whole table. The last
+    /// ticket and the last token, which the cells no longer tell, go into the header first.
     fn trim<'a>(&self, cells: Cells<'a>, last: (u64, u64)) -> Result<Cells<'a>, Error> {
         let count = cells.count();
-        if count <= CROWD || cells.tickets().count() * 4 > count {
+        if count <= UNTRIMMED_CELLS_MAX || cells.tickets().count() * 4 > count {
             return Ok(cells);
         }
         let mut end = 0;
@@ -168,20 +187,20 @@ impl Ask<'_> {
                 break;
             }
         }
-        let page = PAGE / CELL;
+        let page = PAGE_BYTES / CELL_BYTES;
         // The header is a cell of the first page.
         let end = (end + 1).next_multiple_of(page) - 1;
         if end * 2 > count {
             return Ok(cells);
         }
-        let sums = record::sums(end, last);
+        let sums = cells::sums(end, last);
         let cut = self.file.write_all_at(&sums, COUNT_AT as u64);
         let cut = cut.and_then(|()| self.file.set_len(offset(end)));
         // If that fails the table is as good as before, only longer.
         Ok(if cut.is_ok() { cells.first(end) } else { cells })
     }
 
-    /// The live ones among these tickets, and who is in the way of the first of them.
+    /// Returns the live ones among these tickets, and whoever is in the way of the first of them.
     fn in_the_way(&self, cells: &Cells<'_>, tickets: &[u64]) -> Result<Vec<Sighting>, Error> {
         let records: Vec<Record> = cells.records().collect();
         let first = records.iter().find(|record| Some(&record.ticket) == tickets.first());
@@ -201,6 +220,6 @@ impl Ask<'_> {
     }
 
     fn is_live(&self, ticket: u64) -> Result<bool, Error> {
-        file::is_live(self.file, self.table.path(), ticket)
+        file::is_live(self.file, self.site.path(), ticket)
     }
 }

@@ -3,22 +3,27 @@
 use std::{error, fmt, io, path::PathBuf};
 
 use nix::libc;
-use treelock::Blocked;
+use treelock::{Blocked, NodeError};
 
-/// Why a lock was not granted, or the table could not be read.
+/// Why a lock was not granted, or why the table could not be read.
+///
+/// The predicates say what to do. [`is_timeout`](Error::is_timeout) and
+/// [`blocked`](Error::blocked): somebody else has the lock. [`is_lost`](Error::is_lost): ask again.
+/// [`is_unavailable`](Error::is_unavailable): try later. All other errors: put something right
+/// first.
 ///
 /// # Examples
 ///
 /// ```
-/// use treelock::Request;
+/// use treelock::{Request, Wait};
 /// use treelock_dir::{DirLock, Error};
 ///
 /// # let scratch = tempfile::tempdir().unwrap();
 /// # let path = scratch.path().join("locks");
 /// let lock = DirLock::new(path);
-/// let request = Request::new().write("a").unwrap().label("first");
-/// let _guard = lock.try_acquire(&request)?;
-/// match lock.try_acquire(&request) {
+/// let request = Request::new().write("a")?.with_label("first");
+/// let _guard = lock.try_acquire(&request).wait()?;
+/// match lock.try_acquire(&request).wait() {
 ///     Err(Error::Blocked(blocked)) => assert_eq!(blocked.label.as_deref(), Some("first")),
 ///     other => panic!("{other:?}"),
 /// }
@@ -27,9 +32,12 @@ use treelock::Blocked;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody is in the way: of a try, or until the time was over.
+    /// Somebody is in the way: of a try, or of a request that gave up.
     Blocked(Box<Blocked>),
+    /// A text does not name a node.
+    Node(NodeError),
     /// The operating system refused something.
+    #[non_exhaustive]
     Io {
         /// What was being done, as in "write the lock table".
         doing: &'static str,
@@ -38,8 +46,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The directory lies on a file system that several hosts share, whose locks do not end with a process
-    /// of this host.
+    /// The directory lies on a file system that several hosts share. Its locks do not end with a
+    /// process of this host.
+    #[non_exhaustive]
     Shared {
         /// The directory.
         path: PathBuf,
@@ -47,23 +56,28 @@ pub enum Error {
         kind: &'static str,
     },
     /// The file in the table's place is not a lock table of this version.
+    #[non_exhaustive]
     Foreign {
         /// The file.
         path: PathBuf,
         /// What is different.
         what: String,
     },
-    /// The table was emptied or cut short while requests in it were live, so who holds what is unknown.
+    /// The table was emptied or cut short while requests in it were live, or nobody can read who is
+    /// in the way. So who holds what is unknown.
+    #[non_exhaustive]
     Damaged {
         /// The table.
         path: PathBuf,
     },
     /// The table was removed or replaced while the request waited: its place in the line is lost.
+    #[non_exhaustive]
     Lost {
         /// Where the table was.
         path: PathBuf,
     },
-    /// The request takes more room than a table gives one.
+    /// The request takes more bytes than a table has for one request.
+    #[non_exhaustive]
     TooLarge {
         /// Bytes that it takes.
         bytes: usize,
@@ -73,18 +87,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns who is in the way, if that is why.
+    /// Returns who is in the way, if that is the reason.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use treelock::Request;
+    /// # use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let request = Request::new().write("a").unwrap();
-    /// let guard = lock.try_acquire(&request)?;
-    /// assert_eq!(lock.try_acquire(&request).unwrap_err().blocked().unwrap().ahead, 1);
+    /// let request = Request::new().write("a")?;
+    /// let guard = lock.try_acquire(&request).wait()?;
+    /// assert_eq!(lock.try_acquire(&request).wait().unwrap_err().blocked().unwrap().ahead, 1);
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     #[must_use]
@@ -95,18 +109,73 @@ impl Error {
         }
     }
 
+    /// Returns whether somebody else has the lock: at a try, or until the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let request = Request::new().write("a")?;
+    /// let guard = lock.try_acquire(&request).wait()?;
+    /// assert!(lock.try_acquire(&request).wait().unwrap_err().is_timeout());
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.blocked().is_some()
+    }
+
     /// Returns whether the table went away under the request, so that asking again may succeed.
     ///
     /// # Examples
     ///
     /// ```
-    /// let lost = treelock_dir::Error::Lost { path: "locks/table".into() };
-    /// assert!(lost.is_lost());
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let request = Request::new().write("a")?;
+    /// let guard = lock.try_acquire(&request).wait()?;
+    /// let mut waits = lock.acquire(&request);
+    /// assert!(waits.wait_timeout(std::time::Duration::ZERO).is_none());
+    /// std::fs::remove_dir_all(lock.path()).unwrap();
+    /// assert!(waits.blocked().wait().unwrap_err().is_lost());
+    /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Error::Lost { .. })
     }
+
+    /// Returns whether the table cannot be used now, so that asking later may succeed: the system
+    /// has no more file descriptors, threads, memory or disk space, or the table was damaged while
+    /// it was in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock_dir::Error;
+    /// let error = Error::from("".parse::<treelock::Node>().unwrap_err());
+    /// assert!(!error.is_unavailable());
+    /// ```
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Error::Io { source, .. } => is_scarcity(source),
+            Error::Damaged { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Returns whether the system has no more of something that others may give back.
+fn is_scarcity(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOLCK))
+        || matches!(error.kind(), OutOfMemory | QuotaExceeded | StorageFull)
 }
 
 impl From<Blocked> for Error {
@@ -115,7 +184,13 @@ impl From<Blocked> for Error {
     }
 }
 
-/// What is being done to which file, for the errors of the system.
+impl From<NodeError> for Error {
+    fn from(error: NodeError) -> Error {
+        Error::Node(error)
+    }
+}
+
+/// Says what is being done to which file, for the errors of the system.
 pub(crate) trait Doing<T> {
     fn doing(self, doing: &'static str, path: &std::path::Path) -> Result<T, Error>;
 }
@@ -130,39 +205,39 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Blocked(blocked) => blocked.fmt(f),
+            Error::Node(error) => error.fmt(f),
             Error::Io { doing, path, source } => {
                 write!(f, "cannot {doing} {path:?}: {source}{}", advice(source))
             }
             Error::Shared { path, kind } => write!(
                 f,
-                "{path:?} lies on {kind}, which several hosts may share; use a directory on a local \
-                 disk or in memory",
+                "{path:?} lies on {kind}, which several hosts may share; use a directory on a \
+                 local disk or in memory",
             ),
-            Error::Foreign { path, what } => {
-                write!(
-                    f,
-                    "{path:?} is not a lock table of this version ({what}); use another directory"
-                )
-            }
+            Error::Foreign { path, what } => write!(
+                f,
+                "{path:?} is not a lock table of this version ({what}); use another directory",
+            ),
             Error::Damaged { path } => write!(
                 f,
-                "the lock table {path:?} was emptied or cut short while in use, so who holds what is \
-                 unknown; wait until those who use it end, or end them",
+                "the lock table {path:?} was emptied, cut short or damaged while in use, so who holds \
+                 what is unknown; wait until those who use it end, or end them",
             ),
             Error::Lost { path } => write!(
                 f,
-                "the lock table {path:?} was removed or replaced while the request waited; ask again",
+                "the lock table {path:?} was removed or replaced while the request waited; ask \
+                 again",
             ),
             Error::TooLarge { bytes, most } => write!(
                 f,
-                "the request takes {bytes} bytes, and a lock table gives it {most}; ask for fewer or \
-                 wider roots",
+                "the request takes {bytes} bytes, and a lock table has room for {most}; ask for \
+                 fewer or wider roots",
             ),
         }
     }
 }
 
-/// What to do about an error of the system, if that is known.
+/// Returns what to do about an error of the system, if that is known.
 fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => return "; close some, or raise the limit",
@@ -185,12 +260,100 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Error::Blocked(blocked) => Some(&**blocked),
-            Error::Io { source, .. } => Some(source),
-            _ => None,
+/// The sentence says the cause too, so there is no source.
+impl error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Errors say what happened, to what, and what to do.
+    #[test]
+    fn what_errors_say() {
+        let io = |kind: io::ErrorKind| Error::Io {
+            doing: "write the lock table",
+            path: "/locks/table".into(),
+            source: io::Error::new(kind, "as the system says"),
+        };
+        let begins = r#"cannot write the lock table "/locks/table": as the system says"#;
+        for (kind, advice) in [
+            (
+                io::ErrorKind::PermissionDenied,
+                "; use a directory that you may write, or ask its owner to let you",
+            ),
+            (io::ErrorKind::ReadOnlyFilesystem, "; use a directory that can be written"),
+            (io::ErrorKind::StorageFull, "; make room, or use a directory on another disk"),
+            (io::ErrorKind::QuotaExceeded, "; make room, or use a directory on another disk"),
+            (
+                io::ErrorKind::NotADirectory,
+                "; a part of the path is a file, where a directory should be",
+            ),
+            (
+                io::ErrorKind::AlreadyExists,
+                "; a part of the path is a file, where a directory should be",
+            ),
+            (io::ErrorKind::Other, ""),
+        ] {
+            assert_eq!(io(kind).to_string(), format!("{begins}{advice}"));
+            assert!(error::Error::source(&io(kind)).is_none(), "the sentence says it already");
+            assert!(!io(kind).is_lost() && !io(kind).is_timeout() && io(kind).blocked().is_none());
+            let scarce = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&kind);
+            assert_eq!(io(kind).is_unavailable(), scarce, "{kind}");
         }
+        for (errno, advice) in [
+            (libc::EMFILE, "; close some, or raise the limit"),
+            (libc::ENFILE, "; close some, or raise the limit"),
+            (libc::EAGAIN, "; end some threads, or raise the limit"),
+            (libc::ELOOP, "; a symbolic link in its place is not followed"),
+        ] {
+            let source = io::Error::from_raw_os_error(errno);
+            let error = Error::Io { doing: "open the lock table", path: "/locks".into(), source };
+            assert!(error.to_string().ends_with(advice), "{error}");
+            assert_eq!(error.is_unavailable(), errno != libc::ELOOP, "{error}");
+        }
+        for (error, says) in [
+            (
+                Error::Shared { path: "/net/locks".into(), kind: "NFS" },
+                "\"/net/locks\" lies on NFS, which several hosts may share; use a directory on a local \
+                 disk or in memory",
+            ),
+            (
+                Error::Foreign {
+                    path: "/locks/table".into(),
+                    what: "version 7 instead of 1".into(),
+                },
+                "\"/locks/table\" is not a lock table of this version (version 7 instead of 1); use \
+                 another directory",
+            ),
+            (
+                Error::Damaged { path: "/locks/table".into() },
+                "the lock table \"/locks/table\" was emptied, cut short or damaged while in use, \
+                 so who holds what is unknown; wait until those who use it end, or end them",
+            ),
+            (
+                Error::Lost { path: "/locks/table".into() },
+                "the lock table \"/locks/table\" was removed or replaced while the request waited; ask \
+                 again",
+            ),
+            (
+                Error::TooLarge { bytes: 100, most: 90 },
+                "the request takes 100 bytes, and a lock table has room for 90; ask for fewer or wider \
+                 roots",
+            ),
+        ] {
+            assert_eq!(error.to_string(), says);
+            assert!(error::Error::source(&error).is_none() && error.blocked().is_none());
+            assert_eq!(error.is_lost(), matches!(error, Error::Lost { .. }));
+            assert_eq!(error.is_unavailable(), matches!(error, Error::Damaged { .. }));
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_says_what_is_wrong() {
+        let wrong = "a/../b".parse::<treelock::Node>().expect_err("not a node");
+        let error = Error::from(wrong.clone());
+        assert_eq!(error.to_string(), wrong.to_string());
+        assert!(error::Error::source(&error).is_none(), "the sentence says it already");
+        assert!(!error.is_timeout() && !error.is_lost() && !error.is_unavailable());
     }
 }

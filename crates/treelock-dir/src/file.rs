@@ -1,4 +1,4 @@
-//! The file of a table: how it is made, opened, read and latched.
+//! The file of a table: making, opening, reading and latching it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,21 +18,21 @@ use nix::{
 
 use crate::{
     error::{Doing, Error},
+    format::cells::{self, CELL_BYTES},
     kernel::{self, FileSystem, Kind},
-    record::{self, CELL},
 };
 
 /// The name of the table in its directory.
-pub(crate) const NAME: &str = "table";
+pub(crate) const TABLE_NAME: &str = "table";
 
-/// The byte whose lock lets one at a time look and enter.
+/// The byte of the latch: whoever locks it may look and enter.
 pub(crate) const LATCH: u64 = 0;
 
-/// What a table grows by.
-pub(crate) const PAGE: usize = 4096;
+/// A table grows by a multiple of this.
+pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// No table is longer: it would have millions of live requests.
-const LONGEST: u64 = 1 << 30;
+/// The most bytes a table can have. With more it would have millions of live requests.
+const TABLE_BYTES_MAX: u64 = 1 << 30;
 
 /// The latch, held until it is dropped.
 pub(crate) struct Latch<'a>(&'a File);
@@ -43,7 +43,7 @@ impl Latch<'_> {
         Ok(Latch(file))
     }
 
-    /// The latch, if nobody has it.
+    /// Takes the latch if nobody has it.
     pub(crate) fn attempt(file: &File, kind: Kind) -> io::Result<Option<Latch<'_>>> {
         Ok(kernel::try_lock(file, LATCH, kind)?.then_some(Latch(file)))
     }
@@ -55,15 +55,15 @@ impl Drop for Latch<'_> {
     }
 }
 
-/// The first `size` bytes of a file, or all if it has become shorter. A record overlooked would be a
-/// conflict overlooked, so a read that ends early goes on.
+/// Reads the first `size` bytes of a file, or all if it has become shorter. To overlook a record
+/// would be to overlook a conflict, so a read that ends early goes on.
 pub(crate) fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-    if size > LONGEST {
+    if size > TABLE_BYTES_MAX {
         return Err(io::Error::other("it is longer than any lock table"));
     }
     let size = size as usize;
-    // What a crowd needed is not kept for ever.
-    if buffer.len() < size || buffer.len() > 16 * size.max(PAGE) {
+    // The memory that a crowd needed is not kept for ever.
+    if buffer.len() < size || buffer.len() > 16 * size.max(PAGE_BYTES) {
         buffer.resize(size, 0);
         buffer.shrink_to_fit();
     }
@@ -79,7 +79,7 @@ pub(crate) fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::R
     Ok(&buffer[..length])
 }
 
-/// The whole file.
+/// Reads the whole file.
 pub(crate) fn read_all(file: &File) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
     let (_, size) = kernel::identify_open(file)?;
@@ -88,40 +88,42 @@ pub(crate) fn read_all(file: &File) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// See that these are the bytes of a table.
+/// Checks that these are the bytes of a table.
 pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let path = || path.to_path_buf();
-    // Zeros are where a table was cut short and its users went on to free their cells.
-    let Some(header) = bytes.first_chunk::<CELL>().filter(|header| **header != [0; CELL]) else {
+    // If a table was cut short and its users went on to free their cells, there are zeros.
+    let Some(header) =
+        bytes.first_chunk::<CELL_BYTES>().filter(|header| **header != [0; CELL_BYTES])
+    else {
         return Err(Error::Damaged { path: path() });
     };
-    match record::foreign(header) {
+    match cells::foreign(header) {
         Some(what) => Err(Error::Foreign { path: path(), what }),
-        None if record::is_cut_short(header, bytes.len() / CELL - 1) => {
+        None if cells::is_cut_short(header, bytes.len() / CELL_BYTES - 1) => {
             Err(Error::Damaged { path: path() })
         }
         None => Ok(()),
     }
 }
 
-/// Whether a ticket is live, that is whether its byte is locked by another description than this one.
+/// Returns whether a ticket is live: whether another description than this one has locked its byte.
 pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Error> {
     // Ticket 0 was never given: its byte is the latch.
     Ok(ticket != LATCH && is_any_live(file, path, ticket, ticket)?)
 }
 
-/// Whether any ticket is live.
+/// Returns whether any ticket is live.
 pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
     is_any_live(file, path, LATCH + 1, i64::MAX as u64 - 1)
 }
 
-/// Whether any ticket is live from the first to the last of these.
+/// Returns whether any ticket from the first to the last of these is live.
 pub(crate) fn is_any_live(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
     let locked = kernel::locked(file, first, last).doing("look at the locks of", path)?;
     Ok(locked.is_some())
 }
 
-/// A link is not followed, and opening a pipe does not wait for its other end.
+/// Opens a table. Follows no link, and does not wait at a pipe for its other end.
 pub(crate) fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let file = file.doing("open the lock table", path)?;
@@ -131,8 +133,9 @@ pub(crate) fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     }
 }
 
-/// Never with `O_CREAT` if it is there: in a directory where all may write, Linux may be told to refuse that
-/// for another user's file (`fs.protected_regular`).
+/// Opens a table; makes it if it is missing. Never uses `O_CREAT` if the file is there: in a
+/// directory where all may write, Linux may be told to refuse that for another user's file
+/// (`fs.protected_regular`).
 pub(crate) fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error> {
     loop {
         match open(path, OpenOptions::new().read(true).write(true)) {
@@ -146,10 +149,11 @@ pub(crate) fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error>
     }
 }
 
-/// Make a table that has its rights and its header before it has its name, so that nobody finds half of it.
+/// Makes a table that has its rights and its header before it has its name, so that nobody finds
+/// half of it.
 fn make(path: &Path, directory: &Path) -> io::Result<()> {
     match make_unnamed(path, directory) {
-        // Few file systems have no such files; and a process may see no /proc.
+        // Few file systems lack unnamed files; and a process may not see /proc.
         Err(error)
             if matches!(
                 error.raw_os_error(),
@@ -175,28 +179,31 @@ fn make_unnamed(path: &Path, directory: &Path) -> io::Result<()> {
     Ok(linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, follow)?)
 }
 
-pub(crate) fn first_page() -> [u8; PAGE] {
-    let mut page = [0; PAGE];
-    page[..CELL].copy_from_slice(&record::header(PAGE / CELL - 1));
+/// Returns the bytes of a new table.
+pub(crate) fn first_page() -> [u8; PAGE_BYTES] {
+    let mut page = [0; PAGE_BYTES];
+    page[..CELL_BYTES].copy_from_slice(&cells::header(PAGE_BYTES / CELL_BYTES - 1));
     page
 }
 
-/// The rights on the table of a directory: who may write the one may use the other, whatever the umask of who
-/// came first. Nobody else may read it, for whoever reads it can hold the latch.
+/// Returns the rights on the table of a directory. Whoever may write the directory may use the
+/// table, whatever the umask of the process that made it. Nobody else may read it, for whoever
+/// reads it can hold the latch.
 pub(crate) fn rights(directory: u32) -> u32 {
     let class = |write: u32, both: u32| if directory & write == 0 { 0 } else { both };
     0o600 | class(0o020, 0o060) | class(0o002, 0o006)
 }
 
-/// Let those use the table whom its directory lets in.
+/// Gives a table the rights and the group of its directory.
 pub(crate) fn share(file: &File, directory: &Path) {
-    // If the file is not ours, its owner has done it.
+    // If the file belongs to somebody else, they have done it.
     let _ = fs::metadata(directory).and_then(|found| {
         let _ = fchown(file, None, Some(found.gid()));
         file.set_permissions(fs::Permissions::from_mode(rights(found.mode())))
     });
 }
 
+/// Refuses a directory on a file system that several hosts may share.
 pub(crate) fn refuse_shared(directory: &Path) -> Result<(), Error> {
     match kernel::file_system(directory).doing("look at the file system of", directory)? {
         FileSystem::Network(kind) => Err(Error::Shared { path: directory.to_path_buf(), kind }),

@@ -1,9 +1,9 @@
-//! What is asked of the kernel: locks on single bytes of the table, clocks, and kinds of file systems.
+//! Calls to the kernel: locks on single bytes of the table, clocks, and kinds of file systems.
 //!
-//! The locks are those of *open file descriptions* (`F_OFD_SETLK`, in Linux since 3.15): they belong to what
-//! `open` returned, not to the process. So two threads exclude each other as two processes do; a child that
-//! inherits the descriptor keeps the lock; and the lock ends with its last descriptor, however the process
-//! ends.
+//! The locks are those of *open file descriptions* (`F_OFD_SETLK`, in Linux since 3.15): they
+//! belong to what `open` returned, not to the process. So two threads exclude each other as two
+//! processes do; a child that inherits the descriptor keeps the lock; and the lock ends with its
+//! last descriptor, however the process ends.
 
 use std::{
     fs::File,
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// Lock a byte, waiting until nobody else has it.
+/// Locks a byte; waits until nobody else has it.
 pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
     loop {
         match fcntl(file, FcntlArg::F_OFD_SETLKW(&kind.at(byte))) {
@@ -59,7 +59,7 @@ pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
     }
 }
 
-/// Lock a byte if nobody else has it. Returns whether it is locked now.
+/// Locks a byte if nobody else has it. Returns whether it is locked now.
 pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte))) {
         Ok(_) => Ok(true),
@@ -68,13 +68,14 @@ pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
     }
 }
 
-/// Unlock a byte, for all who share the open file description.
+/// Unlocks a byte, for all who share the open file description.
 pub(crate) fn unlock(file: &File, byte: u64) {
     let unlocked = fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, byte, 1)));
     debug_assert!(unlocked.is_ok(), "the kernel refused to unlock byte {byte}: {unlocked:?}");
 }
 
-/// A byte among those from `first` to `last` that somebody else has locked exclusively.
+/// Returns a byte from `first` to `last` that somebody else has locked exclusively, if there is
+/// one.
 pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u64>> {
     let mut found = range(libc::F_RDLCK, first, last - first + 1);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
@@ -82,17 +83,18 @@ pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u6
     Ok((!free).then_some((found.l_start as u64).max(first)))
 }
 
-/// What a file is, whatever becomes of its name, and how long it is.
+/// What a file is, whatever becomes of its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: (u32, u32),
     inode: u64,
 }
 
-/// The file of this name, and its size in bytes; `None` if there is none. Follows no link.
+/// Returns what file has this name, and its size in bytes; `None` if there is none. Follows no
+/// link.
 ///
-/// Asks for no times: since Linux 6.13 a file whose times were asked for gets new ones, with all their
-/// digits, at the next write, which makes a pair of acquire and release a fifth dearer.
+/// Asks for no times: since Linux 6.13, a file whose times were asked for gets new ones with full
+/// precision at its next write, which makes a pair of acquire and release a fifth more expensive.
 pub(crate) fn identify(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     match look(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Ok(Some(found)),
@@ -101,12 +103,12 @@ pub(crate) fn identify(path: &Path) -> io::Result<Option<(Identity, u64)>> {
     }
 }
 
-/// The same of an open file.
+/// Returns the same of an open file.
 pub(crate) fn identify_open(file: &File) -> io::Result<(Identity, u64)> {
     Ok(look(file, Path::new(""), AtFlags::EMPTY_PATH)?)
 }
 
-/// Whether an open file is a file, and no directory, pipe or device.
+/// Returns whether an open file is a regular file, not a directory, pipe or device.
 pub(crate) fn is_regular(file: &File) -> io::Result<bool> {
     let found = statx(file, Path::new(""), AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     Ok(FileType::from_raw_mode(found.stx_mode.into()).is_file())
@@ -118,30 +120,31 @@ fn look(from: impl AsFd, path: &Path, how: AtFlags) -> rustix::io::Result<(Ident
     Ok((Identity { device, inode: found.stx_ino }, found.stx_size))
 }
 
-/// Nanoseconds since the host was started, the same for all its processes, whatever is done to the clock.
+/// Returns the nanoseconds since the host was started: the same for all its processes, whatever is
+/// done to the clock.
 pub(crate) fn since_boot() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock since 2.6.39");
     Duration::from(now).as_nanos() as u64
 }
 
-/// Nanoseconds since 1970, by the clock on the wall.
+/// Returns the nanoseconds since 1970, by the wall clock.
 pub(crate) fn since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
-/// The kind of file system that a path lies on.
+/// Returns the kind of file system that a path lies on.
 pub(crate) fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(judge(statfs(path)?.filesystem_type()))
 }
 
-/// What a kind of file system is good for.
+/// A kind of file system, by what its locks are worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileSystem {
     /// Its locks are the kernel's own.
     Local(&'static str),
-    /// Not known here. Locks are the kernel's own unless the file system says otherwise.
+    /// An unknown kind. Its locks are the kernel's own unless the file system has others.
     Unknown(i64),
-    /// Depends on the program that serves it.
+    /// Its locks depend on the program that serves it.
     Served(&'static str),
     /// Several hosts may share it.
     Network(&'static str),

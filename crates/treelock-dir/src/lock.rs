@@ -1,131 +1,65 @@
-//! Asking for the lock: [`DirLock`], its verbs, and the one future behind them.
-//!
-//! There is one implementation of waiting, [`Acquire`]. Blocking a thread polls the same future with a
-//! waker that unparks the thread.
+//! Asking for the lock: [`DirLock`] and its verbs.
 
 use std::{
     fmt,
-    future::Future,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    path::{self, Path, PathBuf},
+    sync::Arc,
 };
 
-use treelock::{Blocked, Request, Snapshot};
+use treelock::{Answer, Blocked, Request, Snapshot, engine::Finding};
 
 use crate::{
-    error::Error,
-    file::NAME,
-    guard::{Guard, Turn},
-    table::{Answer, Table},
-    view,
+    acquire::Acquire, check, directory::Directory, error::Error, guard::Guard, holders, look,
 };
 
-/// A lock over all sub-trees of one tree, shared by the processes of one host: its table is a directory.
+/// A lock over all sub-trees of one tree, shared by the processes of one host: its table is a
+/// directory.
 ///
-/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as soon
-/// as there are none**, whichever threads and processes they come from. A process that dies, however it
-/// dies, releases at once.
+/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
+/// soon as there are none**, whichever threads and processes they come from. A process that dies,
+/// however it dies, releases at once.
 ///
-/// A `DirLock` is a handle: clones are the same lock, and so is every other `DirLock`, in whatever process,
-/// with the same directory. All ways to ask work on the same lock at the same time.
+/// A `DirLock` is a handle: clones are the same lock, and so is every other `DirLock`, in whatever
+/// process, with the same directory. All ways to ask work on the same lock at the same time.
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds waits
-/// for itself, for ever (or until its time-out); so can two holders that each ask for more. Ask for
-/// everything in one [`Request`].
+/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
+/// waits for itself, for ever (or until it gives up); so can two holders that each ask for more.
+/// Ask for everything in one [`Request`].
 ///
 /// # Blocking
 ///
-/// Asking, also by the first poll of a future, and looking take the table's latch for some microseconds and
-/// block the thread for so long. A process that is *stopped* (`SIGSTOP`, a debugger) in that moment
-/// stops all who ask until it goes on or dies.
+/// A request that waits does not block the thread that polls it. But asking (also by the first poll
+/// of a future) and looking take the latch of the table and access its file, and the thread is
+/// blocked meanwhile: for some microseconds, as a rule. The verbs that return an [`Answer`] do this
+/// at the call. If a process is *stopped* (`SIGSTOP`, a debugger) while it has the latch, all who
+/// ask or look are blocked until it goes on or dies, even those with a time-out.
 ///
 /// # Examples
 ///
 /// ```
-/// use treelock::Request;
+/// use treelock::{Request, Wait};
 /// use treelock_dir::DirLock;
 ///
 /// # let scratch = tempfile::tempdir().unwrap();
 /// # let path = scratch.path().join("locks");
 /// let lock = DirLock::new(path);
-/// let request = Request::new().write("photos/2025")?.read("templates")?.label("import");
-/// let guard = lock.acquire_blocking(&request)?;
+/// let request = Request::new().write("photos/2025")?.read("templates")?.with_label("import");
+/// let guard = lock.acquire(&request).wait()?; // in async code: .await?
 /// // No process of this host is below photos/2025, and none writes below templates.
 /// drop(guard);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), treelock_dir::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct DirLock(Arc<Inner>);
-
-struct Inner {
-    directory: PathBuf,
-    /// Opened at the first request, and again when another has taken its place.
-    table: Mutex<Option<Arc<Table>>>,
-}
-
-impl Inner {
-    fn slot(&self) -> MutexGuard<'_, Option<Arc<Table>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn table(&self) -> Result<Arc<Table>, Error> {
-        let mut slot = self.slot();
-        match &*slot {
-            Some(table) if table.is_own() => return Ok(table.clone()),
-            // Not even dropped, which would meddle with what is the other process's too.
-            Some(_) => std::mem::forget(slot.take()),
-            None => {}
-        }
-        Ok(slot.insert(Arc::new(Table::open(&self.directory)?)).clone())
-    }
-
-    /// Forget a table that is no longer in its place.
-    fn forget(&self, table: &Arc<Table>) {
-        let old = {
-            let mut slot = self.slot();
-            slot.take_if(|known| Arc::ptr_eq(known, table))
-        };
-        drop(old);
-    }
-
-    /// Enter a request, or be told who is in the way of one that may not wait.
-    fn ask(&self, request: &Request, may_wait: bool) -> Result<Result<Queued, Blocked>, Error> {
-        let mut replaced = 0;
-        loop {
-            let table = self.table()?;
-            match table.ask(request, may_wait) {
-                Ok(Answer::Entered(place, blockers)) => {
-                    let turn = Turn::new(table, request.clone(), place);
-                    return Ok(Ok(Queued { turn, blockers }));
-                }
-                Ok(Answer::Refused(blocked)) => return Ok(Err(blocked)),
-                Ok(Answer::Gone) if replaced < REPLACED => {}
-                Ok(Answer::Gone) => return Err(Error::Lost { path: table.path().to_path_buf() }),
-                // Opened anew it is mended, if nobody uses it.
-                Err(Error::Damaged { .. }) if replaced == 0 => {}
-                Err(error) => return Err(error),
-            }
-            replaced += 1;
-            self.forget(&table);
-        }
-    }
-}
-
-/// A table that is replaced so often while one asks is not seen for what it is: each time there is a reason to
-/// open it again.
-const REPLACED: usize = 100;
+pub struct DirLock(Arc<Directory>);
 
 impl DirLock {
     /// Returns the lock whose table is in this directory.
     ///
-    /// Nothing is done yet: the first request makes the directory, for its user alone, and the table. For a
-    /// lock between users make the directory yourself, with the rights that you want; the table takes its
-    /// rights from it.
+    /// Nothing is done yet: the first request makes the directory, for its user alone, and the
+    /// table. For a lock between users, make the directory yourself, with the rights that you want;
+    /// the table takes its rights from it.
     ///
     /// # Examples
     ///
@@ -136,9 +70,10 @@ impl DirLock {
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> DirLock {
         let directory = directory.into();
-        // The same directory wherever the process goes. What cannot be made absolute cannot be opened.
-        let directory = std::path::absolute(&directory).unwrap_or(directory);
-        DirLock(Arc::new(Inner { directory, table: Mutex::default() }))
+        // So it is the same directory wherever the process goes. A path that cannot be made
+        // absolute cannot be opened either.
+        let directory = path::absolute(&directory).unwrap_or(directory);
+        DirLock(Arc::new(Directory::new(directory)))
     }
 
     /// Returns the directory of the table.
@@ -148,85 +83,32 @@ impl DirLock {
     /// See [`DirLock::new`].
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0.directory
+        self.0.path()
     }
 
-    /// Acquires everything that `request` names. Returns a future of the [`Guard`].
+    /// Acquires everything that `request` names. Returns a future of the [`Guard`], which a thread
+    /// can also [`wait`](treelock::Wait::wait) for.
     ///
-    /// The request takes its place in the order of arrival when the future is first polled, which takes some
-    /// microseconds of file access. The future needs no particular executor; for a time-out use the
-    /// executor's own.
+    /// The request takes its place in the order of arrival when the future is first polled or
+    /// waited for, which takes some microseconds of file access. The future needs no particular
+    /// executor. For a time-out use the executor's own, or
+    /// [`wait_timeout`](treelock::Wait::wait_timeout): both keep the place in the line until the
+    /// future is dropped or [given up](Acquire::give_up).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future at any time, also between the grant and the poll that would have seen it,
-    /// gives back whatever it has, and those behind it go on.
+    /// Dropping the future at any time, also between the grant and the poll that would have seen
+    /// it, gives back whatever it has, and those behind it go on.
     ///
     /// # Errors
     ///
-    /// The future's are those of [`acquire_blocking`](DirLock::acquire_blocking).
+    /// The future's:
     ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # async fn example(lock: DirLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// let rename = Request::new().write("photos/2024")?.write("archive/2024")?;
-    /// let guard = lock.acquire(&rename).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn acquire(&self, request: &Request) -> Acquire {
-        let request = request.clone();
-        Acquire { state: Progress::Unasked { lock: self.clone(), request } }
-    }
-
-    /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
-    ///
-    /// Does not overtake: an earlier request that conflicts is in the way also while it only waits. A
-    /// failure leaves nothing in the table.
-    ///
-    /// # Blocking
-    ///
-    /// For some microseconds; see [`DirLock`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Blocked`] if it would have to wait, saying for whom; and those of
-    /// [`acquire_blocking`](DirLock::acquire_blocking).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # let scratch = tempfile::tempdir().unwrap();
-    /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let reader = Request::new().read("photos").unwrap();
-    /// let one = lock.try_acquire(&reader)?;
-    /// let two = lock.try_acquire(&reader)?;
-    /// let writer = Request::new().write("photos/2025").unwrap();
-    /// assert_eq!(lock.try_acquire(&writer).unwrap_err().blocked().unwrap().ahead, 2);
-    /// # Ok::<(), treelock_dir::Error>(())
-    /// ```
-    pub fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
-        Ok(Guard::new(self.0.ask(request, false)??.turn))
-    }
-
-    /// Acquires everything that `request` names. Returns the [`Guard`].
-    ///
-    /// # Blocking
-    ///
-    /// Blocks the thread until the lock is granted. Not for use within a future: use
-    /// [`acquire`](DirLock::acquire) there.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::Io`]: the directory or the table cannot be made, read or written (rights, a full disk, no
-    ///   more file descriptors or threads).
+    /// - [`Error::Io`]: the directory or the table cannot be made, read or written (rights, a full
+    ///   disk, no more file descriptors or threads).
     /// - [`Error::Shared`]: the directory lies on a network file system.
-    /// - [`Error::Foreign`], [`Error::Damaged`]: what is there is not a table, or no longer.
+    /// - [`Error::Foreign`], [`Error::Damaged`]: the file in the table's place is not a table, or
+    ///   no longer.
     /// - [`Error::Lost`]: the table was removed or replaced while the request waited.
     /// - [`Error::TooLarge`]: the request has too many or too long roots.
     ///
@@ -235,106 +117,65 @@ impl DirLock {
     /// # Examples
     ///
     /// ```
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # let scratch = tempfile::tempdir().unwrap();
-    /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let guard = lock.acquire_blocking(&Request::new().write("target").unwrap())?;
-    /// # Ok::<(), treelock_dir::Error>(())
-    /// ```
-    pub fn acquire_blocking(&self, request: &Request) -> Result<Guard, Error> {
-        self.block(request, None)
-    }
-
-    /// Acquires everything that `request` names, if it is granted within `timeout`. Returns the [`Guard`].
-    ///
-    /// The request stands in line meanwhile, and leaves it when the time is over.
-    ///
-    /// # Blocking
-    ///
-    /// Blocks the thread until the lock is granted or the time is over.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Blocked`] if the time is over, saying who was in the way then; and those of
-    /// [`acquire_blocking`](DirLock::acquire_blocking).
-    ///
-    /// # Examples
-    ///
-    /// ```
     /// use std::time::Duration;
-    /// # use treelock::Request;
+    /// use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let _guard = lock.acquire_blocking(&Request::new().write("target/debug").unwrap())?;
-    /// let clean = Request::new().write("target").unwrap();
-    /// let error = lock.acquire_timeout(&clean, Duration::from_millis(1)).unwrap_err();
-    /// assert_eq!(error.blocked().unwrap().blocker.to_string(), "write /target/debug");
+    /// let rename = Request::new().write("photos/2024")?.write("archive/2024")?;
+    /// let guard = lock.acquire(&rename).wait()?; // in async code: .await?
+    /// drop(guard);
+    ///
+    /// let mut acquire = lock.acquire(&rename);
+    /// let guard = match acquire.wait_timeout(Duration::from_secs(5)) {
+    ///     Some(granted) => granted?,
+    ///     None => acquire.give_up().wait()?,
+    /// };
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
-    pub fn acquire_timeout(&self, request: &Request, timeout: Duration) -> Result<Guard, Error> {
-        self.block(request, Instant::now().checked_add(timeout))
+    pub fn acquire(&self, request: &Request) -> Acquire {
+        Acquire::new(self.0.clone(), request.clone())
     }
 
-    /// Acquires everything that `request` names, before `deadline`. Returns the [`Guard`].
+    /// Acquires everything that `request` names, if nothing is in the way. Asks at once; the answer
+    /// is ready: the [`Guard`], or who is in the way.
+    ///
+    /// Does not overtake: an earlier request that conflicts is in the way even while it only waits.
+    /// A failure leaves nothing in the table.
     ///
     /// # Blocking
     ///
-    /// Blocks the thread until the lock is granted or the deadline is over.
+    /// Some microseconds of file access at the call; see [`DirLock`](DirLock#blocking).
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`] if the deadline is over, saying who was in the way then; and those of
-    /// [`acquire_blocking`](DirLock::acquire_blocking).
+    /// [`Error::Blocked`] if it would have to wait, saying for whom; and those of
+    /// [`acquire`](DirLock::acquire).
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::time::{Duration, Instant};
-    /// # use treelock::Request;
+    /// # use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let deadline = Instant::now() + Duration::from_secs(1);
-    /// let source = lock.acquire_deadline(&Request::new().read("src").unwrap(), deadline)?;
+    /// let reader = Request::new().read("photos")?;
+    /// let one = lock.try_acquire(&reader).wait()?;
+    /// let two = lock.try_acquire(&reader).wait()?;
+    /// let error = lock.try_acquire(&Request::new().write("photos/2025")?).wait().unwrap_err();
+    /// assert_eq!(error.blocked().unwrap().ahead, 2);
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
-    pub fn acquire_deadline(&self, request: &Request, deadline: Instant) -> Result<Guard, Error> {
-        self.block(request, Some(deadline))
+    pub fn try_acquire(&self, request: &Request) -> Answer<Result<Guard, Error>> {
+        Answer::ready(self.0.attempt(request).map(Guard::new))
     }
 
-    /// Returns all live requests of all processes at one moment: who holds and who waits for whom. Empty if
-    /// there is no table. Needs no right to write.
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
+    /// Acquires nothing. Looks at once; the answer is ready.
     ///
     /// # Blocking
     ///
-    /// For some microseconds; see [`DirLock`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # let scratch = tempfile::tempdir().unwrap();
-    /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let _guard = lock.try_acquire(&Request::new().write("photos").unwrap())?;
-    /// println!("{}", lock.snapshot()?);
-    /// # Ok::<(), treelock_dir::Error>(())
-    /// ```
-    pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::of(view::live_in(self.path())?))
-    }
-
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
-    ///
-    /// # Blocking
-    ///
-    /// For some microseconds; see [`DirLock`].
+    /// Some microseconds of file access at the call; see [`DirLock`](DirLock#blocking).
     ///
     /// # Errors
     ///
@@ -343,210 +184,137 @@ impl DirLock {
     /// # Examples
     ///
     /// ```
-    /// # use treelock::Request;
+    /// # use treelock::{Request, Wait};
     /// # use treelock_dir::DirLock;
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let request = Request::new().write("photos").unwrap();
-    /// assert!(lock.blocked(&request)?.is_none());
-    /// let guard = lock.try_acquire(&request)?;
-    /// assert_eq!(lock.blocked(&request)?.unwrap().ticket, guard.ticket());
+    /// let request = Request::new().write("photos")?;
+    /// assert!(lock.blocked(&request).wait()?.is_none());
+    /// let guard = lock.acquire(&request).wait()?;
+    /// assert_eq!(lock.blocked(&request).wait()?.unwrap().ticket, guard.ticket());
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
-    pub fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
-        Ok(Blocked::of(&view::live_in(self.path())?, request, u64::MAX))
+    pub fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Error>> {
+        let live = look::live_in(self.path());
+        Answer::ready(live.map(|live| Blocked::of(&live, request, u64::MAX)))
     }
 
-    fn block(&self, request: &Request, deadline: Option<Instant>) -> Result<Guard, Error> {
-        let (parker, unparker) = parking::pair();
-        let waker = Waker::from(unparker);
-        let mut acquire = self.acquire(request);
-        let mut looks = 0;
-        loop {
-            let polled = Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker));
-            if let Poll::Ready(result) = polled {
-                return result;
-            }
-            match deadline {
-                None => parker.park(),
-                // Once more after the deadline, if it was woken just then.
-                Some(deadline) if parker.park_deadline(deadline) => {}
-                Some(_) => match acquire.blocked()? {
-                    Some(blocked) => return Err(blocked.into()),
-                    // Whoever was in the way is leaving, or nobody can read any more who it is.
-                    None if looks < LOOKS => looks += usize::from(!parker.park_timeout(LEAVING)),
-                    None => return Err(Error::Damaged { path: self.0.directory.join(NAME) }),
-                },
-            }
-        }
+    /// Returns all live requests of all processes at one moment: who holds and who waits for whom.
+    /// Empty if there is no table. Needs no right to write. Looks at once; the answer is ready.
+    ///
+    /// # Blocking
+    ///
+    /// Some microseconds of file access at the call; see [`DirLock`](DirLock#blocking).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Foreign`] or [`Error::Damaged`] if the table cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let _guard = lock.acquire(&Request::new().write("photos")?).wait()?;
+    /// println!("{}", lock.snapshot().wait()?);
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
+        Answer::ready(look::live_in(self.path()).map(Snapshot::of))
+    }
+
+    /// Returns what there is to say about this place: whether locks work here, and what is odd.
+    /// Makes the directory and the table if they are missing. Looks at once; the answer is ready.
+    ///
+    /// # Blocking
+    ///
+    /// Some milliseconds at the call; a fifth of a second if the latch is never free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if something cannot be looked at that was there a moment ago. What is bad
+    /// about the place is a [`Finding`], not an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Wait, engine::Severity};
+    /// use treelock_dir::DirLock;
+    ///
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let findings = lock.check().wait()?;
+    /// assert!(findings.iter().all(|finding| finding.severity < Severity::Bad));
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn check(&self) -> Answer<Result<Vec<Finding>, Error>> {
+        Answer::ready(check::findings(self.path()))
+    }
+
+    /// Waits until everything that was dropped is given back. The answer is ready: dropping gives
+    /// back at once.
+    ///
+    /// # Examples
+    ///
+    /// See [`close`](DirLock::close).
+    pub fn settled(&self) -> Answer<()> {
+        Answer::ready(())
+    }
+
+    /// Closes the files that this handle and its clones keep open to use them again, and ends their
+    /// idle threads, unless a guard or a request still needs them. The answer is ready. The lock
+    /// can be used again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// drop(lock.acquire(&Request::new().write("photos")?).wait()?);
+    /// lock.close().wait();
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn close(&self) -> Answer<()> {
+        self.0.close();
+        self.settled()
+    }
+
+    /// Returns the numbers of all processes that keep a ticket alive: the one that asked, and those
+    /// that inherited its descriptor. Empty if the ticket is not live.
+    ///
+    /// They are found in `/proc`. Only root sees processes of other users.
+    ///
+    /// # Blocking
+    ///
+    /// Reads what `/proc` says of every process: some milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the table or `/proc` cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::{Request, Wait};
+    /// # use treelock_dir::DirLock;
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// let lock = DirLock::new(scratch.path().join("locks"));
+    /// let guard = lock.acquire(&Request::new()).wait()?;
+    /// assert_eq!(lock.processes(guard.ticket())?, [std::process::id()]);
+    /// # Ok::<(), treelock_dir::Error>(())
+    /// ```
+    pub fn processes(&self, ticket: u64) -> Result<Vec<u32>, Error> {
+        holders::holders(self.path(), ticket)
     }
 }
 
-/// How long leaving may take, and how often that is waited for.
-const LEAVING: Duration = Duration::from_millis(10);
-const LOOKS: usize = 100;
-
-/// Where the table is; [`DirLock::snapshot`] says who holds and waits.
+/// Prints where the table is. [`DirLock::snapshot`] says who holds and who waits.
 impl fmt::Debug for DirLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DirLock").field(&self.0.directory).finish()
-    }
-}
-
-/// The future of [`DirLock::acquire`].
-///
-/// # Cancel safety
-///
-/// Dropping it at any time gives back whatever it has.
-///
-/// # Panics
-///
-/// If polled again after it was ready.
-///
-/// # Examples
-///
-/// ```
-/// # use treelock::Request;
-/// # use treelock_dir::DirLock;
-/// # async fn example(lock: DirLock) -> Result<(), Box<dyn std::error::Error>> {
-/// let acquire = lock.acquire(&Request::new().read("a")?); // nothing is asked yet
-/// let guard = acquire.await?;
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "a future asks for nothing until it is awaited"]
-pub struct Acquire {
-    state: Progress,
-}
-
-enum Progress {
-    Unasked { lock: DirLock, request: Request },
-    Queued(Queued),
-    Done,
-}
-
-/// A live request, and the tickets that it still waits for, the earliest first.
-struct Queued {
-    turn: Turn,
-    blockers: Vec<u64>,
-}
-
-impl Queued {
-    /// Whether it is granted; if not, `waker` is called when there is reason to look again.
-    fn look(&mut self, waker: &Waker) -> Result<bool, Error> {
-        let Queued { turn, blockers } = self;
-        if blockers.is_empty() {
-            return Ok(true);
-        }
-        let mut watched = None;
-        loop {
-            turn.table.shrink(turn.place(), blockers)?;
-            let Some(last) = blockers.last().copied() else { break };
-            if watched == Some(last) {
-                return Ok(false);
-            }
-            // It may leave before it is watched, so it is looked at once more.
-            turn.watch(last, waker)?;
-            watched = Some(last);
-        }
-        turn.see_in_place()?;
-        turn.table.note_grant(turn.place());
-        Ok(true)
-    }
-}
-
-impl Future for Acquire {
-    type Output = Result<Guard, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Guard, Error>> {
-        let mut queued = match std::mem::replace(&mut self.state, Progress::Done) {
-            Progress::Unasked { lock, request } => match lock.0.ask(&request, true)? {
-                Ok(queued) => queued,
-                Err(blocked) => unreachable!("it may wait, and is told of {blocked}"),
-            },
-            Progress::Queued(queued) => queued,
-            Progress::Done => panic!("an `Acquire` was polled after it was ready"),
-        };
-        if queued.look(context.waker())? {
-            return Poll::Ready(Ok(Guard::new(queued.turn)));
-        }
-        self.state = Progress::Queued(queued);
-        Poll::Pending
-    }
-}
-
-impl Acquire {
-    /// Returns who is in the way at this moment, or `None` if nobody is: it has not asked yet, or it is
-    /// granted and the next poll is ready.
-    ///
-    /// For the message when an async time-out is over.
-    ///
-    /// # Blocking
-    ///
-    /// For some microseconds; see [`DirLock`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Lost`] if the table was removed or replaced meanwhile; [`Error::Io`], [`Error::Foreign`] or
-    /// [`Error::Damaged`] if it cannot be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use std::{future::Future, pin::pin, task::{Context, Waker}};
-    /// # use treelock::Request;
-    /// # use treelock_dir::DirLock;
-    /// # let scratch = tempfile::tempdir().unwrap();
-    /// let lock = DirLock::new(scratch.path().join("locks"));
-    /// let clean = Request::new().write("target").unwrap().label("clean");
-    /// let _guard = lock.try_acquire(&clean)?;
-    /// let mut acquire = lock.acquire(&clean);
-    /// // With tokio: if timeout(Duration::from_secs(5), &mut acquire).await.is_err() { … }
-    /// # assert!(pin!(&mut acquire).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    /// if let Some(blocked) = acquire.blocked()? {
-    ///     println!("gave up: {blocked}");
-    /// }
-    /// # assert_eq!(acquire.blocked()?.unwrap().label.as_deref(), Some("clean"));
-    /// # Ok::<(), treelock_dir::Error>(())
-    /// ```
-    pub fn blocked(&self) -> Result<Option<Blocked>, Error> {
-        match &self.state {
-            Progress::Queued(Queued { turn, .. }) => {
-                turn.see_in_place()?;
-                // By its own descriptor, for there may be no other free.
-                let sightings = view::live_seen_from(&turn.place().file, turn.table.path())?;
-                Ok(Blocked::of(&sightings, &turn.request, turn.place().ticket))
-            }
-            Progress::Unasked { .. } | Progress::Done => Ok(None),
-        }
-    }
-
-    /// Returns the ticket, by which a [`Snapshot`] names the request; `None` before it has asked and after
-    /// it was ready.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use treelock::Request;
-    /// let lock = treelock_dir::DirLock::new("locks");
-    /// assert_eq!(lock.acquire(&Request::new()).ticket(), None);
-    /// ```
-    #[must_use]
-    pub fn ticket(&self) -> Option<u64> {
-        match &self.state {
-            Progress::Queued(queued) => Some(queued.turn.place().ticket),
-            Progress::Unasked { .. } | Progress::Done => None,
-        }
-    }
-}
-
-impl fmt::Debug for Acquire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            Progress::Unasked { .. } => "unasked",
-            Progress::Queued(_) => "queued",
-            Progress::Done => "done",
-        };
-        f.debug_struct("Acquire").field("state", &state).finish_non_exhaustive()
+        f.debug_tuple("DirLock").field(&self.path()).finish()
     }
 }

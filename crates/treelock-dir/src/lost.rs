@@ -1,13 +1,13 @@
 //! Learning that the lock was lost: that the table was removed or replaced (C21).
 
 use std::{
-    fmt,
     future::Future,
     io,
     path::Path,
     pin::Pin,
+    process,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -17,35 +17,19 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+    sys::inotify::{self, AddWatchFlags, InitFlags, WatchDescriptor},
 };
+use treelock::engine::wake_all;
 
-use crate::{
-    error::{Doing, Error},
-    table::Table,
-    watch::wake_all,
-};
+use crate::site::Site;
 
-/// The future of [`Guard::lost`](crate::Guard::lost).
-///
-/// # Cancel safety
-///
-/// It may be dropped at any time.
-///
-/// # Examples
-///
-/// See [`Guard::lost`](crate::Guard::lost).
-#[must_use = "a future does nothing until it is awaited"]
-pub struct Lost {
-    alarm: Arc<Alarm>,
-    /// Whether the guard was dropped, after which there is nothing to be lost.
-    released: Arc<AtomicBool>,
-    key: u64,
+/// Tells those who hold something in a table that the table is lost.
+pub(crate) struct Losses {
+    site: Arc<Site>,
+    heard: Mutex<Heard>,
+    /// The thread that listens, from the first time that somebody asks.
+    listener: Mutex<Option<Listener>>,
 }
-
-/// What the thread that listens shares with the futures.
-#[derive(Default)]
-pub(crate) struct Alarm(Mutex<Heard>);
 
 #[derive(Default)]
 struct Heard {
@@ -54,105 +38,129 @@ struct Heard {
     wakers: Vec<(u64, Waker)>,
 }
 
-impl Alarm {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Heard {
+    fn take(&mut self, key: u64) -> Option<Waker> {
+        let index = self.wakers.iter().position(|(known, _)| *known == key)?;
+        Some(self.wakers.swap_remove(index).1)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Losses {
+    pub(crate) fn new(site: Arc<Site>) -> Arc<Losses> {
+        Arc::new(Losses { site, heard: Mutex::default(), listener: Mutex::default() })
+    }
+
+    /// Starts the thread that listens, if none listens yet.
+    fn listen(self: &Arc<Losses>) -> io::Result<()> {
+        let mut listener = lock(&self.listener);
+        if listener.is_none() {
+            *listener = Some(Listener::new(self)?);
+        }
+        Ok(())
     }
 
     fn ring(&self) {
         let wakers = {
-            let mut heard = self.lock();
+            let mut heard = lock(&self.heard);
             heard.lost = true;
             std::mem::take(&mut heard.wakers)
         };
-        wake_all(wakers.into_iter().map(|(_, waker)| waker));
+        wake_all(wakers.into_iter().map(|(_, waker)| waker), || ());
     }
 }
 
-/// A thread that listens for a table. Ends when this is dropped.
-pub(crate) struct Listener {
-    alarm: Arc<Alarm>,
-    ear: Option<Ear>,
-    /// The process that listens. One that it forked has the same ear.
-    process: u32,
-}
-
-/// How often the thread looks where the kernel has no listener left for it: there are few for each user
+/// How often the thread looks if the kernel has no inotify instance left: each user has few
 /// (`fs.inotify.max_user_instances`), and locks must not depend on them.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the kernel tells of the table's directory.
 #[derive(Clone)]
-struct Ear {
-    inotify: Arc<Inotify>,
+struct Inotify {
+    instance: Arc<inotify::Inotify>,
     directory: WatchDescriptor,
 }
 
-impl Ear {
-    fn new(directory: &Path) -> nix::Result<Ear> {
-        let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC)?);
+impl Inotify {
+    fn new(directory: &Path) -> nix::Result<Inotify> {
+        let instance = Arc::new(inotify::Inotify::init(InitFlags::IN_CLOEXEC)?);
         let inside = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
         let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        let watch = inotify.add_watch(directory, inside | itself)?;
+        let watch = instance.add_watch(directory, inside | itself)?;
         for above in directory.ancestors().skip(1) {
-            // One that may not be watched is another's to move.
-            let _ = inotify.add_watch(above, AddWatchFlags::IN_MOVE_SELF);
+            // If we may not watch it, it belongs to somebody else, who may move it.
+            let _ = instance.add_watch(above, AddWatchFlags::IN_MOVE_SELF);
         }
-        Ok(Ear { inotify, directory: watch })
+        Ok(Inotify { instance, directory: watch })
     }
 
-    /// Waits until something happened; returns at once, and false, if it hears nothing any more.
-    fn listen(&self) -> bool {
-        matches!(self.inotify.read_events(), Ok(_) | Err(Errno::EINTR))
+    /// Waits until something has happened. Returns false, at once, if no more events will come.
+    fn wait(&self) -> bool {
+        matches!(self.instance.read_events(), Ok(_) | Err(Errno::EINTR))
     }
 }
 
+/// A thread that listens for the loss of a table. It ends when this is dropped.
+struct Listener {
+    inotify: Option<Inotify>,
+    /// The process that listens. A process that it forked has the same inotify instance.
+    process: u32,
+}
+
 impl Listener {
-    fn new(table: &Arc<Table>) -> io::Result<Listener> {
-        let ear = Ear::new(table.directory()).ok();
-        let alarm = Arc::new(Alarm::default());
+    fn new(losses: &Arc<Losses>) -> io::Result<Listener> {
+        let inotify = Inotify::new(losses.site.directory()).ok();
         // The thread must not keep the table: it ends with it.
-        let (weak, own, bell) = (Arc::downgrade(table), ear.clone(), alarm.clone());
+        let (weak, events) = (Arc::downgrade(losses), inotify.clone());
         let thread = thread::Builder::new().name("treelock-lost".into());
         thread.spawn(move || {
-            while let Some(table) = weak.upgrade() {
-                if !table.is_in_place() {
-                    return bell.ring();
+            while let Some(losses) = weak.upgrade() {
+                if !losses.site.is_in_place() {
+                    return losses.ring();
                 }
-                drop(table);
-                if !own.as_ref().is_some_and(Ear::listen) {
-                    thread::sleep(LOOK);
+                drop(losses);
+                if !events.as_ref().is_some_and(Inotify::wait) {
+                    thread::sleep(LOOK_INTERVAL);
                 }
             }
         })?;
-        Ok(Listener { alarm, ear, process: std::process::id() })
+        Ok(Listener { inotify, process: process::id() })
     }
 }
 
 impl Drop for Listener {
-    /// Wakes the thread with a last event, so that it sees that the table is gone.
+    /// Wakes the thread with a last event, so that it finds that the table is gone.
     fn drop(&mut self) {
-        if let Some(Ear { inotify, directory }) = &self.ear
-            && self.process == std::process::id()
+        if let Some(Inotify { instance, directory }) = &self.inotify
+            && self.process == process::id()
         {
-            let _ = inotify.rm_watch(*directory);
+            let _ = instance.rm_watch(*directory);
         }
     }
 }
 
+/// A future that is ready when a table is lost, while somebody holds something in it.
+pub(crate) struct Lost {
+    /// Gone with the last who holds or asks, after which nothing can be lost.
+    losses: Weak<Losses>,
+    /// Whether the guard was dropped, after which it cannot lose anything.
+    released: Arc<AtomicBool>,
+    key: u64,
+}
+
 impl Lost {
-    pub(crate) fn new(table: &Arc<Table>, released: Arc<AtomicBool>) -> Result<Lost, Error> {
-        let mut listener = table.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        if listener.is_none() {
-            *listener = Some(Listener::new(table).doing("watch", table.path())?);
-        }
-        let alarm = listener.as_ref().expect("there by now").alarm.clone();
+    /// Begins to listen. If no thread can be started now, the first poll tries again.
+    pub(crate) fn new(losses: &Arc<Losses>, released: Arc<AtomicBool>) -> Lost {
+        let _ = losses.listen();
         let key = {
-            let mut heard = alarm.lock();
+            let mut heard = lock(&losses.heard);
             heard.last_key += 1;
             heard.last_key
         };
-        Ok(Lost { alarm, released, key })
+        Lost { losses: Arc::downgrade(losses), released, key }
     }
 }
 
@@ -163,13 +171,17 @@ impl Future for Lost {
         if self.released.load(Ordering::Acquire) {
             return Poll::Pending;
         }
+        let Some(losses) = self.losses.upgrade() else { return Poll::Pending };
+        // If nobody can listen, a loss would never be heard of. Better too early than never.
+        if losses.listen().is_err() {
+            return Poll::Ready(());
+        }
         let waker = context.waker().clone();
-        let mut heard = self.alarm.lock();
+        let mut heard = lock(&losses.heard);
         if heard.lost {
             return Poll::Ready(());
         }
-        let old = heard.wakers.iter().position(|(key, _)| *key == self.key);
-        let old = old.map(|index| heard.wakers.swap_remove(index));
+        let old = heard.take(self.key);
         heard.wakers.push((self.key, waker));
         drop(heard);
         drop(old);
@@ -179,16 +191,8 @@ impl Future for Lost {
 
 impl Drop for Lost {
     fn drop(&mut self) {
-        let mut heard = self.alarm.lock();
-        let own = heard.wakers.iter().position(|(key, _)| *key == self.key);
-        let own = own.map(|index| heard.wakers.swap_remove(index));
-        drop(heard);
+        let Some(losses) = self.losses.upgrade() else { return };
+        let own = lock(&losses.heard).take(self.key);
         drop(own);
-    }
-}
-
-impl fmt::Debug for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lost").field("lost", &self.alarm.lock().lost).finish_non_exhaustive()
     }
 }

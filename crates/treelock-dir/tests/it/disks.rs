@@ -1,6 +1,8 @@
-//! Disks and what lies on them: full, read-only, not ours, and things in the table's place that are no files.
+//! Disks and what lies on them: full, read-only, not ours, and things in the table's place that are
+//! no files.
 //!
-//! A disk that can be filled is a small one in memory, mounted by a process that has its own view of mounts.
+//! A disk that can be filled is a small one in memory, mounted by a process that has its own view
+//! of mounts.
 
 use std::{
     fs::{self, File},
@@ -12,12 +14,12 @@ use std::{
     thread,
 };
 
-use treelock::Request;
-use treelock_dir::{DirLock, Error, Guard, Severity};
+use treelock::{Request, Wait, engine::Severity};
+use treelock_dir::{DirLock, Error, Guard};
 
 use crate::{
     helper::is_alone,
-    scratch::{LONG, Scratch, long, write},
+    scratch::{AcquireWithin, LONG, Scratch, long, write},
 };
 
 /// Whether this is a process that may mount, started for a test; see [`is_alone`].
@@ -61,15 +63,15 @@ fn a_table_cannot_be_made_on_a_full_disk() {
     let lock = small_disk(&Scratch::new(), "64k");
     let filler = fill(&lock);
     for _ in 0..3 {
-        assert_full(&lock.try_acquire(&write("a")).expect_err("the disk is full"));
-        assert_full(&lock.acquire_timeout(&write("a"), LONG).expect_err("the disk is full"));
-        assert!(lock.snapshot().expect("an empty table").entries.is_empty());
-        let found = lock.check().expect("a place that can be looked at");
+        assert_full(&lock.try_acquire(&write("a")).wait().expect_err("the disk is full"));
+        assert_full(&lock.acquire_within(&write("a"), LONG).expect_err("the disk is full"));
+        assert!(lock.snapshot().wait().expect("an empty table").entries.is_empty());
+        let found = lock.check().wait().expect("a place that can be looked at");
         assert!(found.iter().any(|finding| finding.what.contains("make room")), "{found:?}");
     }
     fs::remove_file(filler).expect("made above");
-    drop(lock.try_acquire(&write("a")).expect("there is room"));
-    drop(DirLock::new(lock.path()).try_acquire(&write("a")).expect("it is a good table"));
+    drop(lock.try_acquire(&write("a")).wait().expect("there is room"));
+    drop(DirLock::new(lock.path()).try_acquire(&write("a")).wait().expect("it is a good table"));
 }
 
 #[test]
@@ -78,29 +80,31 @@ fn a_table_that_cannot_grow() {
         return;
     }
     let lock = small_disk(&Scratch::new(), "64k");
-    let first = lock.try_acquire(&write("first")).expect("a new lock is free");
+    let first = lock.try_acquire(&write("first")).wait().expect("a new lock is free");
     let filler = fill(&lock);
-    let ask = |number: usize| lock.try_acquire(&write(&format!("dir/{number}")));
+    let ask = |number: usize| lock.try_acquire(&write(&format!("dir/{number}"))).wait();
     let mut guards: Vec<Guard> = (0..).map_while(|number| ask(number).ok()).collect();
     assert!(!guards.is_empty(), "a new table has room for some");
     for _ in 0..3 {
         assert_full(&ask(10_000).expect_err("there is no room"));
-        assert_full(&lock.acquire_timeout(&write("first"), LONG).expect_err("there is no room"));
-        let live = lock.snapshot().expect("a table").entries.len();
+        assert_full(&lock.acquire_within(&write("first"), LONG).expect_err("there is no room"));
+        let live = lock.snapshot().wait().expect("a table").entries.len();
         assert_eq!(live, guards.len() + 1, "nothing of the one who was refused is left");
-        let found = lock.check().expect("a place that can be looked at");
+        let found = lock.check().wait().expect("a place that can be looked at");
         assert!(found.iter().any(|finding| finding.what.contains("bytes are left")), "{found:?}");
     }
     // Releasing works, and makes room for as much.
     drop(guards.pop());
-    assert_full(&lock.try_acquire(&long("long")).expect_err("there is no room for several cells"));
+    assert_full(
+        &lock.try_acquire(&long("long")).wait().expect_err("there is no room for several cells"),
+    );
     guards.push(ask(10_001).expect("one has left"));
     assert_full(&ask(10_002).expect_err("there is no room"));
     fs::remove_file(filler).expect("made above");
     guards.extend((20_000..20_100).map(|number| ask(number).expect("there is room again")));
-    assert_eq!(lock.snapshot().expect("a table").entries.len(), guards.len() + 1);
+    assert_eq!(lock.snapshot().wait().expect("a table").entries.len(), guards.len() + 1);
     drop((guards, first));
-    drop(lock.try_acquire(&write("/")).expect("all have left"));
+    drop(lock.try_acquire(&write("/")).wait().expect("all have left"));
 }
 
 fn assert_read_only(error: &Error) {
@@ -121,23 +125,27 @@ fn a_read_only_disk() {
     mount("--bind", lock.path().parent().expect("a disk"), &view);
     mount("-o remount,bind,ro", Path::new("none"), &view);
     let nothing = DirLock::new(view.join("locks"));
-    assert_read_only(&nothing.try_acquire(&write("a")).expect_err("nothing can be made here"));
-    assert!(nothing.snapshot().expect("there is no table").entries.is_empty());
-    let guard = lock.try_acquire(&write("a").label("me")).expect("a new lock is free");
+    assert_read_only(
+        &nothing.try_acquire(&write("a")).wait().expect_err("nothing can be made here"),
+    );
+    assert!(nothing.snapshot().wait().expect("there is no table").entries.is_empty());
+    let guard = lock.try_acquire(&write("a").with_label("me")).wait().expect("a new lock is free");
     let looker = DirLock::new(view.join("locks"));
-    assert_read_only(&looker.try_acquire(&write("b")).expect_err("it cannot be written"));
-    let snapshot = looker.snapshot().expect("it can be read");
+    assert_read_only(&looker.try_acquire(&write("b")).wait().expect_err("it cannot be written"));
+    let snapshot = looker.snapshot().wait().expect("it can be read");
     assert_eq!(snapshot.held().count(), 1);
-    let blocked = looker.blocked(&write("a/b")).expect("it can be read").expect("it is held");
+    let blocked =
+        looker.blocked(&write("a/b")).wait().expect("it can be read").expect("it is held");
     assert_eq!(blocked.label.as_deref(), Some("me"));
     assert_eq!(looker.processes(guard.ticket()).expect("/proc"), [std::process::id()]);
-    let found = looker.check().expect("a place that can be looked at");
+    let found = looker.check().wait().expect("a place that can be looked at");
     assert_eq!(found.iter().map(|f| f.severity).max(), Some(Severity::Bad), "{found:?}");
     drop(guard);
-    assert!(looker.snapshot().expect("it can be read").entries.is_empty());
+    assert!(looker.snapshot().wait().expect("it can be read").entries.is_empty());
 }
 
-/// A symbolic link, which is not followed, wherever it leads; a directory; a pipe, at which nobody hangs.
+/// A symbolic link, which is not followed, wherever it leads; a directory; a pipe, at which nobody
+/// hangs.
 #[test]
 fn what_is_no_file_is_refused_and_kept() {
     type Make = fn(&Scratch);
@@ -167,11 +175,11 @@ fn what_is_no_file_is_refused_and_kept() {
             let refused = receiver.recv_timeout(LONG);
             assert_eq!(refused, Ok(true), "{what}: {how} hangs, or is not refused");
         };
-        refuses("try", |lock| lock.try_acquire(&write("a")).is_err());
-        refuses("asking", |lock| lock.acquire_blocking(&Request::new()).is_err());
-        refuses("looking", |lock| lock.snapshot().is_err());
+        refuses("try", |lock| lock.try_acquire(&write("a")).wait().is_err());
+        refuses("asking", |lock| lock.acquire(&Request::new()).wait().is_err());
+        refuses("looking", |lock| lock.snapshot().wait().is_err());
         refuses("a check", |lock| {
-            let found = lock.check().expect("a place that can be looked at");
+            let found = lock.check().wait().expect("a place that can be looked at");
             found.iter().any(|finding| finding.severity == Severity::Bad)
         });
         let kept = fs::symlink_metadata(scratch.table()).expect("it is still there");
@@ -187,7 +195,8 @@ fn a_small_disk_is_odd() {
         return;
     }
     for (size, odd) in [("512k", true), ("8m", false)] {
-        let found = small_disk(&Scratch::new(), size).check().expect("a place to be looked at");
+        let found =
+            small_disk(&Scratch::new(), size).check().wait().expect("a place to be looked at");
         let left = found.iter().any(|finding| finding.what.contains("bytes are left"));
         assert_eq!(left, odd, "{size}: {found:?}");
         assert!(found.iter().all(|finding| finding.severity < Severity::Bad), "{found:?}");

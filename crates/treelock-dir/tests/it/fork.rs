@@ -1,5 +1,5 @@
-//! A process that forks and goes on without `exec`: both then have the same open file descriptions, and with
-//! them the same locks.
+//! A process that forks and goes on without `exec`: both then have the same open file descriptions,
+//! and with them the same locks.
 
 use std::process::exit;
 
@@ -7,13 +7,14 @@ use nix::{
     sys::wait::{WaitStatus, waitpid},
     unistd::{ForkResult, Pid, fork},
 };
+use treelock::Wait;
 use treelock_conformance::{Polled, Task};
 use treelock_dir::DirLock;
 
 use crate::{
     helper::is_alone,
     lost::somebody_listens,
-    scratch::{LONG, Scratch, eventually, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
 /// Fork; the child does its work and ends with 0 if that is true.
@@ -32,7 +33,7 @@ fn assert_well(child: Pid) {
 }
 
 fn is_held(lock: &DirLock, node: &str) -> bool {
-    lock.try_acquire(&write(node)).is_err_and(|error| error.blocked().is_some())
+    lock.try_acquire(&write(node)).wait().is_err_and(|error| error.blocked().is_some())
 }
 
 /// What the parent used before is not used by the child, whose requests are its own.
@@ -43,17 +44,17 @@ fn a_child_asks_for_itself() {
     }
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
-    drop(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     let go = scratch.path().join("go");
     let child = in_a_child(|| {
-        let guard = lock.try_acquire(&write("a")).expect("nobody is in the way");
+        let guard = lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
         eventually("it may end", || go.exists());
         drop(guard);
         true
     });
     eventually("the child holds", || is_held(lock, "a"));
     std::fs::write(&go, "").expect("room");
-    drop(lock.acquire_timeout(&write("a"), LONG).expect("the child has released"));
+    drop(lock.acquire_within(&write("a"), LONG).expect("the child has released"));
     assert_well(child);
     scratch.assert_at_rest();
 }
@@ -66,15 +67,17 @@ fn a_child_cannot_release_what_its_parent_holds() {
     }
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
-    let mut guard = Some(lock.try_acquire(&write("a")).expect("a new lock is free"));
-    let lost = guard.as_ref().map(|guard| guard.lost().expect("a listener"));
+    let mut guard = Some(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
+    let lost = guard.as_ref().map(|guard| guard.lost());
     let child = in_a_child(|| {
         drop(guard.take());
         let still = is_held(lock, "a");
         drop(lock.clone());
-        still && lock.acquire_timeout(&write("a"), LONG).is_ok()
+        still && lock.acquire_within(&write("a"), LONG).is_ok()
     });
-    eventually("the child waits", || lock.snapshot().expect("a table").waiting().count() == 1);
+    eventually("the child waits", || {
+        lock.snapshot().wait().expect("a table").waiting().count() == 1
+    });
     assert!(is_held(lock, "a"));
     drop(guard.take());
     assert_well(child);
@@ -90,9 +93,9 @@ fn a_child_takes_no_listener_away() {
     }
     let Scratch { lock, .. } = Scratch::new();
     let table = lock.path().join("table");
-    let mut all = Some((lock.try_acquire(&write("a")).expect("a new lock is free"), lock));
+    let mut all = Some((lock.try_acquire(&write("a")).wait().expect("a new lock is free"), lock));
     let (guard, _) = all.as_ref().expect("just made");
-    let mut lost = Polled::new(guard.lost().expect("a listener"));
+    let mut lost = Polled::new(guard.lost());
     assert!(lost.poll().is_none());
     eventually("it listens", somebody_listens);
     assert_well(in_a_child(|| {

@@ -1,7 +1,7 @@
 //! Helper processes: this test binary once more, started to play a part.
 //!
-//! [`Part::start`] starts one. It runs the "test" [`a_part`], which looks into its environment for what to
-//! play. What the harness prints comes before the line `ready`.
+//! [`Part::start`] starts one. It runs the "test" [`a_part`], which looks into its environment for
+//! what to play. What the harness prints comes before the line `ready`.
 
 use std::{
     env,
@@ -14,11 +14,12 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use treelock::Wait;
 use treelock_dir::DirLock;
 
 use crate::{
     killed, processes,
-    scratch::{LONG, long, write},
+    scratch::{AcquireWithin, LONG, long, write},
     steps,
 };
 
@@ -67,7 +68,7 @@ pub(crate) fn hear() -> Option<String> {
 
 /// Hold a node until there is no more input.
 fn hold(lock: &DirLock) {
-    let guard = lock.acquire_blocking(&long(&word())).expect("a table that works");
+    let guard = lock.acquire(&long(&word())).wait().expect("a table that works");
     say("holds");
     while hear().is_some() {}
     drop(guard);
@@ -76,7 +77,8 @@ fn hold(lock: &DirLock) {
 /// Hold many nodes that have nothing to do with each other, until there is no more input.
 fn crowd(lock: &DirLock) {
     let (count, above) = (250, word());
-    let hold = |i| lock.try_acquire(&write(&format!("{above}/{i}"))).expect("nobody is in the way");
+    let hold =
+        |i| lock.try_acquire(&write(&format!("{above}/{i}"))).wait().expect("nobody is in the way");
     let guards: Vec<_> = (0..count).map(hold).collect();
     say("holds");
     while hear().is_some() {}
@@ -87,7 +89,7 @@ fn crowd(lock: &DirLock) {
 fn make(lock: &DirLock) {
     while let Some(name) = hear() {
         let lock = DirLock::new(lock.path().join(name));
-        match lock.acquire_timeout(&write("/"), LONG) {
+        match lock.acquire_within(&write("/"), LONG) {
             Ok(_) => say("made"),
             Err(error) => say(&error.to_string()),
         }
@@ -140,8 +142,9 @@ fn this_program(wrap: &[&str], test: &str) -> Command {
     command
 }
 
-/// Whether this is the process that a test has for itself. If it is not, it is started, in the first of
-/// these ways that is possible here, and must end well: `test` is the full name of the caller.
+/// Whether this is the process that a test has for itself. If it is not, it is started, in the
+/// first of these ways that is possible here, and must end well: `test` is the full name of the
+/// caller.
 ///
 /// For what a process has only once: its limits, its working directory, its user, its mounts.
 pub(crate) fn is_alone(test: &str, ways: &[&[&str]]) -> bool {

@@ -1,12 +1,14 @@
-//! Death at random instants (C22): workers ask, wait, hold, give up and release as fast as they can, and
-//! one after another is killed and replaced. Whether two ever meet is told by marks of their own.
+//! Death at random instants (C22): workers ask, wait, hold, give up and release as fast as they
+//! can, and one after another is killed and replaced. Whether two ever meet is told by marks of
+//! their own.
 //!
 //! # The marks
 //!
-//! A place is a folder. Who enters makes a file there, named by its access and its process, and then looks
-//! for those of others; who leaves removes its own. Of two who meet, at least one sees the other's mark. A
-//! mark may be that of a process that was killed in the place: so whoever finds one that must not be there
-//! waits for what becomes of it. If it is removed, its owner was alive, and they have met.
+//! A place is a folder. Who enters makes a file there, named by its access and its process, and
+//! then looks for those of others; who leaves removes its own. Of two who meet, at least one sees
+//! the other's mark. A mark may be that of a process that was killed in the place: so whoever finds
+//! one that must not be there waits for what becomes of it. If it is removed, its owner was alive,
+//! and they have met.
 
 use std::{
     fs::{self, File},
@@ -23,12 +25,12 @@ use nix::sys::{
     resource::{Resource, setrlimit},
     signal::Signal,
 };
-use treelock::Request;
-use treelock_dir::{DirLock, Guard, Severity};
+use treelock::{Request, Wait, engine::Severity};
+use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part, say, word},
-    scratch::{LONG, Scratch, write},
+    scratch::{AcquireWithin, LONG, Scratch, write},
 };
 
 const WORKERS: usize = 5;
@@ -67,7 +69,7 @@ fn request(roots: &[Root], is_long: bool) -> Request {
         request.expect("a good node")
     });
     // A long label takes a record of several cells.
-    request.label("label ".repeat(if is_long { 150 } else { 1 }))
+    request.with_label("label ".repeat(if is_long { 150 } else { 1 }))
 }
 
 /// Use up some time, without giving the processor away.
@@ -86,7 +88,7 @@ pub(crate) fn work(lock: &DirLock) {
         let roots = random.roots();
         let request = request(&roots, random.below(4) == 0);
         if let Some(guard) = ask(lock, &request, &mut random) {
-            let marks = enter(&folder.join("places"), &roots, guard.token().0);
+            let marks = enter(&folder.join("places"), &roots, guard.token().get());
             spin(random.below(3000));
             marks.iter().for_each(|mark| fs::remove_file(mark).expect("our own mark"));
             drop(guard);
@@ -99,8 +101,8 @@ pub(crate) fn work(lock: &DirLock) {
 /// Ask in a random way; perhaps give up.
 fn ask(lock: &DirLock, request: &Request, random: &mut Random) -> Option<Guard> {
     match random.below(4) {
-        0 => lock.try_acquire(request).ok(),
-        1 => lock.acquire_timeout(request, Duration::from_micros(random.below(300))).ok(),
+        0 => lock.try_acquire(request).wait().ok(),
+        1 => lock.acquire_within(request, Duration::from_micros(random.below(300))).ok(),
         2 => {
             let mut acquire = lock.acquire(request);
             (0..random.below(4)).find_map(|_| {
@@ -111,7 +113,7 @@ fn ask(lock: &DirLock, request: &Request, random: &mut Random) -> Option<Guard> 
                 }
             })
         }
-        _ => match lock.acquire_timeout(request, LONG) {
+        _ => match lock.acquire_within(request, LONG) {
             Ok(guard) => Some(guard),
             Err(error) => fail(&format!("not granted: {error}")),
         },
@@ -234,12 +236,12 @@ fn workers_that_are_killed_at_random_never_meet_and_leave_nothing() {
         let _: u64 = worker.value("grants");
         assert!(worker.end().success(), "a worker failed, see above");
     }
-    let last = scratch.lock.try_acquire(&write("/")).expect("nobody is left");
+    let last = scratch.lock.try_acquire(&write("/")).wait().expect("nobody is left");
     println!("{} requests, {KILLS} kills", last.ticket());
     assert!(last.ticket() > 10 * KILLS as u64, "there was hardly anything to kill");
     drop(last);
     scratch.assert_at_rest();
-    let found = scratch.lock.check().expect("a place that can be looked at");
+    let found = scratch.lock.check().wait().expect("a place that can be looked at");
     let at_fault = found.iter().find(|finding| finding.severity > Severity::Good);
     assert_eq!(at_fault, None);
 }

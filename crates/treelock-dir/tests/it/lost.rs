@@ -8,16 +8,17 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
+use treelock::Wait;
 use treelock_conformance::{Polled, Task};
 use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, is_alone},
-    scratch::{LONG, Scratch, eventually, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
 fn lost(guard: &Guard) -> Polled<()> {
-    Polled::new(guard.lost().expect("the kernel allows a listener"))
+    Polled::new(guard.lost())
 }
 
 fn assert_resolves(lost: &mut Polled<()>) {
@@ -46,8 +47,8 @@ const WAYS: [(&str, Lose); 5] = [
 fn a_holder_learns_of_every_loss() {
     for (way, lose) in WAYS {
         let scratch = Scratch::new();
-        let one = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
-        let two = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+        let one = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+        let two = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
         let [mut first, mut second, mut moved] = [lost(&one), lost(&one), lost(&two)];
         let mut given_up = lost(&two);
         assert!(given_up.poll().is_none());
@@ -63,7 +64,7 @@ fn a_holder_learns_of_every_loss() {
         let mut late = lost(&one);
         eventually("the loss is known", || late.poll().is_some());
         // And there is a new table, with nobody in it.
-        drop(scratch.lock.try_acquire(&write("a")).expect("nobody uses the new table"));
+        drop(scratch.lock.try_acquire(&write("a")).wait().expect("nobody uses the new table"));
     }
 }
 
@@ -72,7 +73,7 @@ fn a_directory_above_is_renamed() {
     let scratch = Scratch::new();
     let above = scratch.path().join("above");
     let lock = DirLock::new(above.join("deep/locks"));
-    let guard = lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut lost = lost(&guard);
     assert!(lost.poll().is_none());
     fs::rename(&above, scratch.path().join("elsewhere")).expect("a scratch directory");
@@ -84,7 +85,7 @@ fn a_directory_above_is_renamed() {
 fn a_loss_before_anybody_listened() {
     for (way, lose) in WAYS.into_iter().filter(|(way, _)| !way.contains("directory")) {
         let scratch = Scratch::new();
-        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
         lose(&scratch).expect("a scratch directory");
         let mut lost = lost(&guard);
         if lost.poll().is_none() {
@@ -98,7 +99,7 @@ fn a_loss_before_anybody_listened() {
 #[test]
 fn other_changes_are_no_loss() {
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let mut lost = lost(&guard);
     assert!(lost.poll().is_none());
     for _ in 0..50 {
@@ -106,7 +107,7 @@ fn other_changes_are_no_loss() {
         fs::write(&other, "").expect("room");
         fs::rename(&other, other.with_extension("old")).expect("a scratch directory");
         fs::remove_file(other.with_extension("old")).expect("a scratch directory");
-        drop(scratch.lock.try_acquire(&write("b")).expect("nobody is in the way"));
+        drop(scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way"));
         assert!(lost.poll().is_none() && guard.is_valid());
     }
     fs::remove_file(scratch.table()).expect("a table");
@@ -117,8 +118,8 @@ fn other_changes_are_no_loss() {
 #[test]
 fn a_lock_that_was_released_is_never_lost() {
     let scratch = Scratch::new();
-    let released = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
-    let held = scratch.lock.try_acquire(&write("b")).expect("nobody is in the way");
+    let released = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let held = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
     let [mut never, mut unpolled, mut lost] = [lost(&released), lost(&released), lost(&held)];
     assert!(never.poll().is_none() && lost.poll().is_none());
     drop(released);
@@ -145,7 +146,7 @@ fn one_who_listens_hears_of_every_loss() {
     let above: Lose = |scratch| fs::rename(scratch.path(), scratch.path().with_extension("old"));
     for (way, lose) in WAYS.into_iter().chain([("a directory above is renamed", above)]) {
         let scratch = Scratch::new();
-        let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
         let mut lost = lost(&guard);
         assert!(lost.poll().is_none());
         eventually("it listens", somebody_listens);
@@ -168,8 +169,8 @@ fn threads() -> Vec<String> {
     names
 }
 
-/// The threads that listen and wait end when there is nothing to listen to or to wait for, and take their
-/// descriptors with them.
+/// The threads that listen and wait end when there is nothing to listen to or to wait for, and take
+/// their descriptors with them.
 #[test]
 fn no_thread_is_left() {
     if !is_alone("lost::no_thread_is_left", &[&[]]) {
@@ -181,7 +182,7 @@ fn no_thread_is_left() {
         let scratch = Scratch::new();
         let mut holder = Helper::holding(&scratch.lock, "other");
         let lock = DirLock::new(scratch.lock.path());
-        let guard = lock.try_acquire(&write("a")).expect("nobody is in the way");
+        let guard = lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
         let [mut one, mut two] = [lost(&guard), lost(&guard)];
         assert!(one.poll().is_none() && two.poll().is_none());
         let mut waits = Polled::new(lock.acquire(&write("other")));
@@ -193,7 +194,7 @@ fn no_thread_is_left() {
         assert!(holder.end().success());
         eventually("the thread that waited ends", || threads() == ["treelock-lost"]);
         // Another guard of the same table needs no thread of its own.
-        let guard = lock.acquire_timeout(&write("a"), LONG).expect("nobody is in the way");
+        let guard = lock.acquire_within(&write("a"), LONG).expect("nobody is in the way");
         let mut three = lost(&guard);
         assert!(three.poll().is_none());
         assert_eq!(threads(), ["treelock-lost"]);
@@ -203,7 +204,8 @@ fn no_thread_is_left() {
     eventually("all is closed", || descriptors() == before);
 }
 
-/// A future that is dropped, or polled by another task, lets go of the waker that it was given before.
+/// A future that is dropped, or polled by another task, lets go of the waker that it was given
+/// before.
 #[test]
 fn no_waker_is_kept() {
     struct Quiet;
@@ -211,9 +213,9 @@ fn no_waker_is_kept() {
         fn wake(self: Arc<Self>) {}
     }
     let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).expect("a new lock is free");
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     let [one, two] = [(); 2].map(|()| Arc::new(Quiet));
-    let mut lost = Box::pin(guard.lost().expect("the kernel allows a listener"));
+    let mut lost = Box::pin(guard.lost());
     for quiet in [&one, &two] {
         let waker = Waker::from(quiet.clone());
         assert!(lost.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

@@ -13,8 +13,8 @@ use nix::{
     libc,
 };
 use tempfile::TempDir;
-use treelock::Request;
-use treelock_dir::DirLock;
+use treelock::{Request, Wait};
+use treelock_dir::{DirLock, Error, Guard};
 
 /// More than anything here takes, so that only what is lost is late.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -50,9 +50,9 @@ impl Scratch {
 
     /// Nobody is in the table, and there is nothing to be said against it.
     pub(crate) fn assert_at_rest(&self) {
-        let snapshot = self.lock.snapshot().expect("a table that can be read");
+        let snapshot = self.lock.snapshot().wait().expect("a table that can be read");
         assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
-        let guard = self.lock.try_acquire(&write("/")).expect("nobody is in the way");
+        let guard = self.lock.try_acquire(&write("/")).wait().expect("nobody is in the way");
         drop(guard);
     }
 }
@@ -67,10 +67,26 @@ pub(crate) fn read(node: &str) -> Request {
 
 /// A request whose record takes several cells.
 pub(crate) fn long(node: &str) -> Request {
-    write(node).label("long ".repeat(200))
+    write(node).with_label("long ".repeat(200))
 }
 
-/// Wait until something has happened.
+/// Asking for a limited time.
+pub(crate) trait AcquireWithin {
+    /// Asks, waits for so long, and then gives up.
+    fn acquire_within(&self, request: &Request, limit: Duration) -> Result<Guard, Error>;
+}
+
+impl AcquireWithin for DirLock {
+    fn acquire_within(&self, request: &Request, limit: Duration) -> Result<Guard, Error> {
+        let mut acquire = self.acquire(request);
+        match acquire.wait_timeout(limit) {
+            Some(granted) => granted,
+            None => acquire.give_up().wait(),
+        }
+    }
+}
+
+/// Waits until something has happened.
 ///
 /// # Panics
 ///
@@ -81,6 +97,13 @@ pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(start.elapsed() < LONG, "not within {LONG:?}: {what}");
         thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// The processes that wait, the first in line first.
+pub(crate) fn waiters(lock: &DirLock) -> Vec<u32> {
+    let snapshot = lock.snapshot().wait().expect("a table");
+    let pid = |entry: &treelock::Entry| entry.process.as_ref().expect("each has one").pid;
+    snapshot.waiting().map(pid).collect()
 }
 
 /// The latch of a table, taken by somebody who does not let it go.

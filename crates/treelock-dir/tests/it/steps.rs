@@ -1,8 +1,9 @@
-//! Death at every instruction that others could notice (C22): a process that asks, waits, gives up or
-//! releases is traced and killed at its first system call, at its second, and so on, before and after
-//! each, until it gets through alive.
+//! Death at every instruction that others could notice (C22): a process that asks, waits, gives up
+//! or releases is traced and killed at its first system call, at its second, and so on, before and
+//! after each, until it gets through alive.
 //!
-//! What happens between two system calls happens in the memory of the process, so this is every instruction.
+//! What happens between two system calls happens in the memory of the process, so this is every
+//! instruction.
 
 use std::{
     thread,
@@ -17,16 +18,19 @@ use nix::{
     },
     unistd::{Pid, gettid},
 };
-use treelock::FencingToken;
-use treelock_dir::{DirLock, Guard, Severity};
+use treelock::{
+    FencingToken, Wait,
+    engine::{Finding, Severity},
+};
+use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part, hear, say, word},
-    scratch::{LONG, Latch, Scratch, eventually, long, write},
+    scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, long, write},
 };
 
-/// The part of the one who is killed: do one thing, in a thread that is not the first of its process, since
-/// the first is waited for in another way.
+/// The part of the one who is killed: do one thing, in a thread that is not the first of its
+/// process, since the first is waited for in another way.
 pub(crate) fn step(lock: &DirLock) {
     let lock = lock.clone();
     let steps = thread::spawn(move || {
@@ -34,12 +38,12 @@ pub(crate) fn step(lock: &DirLock) {
         hear();
         match word().as_str() {
             "hold" => {
-                let guard = lock.acquire_blocking(&long("a/b")).expect("a table that works");
+                let guard = lock.acquire(&long("a/b")).wait().expect("a table that works");
                 say(&format!("token {}", guard.token()));
             }
-            "try" => drop(lock.try_acquire(&long("a/b")).expect_err("somebody holds it")),
+            "try" => drop(lock.try_acquire(&long("a/b")).wait().expect_err("somebody holds it")),
             "give up" => {
-                let given_up = lock.acquire_timeout(&long("a/b"), Duration::from_millis(2));
+                let given_up = lock.acquire_within(&long("a/b"), Duration::from_millis(2));
                 drop(given_up.expect_err("somebody holds it"));
             }
             other => panic!("no such step: {other}"),
@@ -130,21 +134,21 @@ impl Drop for Traced {
     }
 }
 
-/// Whether somebody waits. If the latch is taken this cannot be seen, and it must not be waited for: the one
-/// who has it has been stopped by us.
+/// Whether somebody waits. If the latch is taken this cannot be seen, and it must not be waited
+/// for: the one who has it has been stopped by us.
 fn stands_in_line(scratch: &Scratch) -> bool {
-    let seen = || scratch.lock.snapshot().expect("a table").waiting().count() > 0;
+    let seen = || scratch.lock.snapshot().wait().expect("a table").waiting().count() > 0;
     !Latch::is_taken(&scratch.table()) && seen()
 }
 
-/// Someone who asks for everything while the traced process is stopped, and who blocks, if at all, when this
-/// returns: at the latch or behind the ticket of the one who is about to die.
+/// Someone who asks for everything while the traced process is stopped, and who blocks, if at all,
+/// when this returns: at the latch or behind the ticket of the one who is about to die.
 fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     let lock = lock.clone();
     let (sender, receiver) = std::sync::mpsc::channel();
     let behind = thread::spawn(move || {
         sender.send(gettid()).expect("somebody listens");
-        lock.acquire_timeout(&write("/"), LONG).expect("the one ahead is dead")
+        lock.acquire_within(&write("/"), LONG).expect("the one ahead is dead")
     });
     let stat = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so first"));
     let sleeps = || {
@@ -161,12 +165,12 @@ fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
 
 /// Kill a process that does this at each of its stops, and look at what is left.
 fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
-    let mut last = FencingToken(0);
+    let mut last = FencingToken::new(0);
     let mut stop = 1;
     loop {
         let scratch = place();
         let lock = &scratch.lock;
-        let hold = || lock.try_acquire(&write("a")).expect("nobody is in the way");
+        let hold = || lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
         let mut rival = (plan != Rival::None).then(hold);
         let helper = Part::new("step", lock.path(), what).start();
         let mut traced = match Traced::new(helper) {
@@ -185,15 +189,13 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
             let guard = behind.join().expect("what is left is in nobody's way");
             assert!(guard.token() > last, "{} after {last}, stop {stop}", guard.token());
             last = guard.token();
-            let snapshot = lock.snapshot().expect("a table");
+            let snapshot = lock.snapshot().wait().expect("a table");
             let tickets: Vec<u64> = snapshot.entries.iter().map(|entry| entry.ticket).collect();
             assert_eq!(tickets, [guard.ticket()], "a dead one is shown, stop {stop}");
         }
         scratch.assert_at_rest();
-        let found = lock.check().expect("a place that can be looked at");
-        let bad = |f: &&treelock_dir::Finding| {
-            f.severity == Severity::Bad || f.to_string().contains("damaged")
-        };
+        let found = lock.check().wait().expect("a place that can be looked at");
+        let bad = |f: &&Finding| f.severity == Severity::Bad || f.to_string().contains("damaged");
         assert_eq!(found.iter().find(bad), None, "stop {stop}");
         if !stopped {
             break;
@@ -242,8 +244,8 @@ fn one_who_is_woken() {
     die_at_each_stop("hold", Rival::LeavesLate, one_table());
 }
 
-/// A process that is stopped at the worst moment, while it enters its request, stops all who ask; the check
-/// says so and names it; and when it goes on, so do they.
+/// A process that is stopped at the worst moment, while it enters its request, stops all who ask;
+/// the check says so and names it; and when it goes on, so do they.
 #[test]
 fn one_who_is_stopped_with_the_latch() {
     let scratch = Scratch::new();
@@ -259,7 +261,7 @@ fn one_who_is_stopped_with_the_latch() {
     }
     let behind = one_behind(&scratch.lock);
     let lock = scratch.lock.clone();
-    let checks = thread::spawn(move || lock.check());
+    let checks = thread::spawn(move || lock.check().wait());
     eventually("the check says what is wrong", || checks.is_finished());
     assert!(!behind.is_finished(), "the latch is taken");
     let found = checks.join().expect("no panic").expect("a place that can be looked at");

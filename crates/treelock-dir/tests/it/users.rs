@@ -9,7 +9,8 @@ use std::{
 };
 
 use nix::sys::stat::Mode;
-use treelock_dir::{DirLock, Error, Severity};
+use treelock::{Wait, engine::Severity};
+use treelock_dir::{DirLock, Error};
 
 use crate::{
     helper::{Helper, Part, is_alone, is_possible},
@@ -55,21 +56,22 @@ fn two_users_share_a_directory() {
             holder.expect("holds");
             asking(second, lock, "b").expect("holds");
             let waiter = asking(second, lock, "a/b");
-            let waiters = || lock.snapshot().expect("a table").waiting().count();
+            let waiters = || lock.snapshot().wait().expect("a table").waiting().count();
             eventually("the other user waits", || waiters() == 1);
             let pids: Vec<u32> = lock.processes(1).expect("/proc");
             assert_eq!(pids, [holder.pid()], "root sees whose ticket it is");
             assert!(holder.end().success());
             waiter.expect("holds");
-            let odd = lock.check().expect("a place that can be looked at");
+            let odd = lock.check().wait().expect("a place that can be looked at");
             let odd = odd.iter().any(|f| f.severity == Severity::Odd && f.what.contains("remove"));
             assert_eq!(odd, mode == 0o777, "who may remove the table?");
         }
     }
 }
 
-/// In a directory where all may write and nobody may remove what is another's, Linux may be told not to let
-/// a file of another be opened by who would also make it (`fs.protected_regular`, as systemd sets it).
+/// In a directory where all may write and nobody may remove what is another's, Linux may be told
+/// not to let a file of another be opened by who would also make it (`fs.protected_regular`, as
+/// systemd sets it).
 #[test]
 fn two_users_share_a_protected_directory() {
     let protected = fs::read_to_string("/proc/sys/fs/protected_regular").unwrap_or_default();
@@ -128,25 +130,25 @@ fn a_directory_without_rights() {
     let (lock, directory) = (&scratch.lock, scratch.lock.path());
     fs::create_dir(directory).expect("a scratch directory");
     set_mode(directory, 0o500);
-    assert_denied(lock.try_acquire(&write("a")));
-    assert!(lock.snapshot().expect("there is no table").entries.is_empty());
+    assert_denied(lock.try_acquire(&write("a")).wait());
+    assert!(lock.snapshot().wait().expect("there is no table").entries.is_empty());
     set_mode(directory, 0o700);
-    let guard = lock.try_acquire(&write("a")).expect("it may be made now");
+    let guard = lock.try_acquire(&write("a")).wait().expect("it may be made now");
     set_mode(&scratch.table(), 0o400);
     set_mode(directory, 0o500);
     let looker = DirLock::new(directory);
-    assert_denied(looker.try_acquire(&write("b")));
-    assert_eq!(looker.snapshot().expect("it can be read").held().count(), 1);
-    assert!(looker.blocked(&write("a")).expect("it can be read").is_some());
-    let found = looker.check().expect("a place that can be looked at");
+    assert_denied(looker.try_acquire(&write("b")).wait());
+    assert_eq!(looker.snapshot().wait().expect("it can be read").held().count(), 1);
+    assert!(looker.blocked(&write("a")).wait().expect("it can be read").is_some());
+    let found = looker.check().wait().expect("a place that can be looked at");
     assert!(found.iter().any(|finding| finding.severity == Severity::Bad), "{found:?}");
     set_mode(directory, 0o000);
-    assert_denied(looker.try_acquire(&write("b")));
-    assert_denied(looker.snapshot());
+    assert_denied(looker.try_acquire(&write("b")).wait());
+    assert_denied(looker.snapshot().wait());
     set_mode(directory, 0o700);
     set_mode(&scratch.table(), 0o600);
     drop(guard);
-    drop(looker.try_acquire(&write("a")).expect("it may be written again"));
+    drop(looker.try_acquire(&write("a")).wait().expect("it may be written again"));
 }
 
 /// What `check` says first of the rights of a directory and its table.
@@ -154,11 +156,11 @@ fn said_of_rights(directory: u32, table: u32, above: u32) -> (Severity, String) 
     let scratch = Scratch::new();
     let parent = scratch.path().join("above");
     let lock = DirLock::new(parent.join("locks"));
-    drop(lock.try_acquire(&write("a")).expect("a new lock is free"));
+    drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     set_mode(&lock.path().join("table"), table);
     set_mode(lock.path(), directory);
     set_mode(&parent, above);
-    let found = lock.check().expect("a place that can be looked at");
+    let found = lock.check().wait().expect("a place that can be looked at");
     let finding = found.into_iter().nth(1).expect("the second is about rights");
     (finding.severity, format!("{}; {}", finding.what, finding.advice))
 }
@@ -182,7 +184,8 @@ fn rights_that_do_not_fit_are_odd() {
     }
 }
 
-/// The table of a group's directory is the group's, also where the directory does not hand its group on.
+/// The table of a group's directory is the group's, also where the directory does not hand its
+/// group on.
 #[test]
 fn a_table_belongs_to_the_group_of_its_directory() {
     if !is_alone("users::a_table_belongs_to_the_group_of_its_directory", &[&ROOT]) {
@@ -192,25 +195,27 @@ fn a_table_belongs_to_the_group_of_its_directory() {
     fs::create_dir(scratch.lock.path()).expect("a scratch directory");
     chown(scratch.lock.path(), None, Some(54303)).expect("root may");
     set_mode(scratch.lock.path(), 0o770);
-    drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     let table = fs::metadata(scratch.table()).expect("a table");
     assert_eq!((table.gid(), table.mode() & 0o777), (54303, 0o660));
 }
 
-/// Who may write no lock of this directory may not read them either, or could hold the latch for ever.
+/// Who may write no lock of this directory may not read them either, or could hold the latch for
+/// ever.
 #[test]
 fn a_table_is_for_those_who_may_write_its_directory() {
     for (directory, table) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o1777, 0o666)] {
         let scratch = Scratch::new();
         fs::create_dir(scratch.lock.path()).expect("a scratch directory");
         set_mode(scratch.lock.path(), directory);
-        drop(scratch.lock.try_acquire(&write("a")).expect("a new lock is free"));
+        drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
         let found = fs::metadata(scratch.table()).expect("a table").mode() & 0o777;
         assert_eq!(found, table, "{directory:o}: {found:o}");
     }
 }
 
-/// A table that is begun in an empty file, which somebody was about to make, has the rights of a new one.
+/// A table that is begun in an empty file, which somebody was about to make, has the rights of a
+/// new one.
 #[test]
 fn a_table_that_was_only_begun_is_shared() {
     let scratch = Scratch::new();
@@ -218,7 +223,7 @@ fn a_table_that_was_only_begun_is_shared() {
     set_mode(scratch.lock.path(), 0o777);
     fs::write(scratch.table(), "").expect("room");
     set_mode(&scratch.table(), 0o600);
-    drop(scratch.lock.try_acquire(&write("a")).expect("nobody is in it"));
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("nobody is in it"));
     assert_eq!(fs::metadata(scratch.table()).expect("a table").mode() & 0o777, 0o666);
 }
 
@@ -233,7 +238,7 @@ fn a_pipe_that_may_not_be_written() {
     fs::create_dir(scratch.lock.path()).expect("a scratch directory");
     nix::unistd::mkfifo(&scratch.table(), Mode::S_IRUSR).expect("a scratch directory");
     let lock = scratch.lock.clone();
-    let looks = thread::spawn(move || lock.snapshot());
+    let looks = thread::spawn(move || lock.snapshot().wait());
     eventually("it is refused", || looks.is_finished());
     let error = looks.join().expect("no panic").expect_err("it is no table");
     assert!(matches!(error, Error::Foreign { .. }), "{error}");

@@ -1,4 +1,4 @@
-//! What stands in the table's file.
+//! The table's file: a header and cells, in which the records of requests are stored.
 //!
 //! ```text
 //! header │ cell │ cell │ cell …             each 256 bytes, numbers little-endian
@@ -6,45 +6,46 @@
 //! cell:   ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2 │ length 4 │ payload 208
 //! ```
 //!
-//! A live request has one cell, or several if its roots are many or long; any free cells will do. A cell
-//! that becomes free keeps its ticket and token, so the largest ticket in the table is the last one given,
-//! and no counter has to be kept beside: the header has the largest of the cells that were cut off, and is
-//! written only when the table becomes longer or shorter.
+//! A live request has one cell, or several if its roots are many or long; any free cells will do. A
+//! cell that becomes free keeps its ticket and token. So the largest ticket in the table is the
+//! last one given, and no counter is needed: the header has the largest ticket of the cells that
+//! were cut off, and is written only when the table becomes longer or shorter.
 //!
-//! A cell is used iff its state says so *and* the byte of its ticket is locked: what a process left behind
-//! when it died, half-written or whole, is nobody's.
+//! A cell is used iff its state says so *and* the byte of its ticket is locked. What a process left
+//! behind when it died, half-written or whole, belongs to nobody.
 
 use std::{borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, os::unix::fs::FileExt};
 
 use treelock::Request;
 
-use crate::payload::{self, Draft};
+use crate::format::request::{self, Draft};
 
 /// Bytes of a cell, and of the header.
-pub(crate) const CELL: usize = 256;
+pub(crate) const CELL_BYTES: usize = 256;
 /// Bytes of a cell before its payload.
-const HEAD: usize = 48;
-const PAYLOAD: usize = CELL - HEAD;
+const HEAD_BYTES: usize = 48;
+const PAYLOAD_BYTES: usize = CELL_BYTES - HEAD_BYTES;
 
 /// Bytes of a request's record at most.
-pub(crate) const LARGEST: usize = u16::MAX as usize * PAYLOAD;
+pub(crate) const PAYLOAD_BYTES_MAX: usize = u16::MAX as usize * PAYLOAD_BYTES;
 
-/// Numbers from here on are garbage: no table ever came so far. Beyond it, additions could overflow and the
-/// kernel could not lock the byte.
-pub(crate) const GARBAGE: u64 = 1 << 62;
+/// Tickets and tokens are below this; larger numbers are garbage. Beyond it additions could
+/// overflow, and the kernel could not lock the byte.
+pub(crate) const NUMBERS_END: u64 = 1 << 62;
 
 /// The first bytes of a table.
 const MAGIC: [u8; 12] = *b"treelock tab";
 const VERSION: u32 = 1;
 
-/// Where the header says how many cells the table has at least, so that one that is cut short is known.
+/// Where the header says how many cells the table has at least, so that one can tell if it was cut
+/// short.
 pub(crate) const COUNT_AT: usize = 16;
 
 /// Where the header keeps the largest ticket and token of the cells that were cut off.
 const TICKET_AT: usize = 24;
 const TOKEN_AT: usize = 32;
 
-/// What stands from [`COUNT_AT`] on in a table that is cut off behind so many cells.
+/// Returns what to write at [`COUNT_AT`] when a table is cut off behind so many cells.
 pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
     let mut sums = [0; 24];
     sums[..8].copy_from_slice(&(count as u64).to_le_bytes());
@@ -53,21 +54,21 @@ pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
     sums
 }
 
-/// The header of a new table with so many cells.
-pub(crate) fn header(count: usize) -> [u8; CELL] {
-    let mut header = [0; CELL];
+/// Returns the header of a new table with so many cells.
+pub(crate) fn header(count: usize) -> [u8; CELL_BYTES] {
+    let mut header = [0; CELL_BYTES];
     header[..12].copy_from_slice(&MAGIC);
     header[12..16].copy_from_slice(&VERSION.to_le_bytes());
     header[COUNT_AT..24].copy_from_slice(&(count as u64).to_le_bytes());
     header
 }
 
-/// Whether fewer cells are there than the header says.
-pub(crate) fn is_cut_short(header: &[u8; CELL], count: usize) -> bool {
+/// Returns whether there are fewer cells than the header says.
+pub(crate) fn is_cut_short(header: &[u8; CELL_BYTES], count: usize) -> bool {
     (count as u64) < u64::from_le_bytes(number(header, COUNT_AT))
 }
 
-/// What is different from a table of ours, if anything is.
+/// Returns what is different from a table of ours, if anything is.
 pub(crate) fn foreign(header: &[u8]) -> Option<String> {
     let version = u32::from_le_bytes(*header[12..].first_chunk()?);
     match (header[..12] == MAGIC, version) {
@@ -84,16 +85,16 @@ pub(crate) struct Record {
     pub(crate) asked: u64,
     /// 0 until its owner has seen the grant.
     pub(crate) granted: u64,
-    /// What is asked. A damaged record is taken as a write on everything, which is safe.
+    /// What it asks for. A damaged record counts as a write on everything, which is safe.
     pub(crate) request: Request,
     pub(crate) damaged: bool,
 }
 
 /// The cells of a table at one moment.
 pub(crate) struct Cells<'a> {
-    header: &'a [u8; CELL],
-    cells: &'a [[u8; CELL]],
-    /// The parts of each record of several, found when the first such record is read.
+    header: &'a [u8; CELL_BYTES],
+    cells: &'a [[u8; CELL_BYTES]],
+    /// The parts of each record that has several cells, found when the first such record is read.
     parts: OnceCell<Parts>,
 }
 
@@ -121,17 +122,17 @@ const USED: [u8; 4] = 1u32.to_le_bytes();
 /// Where the time of the grant stands.
 pub(crate) const GRANTED_AT: usize = 32;
 
-fn number<const N: usize>(cell: &[u8; CELL], at: usize) -> [u8; N] {
+fn number<const N: usize>(cell: &[u8; CELL_BYTES], at: usize) -> [u8; N] {
     *cell[at..].first_chunk().expect("within the cell")
 }
 
-/// A ticket or a token; 0, which was never given, instead of garbage.
+/// Returns a ticket or token; instead of garbage 0, which is never given.
 fn given(number: u64) -> u64 {
-    if number < GARBAGE { number } else { 0 }
+    if number < NUMBERS_END { number } else { 0 }
 }
 
 impl Head {
-    fn read(cell: &[u8; CELL]) -> Head {
+    fn read(cell: &[u8; CELL_BYTES]) -> Head {
         Head {
             ticket: given(u64::from_le_bytes(number(cell, 0))),
             used: number(cell, STATE_AT) != FREE,
@@ -145,8 +146,8 @@ impl Head {
         }
     }
 
-    fn write(&self, payload: &[u8]) -> [u8; CELL] {
-        let mut cell = [0; CELL];
+    fn write(&self, payload: &[u8]) -> [u8; CELL_BYTES] {
+        let mut cell = [0; CELL_BYTES];
         cell[..8].copy_from_slice(&self.ticket.to_le_bytes());
         cell[STATE_AT..12].copy_from_slice(if self.used { &USED } else { &FREE });
         cell[12..16].copy_from_slice(&self.pid.to_le_bytes());
@@ -156,20 +157,20 @@ impl Head {
         cell[40..42].copy_from_slice(&self.part.to_le_bytes());
         cell[42..44].copy_from_slice(&self.parts.to_le_bytes());
         cell[44..48].copy_from_slice(&self.length.to_le_bytes());
-        cell[HEAD..][..payload.len()].copy_from_slice(payload);
+        cell[HEAD_BYTES..][..payload.len()].copy_from_slice(payload);
         cell
     }
 }
 
 impl<'a> Cells<'a> {
-    /// Of the bytes of a table. What is cut short at the end is no cell.
+    /// Takes the bytes of a table. A part of a cell at the end is ignored.
     pub(crate) fn new(bytes: &'a [u8]) -> Cells<'a> {
         let (cells, _) = bytes.as_chunks();
         let (header, cells) = cells.split_first().expect("a table that was checked has a header");
         Cells { header, cells, parts: OnceCell::new() }
     }
 
-    /// Only the first cells.
+    /// Returns only the first cells.
     pub(crate) fn first(self, count: usize) -> Cells<'a> {
         Cells { header: self.header, cells: &self.cells[..count], parts: OnceCell::new() }
     }
@@ -182,7 +183,7 @@ impl<'a> Cells<'a> {
         self.cells.iter().map(Head::read).enumerate()
     }
 
-    /// The largest ticket and the largest token that were ever given; 0 if none was.
+    /// Returns the largest ticket and the largest token that were ever given; 0 if none was.
     pub(crate) fn last(&self) -> (u64, u64) {
         let join = |(ticket, token): (u64, u64), (_, head): (usize, Head)| {
             (ticket.max(head.ticket), token.max(head.token))
@@ -191,28 +192,28 @@ impl<'a> Cells<'a> {
         self.heads().fold((cut_off(TICKET_AT), cut_off(TOKEN_AT)), join)
     }
 
-    /// The ticket and the token of a cell, used or free; 0 if there is no such cell.
+    /// Returns the ticket and the token of a cell, used or free; 0 if the cell does not exist.
     pub(crate) fn grant(&self, cell: usize) -> (u64, u64) {
         self.cells.get(cell).map(Head::read).map_or((0, 0), |head| (head.ticket, head.token))
     }
 
-    /// The numbers of the free cells.
+    /// Returns the numbers of the free cells.
     pub(crate) fn free(&self) -> impl Iterator<Item = usize> {
         self.heads().filter(|(_, head)| !head.used).map(|(number, _)| number)
     }
 
-    /// The tickets of the used cells.
+    /// Returns the numbers and tickets of the used cells.
     pub(crate) fn tickets(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> {
         self.heads().filter(|(_, head)| head.used).map(|(number, head)| (number, head.ticket))
     }
 
-    /// The first cells of all records.
+    /// Returns the first cells of all records.
     fn firsts(&self) -> impl Iterator<Item = (usize, Head)> {
         self.heads().filter(|(_, head)| head.used && head.part == 0)
     }
 
-    /// The tickets of the records that conflict with a request, live or not, and their cells. `gone` is a
-    /// ticket that is known to have left.
+    /// Returns the tickets of the records that conflict with a request, live or not, and their
+    /// cells. `gone` is a ticket that is known to have left.
     pub(crate) fn conflicting(
         &self,
         draft: &Draft<'_>,
@@ -226,22 +227,22 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// All records, each read as far as it can be.
+    /// Returns all records, each read as far as it can be.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
         self.firsts().map(|(number, head)| {
             let payload = self.payload(number, &head);
-            let request = payload.and_then(|payload| payload::decode(&payload));
+            let request = payload.and_then(|payload| request::decode(&payload));
             let damaged = request.is_none();
-            let request = request.unwrap_or_else(payload::damaged);
+            let request = request.unwrap_or_else(request::damaged);
             let Head { ticket, pid, asked, granted, .. } = head;
             Record { ticket, pid, asked, granted, request, damaged }
         })
     }
 
-    /// The payload of the record that begins in a cell, if it is whole.
+    /// Returns the payload of the record that begins in a cell, if it is whole.
     fn payload(&self, first: usize, head: &Head) -> Option<Cow<'_, [u8]>> {
         let length = head.length as usize;
-        let text = |cell: usize| &self.cells[cell][HEAD..];
+        let text = |cell: usize| &self.cells[cell][HEAD_BYTES..];
         if head.parts == 1 {
             return text(first).get(..length).map(Cow::Borrowed);
         }
@@ -271,24 +272,24 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Where a cell stands in the file.
+/// Returns where a cell stands in the file.
 pub(crate) fn offset(cell: usize) -> u64 {
-    ((cell + 1) * CELL) as u64
+    ((cell + 1) * CELL_BYTES) as u64
 }
 
-/// Mark cells as free. If that fails they are still nobody's, for their ticket is not locked.
+/// Marks cells as free. If that fails, they still belong to nobody once their ticket is unlocked.
 pub(crate) fn free(file: &File, cells: &[usize]) {
     for cell in cells {
         let _ = file.write_all_at(&FREE, offset(*cell) + STATE_AT as u64);
     }
 }
 
-/// How many cells a record with this draft needs.
+/// Returns how many cells the record of a draft needs.
 pub(crate) fn parts(draft: &Draft<'_>) -> usize {
-    draft.payload.len().div_ceil(PAYLOAD).max(1)
+    draft.payload.len().div_ceil(PAYLOAD_BYTES).max(1)
 }
 
-/// What a record says beside the request.
+/// What a record says besides the request.
 pub(crate) struct Stamp {
     pub(crate) ticket: u64,
     pub(crate) token: u64,
@@ -298,16 +299,16 @@ pub(crate) struct Stamp {
     pub(crate) granted: u64,
 }
 
-/// The cells of a record.
-pub(crate) fn write(draft: &Draft<'_>, stamp: Stamp) -> impl Iterator<Item = [u8; CELL]> {
+/// Returns the cells of a record.
+pub(crate) fn write(draft: &Draft<'_>, stamp: Stamp) -> impl Iterator<Item = [u8; CELL_BYTES]> {
     let Stamp { ticket, token, pid, asked, granted } = stamp;
     let payload = &draft.payload;
     let length = payload.len() as u32;
     let parts = parts(draft) as u16;
     (0..parts).map(move |part| {
         let head = Head { ticket, used: true, pid, token, asked, granted, part, parts, length };
-        let start = usize::from(part) * PAYLOAD;
-        let end = payload.len().min(start + PAYLOAD);
+        let start = usize::from(part) * PAYLOAD_BYTES;
+        let end = payload.len().min(start + PAYLOAD_BYTES);
         head.write(&payload[start..end])
     })
 }
@@ -317,7 +318,7 @@ mod tests {
     use treelock::{Access, Node};
 
     use super::*;
-    use crate::payload::DAMAGED;
+    use crate::format::request::DAMAGED;
 
     fn stamp() -> Stamp {
         Stamp { ticket: 7, token: 8, pid: 6, asked: 9, granted: 10 }
@@ -334,8 +335,8 @@ mod tests {
         let long: String = "x".repeat(10_000);
         for request in [
             Request::new(),
-            Request::new().label(""),
-            Request::new().with(Access::Write, Node::root()).label("all\n\u{1f333}"),
+            Request::new().with_label(""),
+            Request::new().with(Access::Write, Node::root()).with_label("all\n\u{1f333}"),
             Request::new().read("a/b/c").unwrap().write("d").unwrap(),
             Request::new().with(Access::Read, node(b"\xff/\0")),
             Request::new().with_ancestors(Access::Write, node(b"7"), [node(b"3"), node(b"2")]),
@@ -343,10 +344,10 @@ mod tests {
             (0..300).fold(Request::new(), |r, i| r.read(format!("{i}/{long}").as_str()).unwrap()),
         ] {
             let draft = Draft::new(&request);
-            let mut cells: Vec<[u8; CELL]> = write(&draft, stamp()).collect();
+            let mut cells: Vec<[u8; CELL_BYTES]> = write(&draft, stamp()).collect();
             cells.push(header(cells.len()));
             cells.reverse();
-            cells.push([0; CELL]);
+            cells.push([0; CELL_BYTES]);
             let cells = Cells::new(cells.as_flattened());
             let records: Vec<Record> = cells.records().collect();
             assert_eq!(records.len(), 1);
@@ -367,23 +368,24 @@ mod tests {
         }
     }
 
-    /// Whatever stands in a cell, it is read as something, and what cannot be read is a write on all.
+    /// Whatever stands in a cell, it is read as something, and what cannot be read is a write on
+    /// all.
     #[test]
     fn damage_is_taken_as_a_write_on_everything() {
-        let request = Request::new().read("a/b/c").unwrap().label("me");
+        let request = Request::new().read("a/b/c").unwrap().with_label("me");
         let draft = Draft::new(&request);
-        let whole: Vec<[u8; CELL]> = write(&draft, stamp()).collect();
-        let first = |cells: &[[u8; CELL]]| {
+        let whole: Vec<[u8; CELL_BYTES]> = write(&draft, stamp()).collect();
+        let first = |cells: &[[u8; CELL_BYTES]]| {
             let table = [&[header(1)], cells].concat();
             Cells::new(table.as_flattened()).records().next().expect("used: a record")
         };
-        for byte in HEAD..HEAD + draft.payload.len() {
+        for byte in HEAD_BYTES..HEAD_BYTES + draft.payload.len() {
             for value in [0, 1, 2, 0x2e, 0x7f, 0xff] {
                 let mut cells = whole.clone();
                 cells[0][byte] = value;
                 let record = first(&cells);
                 let all = record.request.to_string() == "write /";
-                assert_eq!(record.damaged, all && record.request.get_label() == Some(DAMAGED));
+                assert_eq!(record.damaged, all && record.request.label() == Some(DAMAGED));
             }
         }
         let mut cells = whole.clone();

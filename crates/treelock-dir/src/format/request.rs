@@ -1,9 +1,9 @@
-//! A request as bytes, and whether it conflicts with another one, told from the bytes alone.
+//! A request as bytes, and how to tell from the bytes alone whether two requests conflict.
 //!
-//! Every request that asks compares itself with all that stand in the table, so the comparison must be
-//! cheap. A node is stored as its components, each behind its length; so one node lies above another, or is
-//! the same, iff its bytes are a beginning of the other's. Only requests whose ancestors were given, which
-//! no bytes of the node tell, have to be made again to be compared.
+//! Every new request is compared with all requests in the table, so the comparison must be cheap. A
+//! node is stored as its components, each behind its length. So a node is the same as another, or
+//! lies above it, iff its bytes are a prefix of the other's. Only a request whose ancestors were
+//! given has to be decoded to be compared, since the bytes of a node do not tell such ancestors.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
@@ -26,25 +26,26 @@ struct StoredRoot<'a> {
     above: Option<Vec<&'a Bytes>>,
 }
 
-/// What is read from bytes, and the bytes behind it.
+/// Reads a value from the beginning of some bytes. Returns it and the bytes behind it.
 fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
     postcard::take_from_bytes(bytes).ok()
 }
 
-/// The components of a node, each behind its length.
+/// Returns the components of a node, each behind its length.
 fn pack(node: &Node) -> Vec<u8> {
-    let packed = Vec::with_capacity(TYPICAL);
+    let packed = Vec::with_capacity(TYPICAL_BYTES);
     node.components().fold(packed, |packed, component| append(Bytes::new(component), packed))
 }
 
-/// Room for most nodes, and for most requests, so that they need not be moved while they grow.
-const TYPICAL: usize = 128;
+/// Most nodes, and most requests, fit into so many bytes, so they need not be moved while they
+/// grow.
+const TYPICAL_BYTES: usize = 128;
 
 fn append(what: &(impl Serialize + ?Sized), behind: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(what, behind).expect("memory takes everything")
 }
 
-/// The components of a packed node; `None` where they cannot be read.
+/// Returns the components of a packed node; `None` for a component that cannot be read.
 fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if packed.is_empty() {
@@ -56,7 +57,7 @@ fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Whether these are the bytes of a node. Which components a node may have is [`Node`]'s to say.
+/// Returns whether these are the bytes of a node. [`Node`] says which components a node may have.
 fn is_node(packed: &[u8]) -> bool {
     components(packed).all(|component| !matches!(component, None | Some(b"" | b"." | b"..")))
 }
@@ -82,12 +83,13 @@ impl<'a> Draft<'a> {
         let above = |above: &[Node]| above.iter().map(pack).collect();
         let above: Vec<Option<Vec<Vec<u8>>>> =
             request.given_ancestors().map(|given| given.map(above)).collect();
-        let payload = encode(request.get_label(), &roots, &above);
+        let payload = encode(request.label(), &roots, &above);
         let plain = above.iter().all(Option::is_none).then_some(roots);
         Draft { request, payload, plain }
     }
 
-    /// Whether it conflicts with the request that is stored in these bytes, if they are whole.
+    /// Returns whether it conflicts with the request that is stored in these bytes. Damaged bytes
+    /// count as a write on everything.
     pub(crate) fn conflicts(&self, payload: Option<&[u8]>) -> bool {
         let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
         plainly.unwrap_or_else(|| {
@@ -96,7 +98,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// The same where bytes are enough to tell; `None` where ancestors were given, or something is damaged.
+    /// Does the same if the bytes are enough to tell. Returns `None` if ancestors were given, or if
+    /// something is damaged.
     fn plainly_conflicts(&self, payload: &[u8]) -> Option<bool> {
         let own = self.plain.as_ref()?;
         let (_, rest) = take::<Option<&str>>(payload)?;
@@ -127,15 +130,15 @@ fn encode(
         StoredRoot { write: *write, node: Bytes::new(node), above }
     });
     let stored = Stored { label, roots: roots.collect() };
-    append(&stored, Vec::with_capacity(TYPICAL))
+    append(&stored, Vec::with_capacity(TYPICAL_BYTES))
 }
 
-/// The request that is stored in these bytes, if they are whole.
+/// Returns the request that is stored in these bytes, if they are whole.
 pub(crate) fn decode(payload: &[u8]) -> Option<Request> {
     let (stored, rest): (Stored<'_>, _) = take(payload)?;
     let request = stored.roots.iter().try_fold(Request::new(), enter)?;
     rest.is_empty().then(|| match stored.label {
-        Some(label) => request.label(label),
+        Some(label) => request.with_label(label),
         None => request,
     })
 }
@@ -152,12 +155,12 @@ fn enter(request: Request, root: &StoredRoot<'_>) -> Option<Request> {
     })
 }
 
-/// The label of what cannot be read.
+/// The label of a request that cannot be read.
 pub(crate) const DAMAGED: &str = "damaged record";
 
-/// What a damaged record is taken for: a write on everything, which is safe.
+/// Returns what a damaged record counts as: a write on everything, which is safe.
 pub(crate) fn damaged() -> Request {
-    Request::new().with(Access::Write, Node::root()).label(DAMAGED)
+    Request::new().with(Access::Write, Node::root()).with_label(DAMAGED)
 }
 
 #[cfg(test)]
@@ -181,14 +184,14 @@ mod tests {
             &[b"\xff\0"],
             &[&[b'x'; 200], b"y"],
         ];
-        let mut requests = vec![Request::new(), Request::new().label("nobody")];
+        let mut requests = vec![Request::new(), Request::new().with_label("nobody")];
         for (number, components) in nodes.iter().enumerate() {
             let own = node(components);
             for access in [Access::Read, Access::Write] {
                 let plain = Request::new().with(access, own.clone());
                 let two = plain.clone().with(Access::Read, node(nodes[(number + 3) % 9]));
                 let given = plain.clone().with_ancestors(access, own.clone(), [node(&[b"a"])]);
-                requests.extend([plain.label("one\u{1f333}"), two, given]);
+                requests.extend([plain.with_label("one\u{1f333}"), two, given]);
             }
         }
         requests

@@ -7,28 +7,28 @@ use std::{
     time::Duration,
 };
 
-use treelock::{Process, Sighting};
+use treelock::engine::{Process, Sighting};
 
 use crate::{
     error::{Doing, Error},
-    file::{self, Latch, NAME},
+    file::{self, Latch, TABLE_NAME},
+    format::cells::{Cells, Record},
     kernel::{self, Kind},
-    record::{Cells, Record},
 };
 
-/// A table opened to be looked at. Asks for nothing, changes nothing.
+/// A table that was opened to be looked at. Looking asks for nothing and changes nothing.
 pub(crate) struct View {
     path: PathBuf,
     pub(crate) file: File,
-    /// How the latch is taken. Who may only read cannot but share it; all others stand in line for it, since
-    /// those who share it could otherwise follow one another for ever, and nobody would get in.
+    /// How the latch is taken. Read-only users must take it shared. All others take it exclusively:
+    /// if they shared it, they could follow one another for ever, and nobody could ask.
     pub(crate) latch: Kind,
 }
 
 impl View {
-    /// The table of a directory; `None` if there is none.
+    /// Opens the table of a directory. Returns `None` if there is no table.
     pub(crate) fn open(directory: &Path) -> Result<Option<View>, Error> {
-        let path = directory.join(NAME);
+        let path = directory.join(TABLE_NAME);
         let writable = file::open(&path, OpenOptions::new().read(true).write(true));
         let (file, latch) = match writable {
             Err(Error::Io { source, .. }) if may_not_write(source.kind()) => {
@@ -42,12 +42,12 @@ impl View {
         }
     }
 
-    /// All records at one moment, each with whether it is a live request's.
+    /// Returns all records at one moment, each with whether its request is live.
     pub(crate) fn look(&self) -> Result<Vec<(Record, bool)>, Error> {
         look(&self.file, self.latch, &self.path)
     }
 
-    /// The last token that was given.
+    /// Returns the last token that was given.
     pub(crate) fn last_token(&self) -> Result<u64, Error> {
         let bytes = file::read_all(&self.file).doing("read", &self.path)?;
         file::check(&self.path, &bytes)?;
@@ -59,32 +59,33 @@ fn may_not_write(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
-/// All records at one moment, each with whether it is a live request's.
+/// Returns all records at one moment, each with whether its request is live.
 ///
-/// The latch is held while the bytes are read, and no longer. Who enters later is not in them; and a ticket's
-/// number is used once, so what is seen to have left has.
+/// The latch is held while the bytes are read, and no longer. Requests that enter later are not in
+/// the bytes; and a ticket's number is used once, so a ticket that is seen to have left has left
+/// for good.
 fn look(file: &File, latch: Kind, path: &Path) -> Result<Vec<(Record, bool)>, Error> {
     let held = Latch::new(file, latch).doing("lock", path)?;
     let bytes = file::read_all(file).doing("read", path)?;
     drop(held);
     match file::check(path, &bytes) {
-        // Whoever asks next begins it anew.
+        // The next request begins it anew.
         Err(Error::Damaged { .. }) if !file::is_used(file, path)? => return Ok(Vec::new()),
         checked => checked?,
     }
-    let look = |record: Record| {
+    let with_life = |record: Record| {
         let live = file::is_live(file, path, record.ticket)?;
         Ok((record, live))
     };
-    Cells::new(&bytes).records().map(look).collect()
+    Cells::new(&bytes).records().map(with_life).collect()
 }
 
-/// The live requests in a table, seen from one of them.
+/// Returns the live requests in a table, seen by the description of one of them.
 pub(crate) fn live_seen_from(file: &File, path: &Path) -> Result<Vec<Sighting>, Error> {
     Ok(sightings(&look(file, Kind::Exclusive, path)?))
 }
 
-/// The live requests in the table of a directory.
+/// Returns the live requests in the table of a directory.
 pub(crate) fn live_in(directory: &Path) -> Result<Vec<Sighting>, Error> {
     Ok(match View::open(directory)? {
         None => Vec::new(),
@@ -97,7 +98,7 @@ fn sightings(records: &[(Record, bool)]) -> Vec<Sighting> {
     live.map(|(record, _)| sighting(record)).collect()
 }
 
-/// What is shown of a live request's record.
+/// Returns what is shown of a live request's record.
 pub(crate) fn sighting(record: &Record) -> Sighting {
     let now = kernel::since_boot();
     let ago = |then: u64| Duration::from_nanos(now.saturating_sub(then));

@@ -1,0 +1,194 @@
+//! Whether a directory is a good place for locks, and what is odd about it.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
+
+use nix::sys::statvfs::statvfs;
+use treelock::engine::Finding;
+
+use crate::{
+    error::{Doing, Error},
+    file::{self, LATCH, Latch, TABLE_NAME},
+    format::cells::Record,
+    holders::holders,
+    kernel::{self, FileSystem, Kind},
+    look::View,
+    table::Table,
+};
+
+/// How often the latch is tried, and how long between two tries, before it is said to be stuck: 0.2
+/// s in all.
+const LATCH_TRIES: usize = 20;
+const LATCH_TRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// With less than this left on the disk a table may soon be unable to grow.
+const FREE_BYTES_MIN: u64 = 1 << 20;
+
+/// A last token so many nanoseconds ahead of the clock says that the clock was set back.
+const TOKEN_AHEAD_NANOSECONDS_MAX: u64 = 1_000_000_000;
+
+/// Looks at the place of a lock. Returns what there is to say about it.
+pub(crate) fn findings(directory: &Path) -> Result<Vec<Finding>, Error> {
+    // This comes first, since opening the table and reading it would wait for the latch.
+    let stuck = latch(directory)?;
+    if stuck.is_none()
+        && let Err(error) = Table::open(directory)
+    {
+        return Ok(vec![Finding::bad(error.to_string(), "")]);
+    }
+    let mut found = vec![file_system(directory)?, rights(directory)?, locking(directory)?];
+    found.extend(space(directory)?);
+    match stuck {
+        Some(finding) => found.push(finding),
+        None => found.extend(contents(directory)?),
+    }
+    Ok(found)
+}
+
+fn file_system(directory: &Path) -> Result<Finding, Error> {
+    let kind = kernel::file_system(directory).doing("look at the file system of", directory)?;
+    Ok(match kind {
+        FileSystem::Local(kind) => Finding::good(format!("{directory:?} lies on {kind}")),
+        FileSystem::Served(kind) => Finding::odd(
+            format!("{directory:?} lies on {kind}, which is served by a program"),
+            "make sure that no other host serves the same files",
+        ),
+        FileSystem::Unknown(kind) => Finding::odd(
+            format!("{directory:?} lies on an unknown file system ({kind:#x})"),
+            "make sure that it is local to this host",
+        ),
+        FileSystem::Network(kind) => Finding::bad(
+            format!("{directory:?} lies on {kind}, which several hosts may share"),
+            "use a directory on a local disk or in memory",
+        ),
+    })
+}
+
+fn rights(directory: &Path) -> Result<Finding, Error> {
+    let mode = |path: &Path| {
+        let metadata = fs::metadata(path).doing("look at", path)?;
+        Ok::<u32, Error>(metadata.permissions().mode())
+    };
+    let (directory_mode, table_mode) =
+        (mode(directory)?, mode(&directory.join(TABLE_NAME))? & 0o777);
+    let (open, sticky) = (directory_mode & 0o002 != 0, directory_mode & 0o1000 != 0);
+    let wanted = file::rights(directory_mode);
+    let as_wanted = format!("chmod {wanted:o} {:?}", directory.join(TABLE_NAME));
+    Ok(if open && !sticky {
+        Finding::odd(
+            format!("any user may remove the table in {directory:?}"),
+            format!("chmod +t {directory:?}"),
+        )
+    } else if let Some(above) = directory.ancestors().skip(1).find(|above| may_be_moved_in(above)) {
+        Finding::odd(
+            format!("any user may put another directory in the place of {directory:?}"),
+            format!("chmod o-w {above:?}"),
+        )
+    } else if table_mode & !wanted != 0 {
+        Finding::odd(
+            format!(
+                "the table lets in more users (mode {table_mode:o}) than may write {directory:?}; who may \
+                 read it can keep all others from asking"
+            ),
+            as_wanted,
+        )
+    } else if wanted & !table_mode != 0 {
+        Finding::odd(
+            format!("{directory:?} lets in more users than its table does (mode {table_mode:o})"),
+            as_wanted,
+        )
+    } else {
+        Finding::good(match directory_mode & 0o022 {
+            0 => "only its owner may write the table",
+            _ => "several users may write the table",
+        })
+    })
+}
+
+/// Returns whether any user may rename what others have in this directory.
+fn may_be_moved_in(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o1002 == 0o002)
+}
+
+/// Locks a byte by one description and looks from another: does this file system lock at all?
+fn locking(directory: &Path) -> Result<Finding, Error> {
+    /// A byte beyond all tickets.
+    const BYTE: u64 = i64::MAX as u64 - 2;
+    let file = |_| -> Result<fs::File, Error> {
+        let path = directory.join(TABLE_NAME);
+        fs::File::options().read(true).write(true).open(&path).doing("open the lock table", &path)
+    };
+    let (one, two) = (file(1)?, file(2)?);
+    let locked = kernel::try_lock(&one, BYTE, Kind::Exclusive);
+    let seen = locked.and_then(|_| kernel::locked(&two, BYTE, BYTE));
+    Ok(match seen {
+        Ok(Some(_)) => Finding::good("locks are seen"),
+        Ok(None) => Finding::bad("a lock is not seen by others", "use another directory"),
+        Err(error) => Finding::bad(format!("locks do not work: {error}"), "use another directory"),
+    })
+}
+
+fn space(directory: &Path) -> Result<Option<Finding>, Error> {
+    let space = statvfs(directory).doing("look at the file system of", directory)?;
+    let bytes = space.blocks_available() as u64 * space.fragment_size() as u64;
+    Ok((bytes < FREE_BYTES_MIN).then(|| {
+        Finding::odd(
+            format!("{bytes} bytes are left where {directory:?} lies"),
+            "make room before the table has to grow",
+        )
+    }))
+}
+
+/// Tells of a latch that is never free: a process that has it whenever one looks may be stopped.
+fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
+    // What cannot be opened has no latch. Whoever opens it next says why it cannot be opened.
+    let Ok(Some(view)) = View::open(directory) else { return Ok(None) };
+    let mut always: Option<Vec<u32>> = None;
+    for _ in 0..LATCH_TRIES {
+        let latch = Latch::attempt(&view.file, view.latch);
+        if latch.doing("lock the table in", directory)?.is_some() {
+            return Ok(None);
+        }
+        let now = holders(directory, LATCH)?;
+        always = Some(match always {
+            None => now,
+            Some(before) => before.into_iter().filter(|pid| now.contains(pid)).collect(),
+        });
+        thread::sleep(LATCH_TRY_INTERVAL);
+    }
+    let always = always.unwrap_or_default();
+    let who = match always.is_empty() {
+        true => "others, perhaps of another user, have".into(),
+        false => format!("processes {always:?} have"),
+    };
+    Ok(Some(Finding::bad(
+        format!("{who} had the latch for 0.2 s; one of them may be stopped"),
+        "continue them (kill -CONT) or end them",
+    )))
+}
+
+fn contents(directory: &Path) -> Result<Vec<Finding>, Error> {
+    let Some(view) = View::open(directory)? else { return Ok(Vec::new()) };
+    let records = view.look()?;
+    let live: Vec<_> = records.iter().filter(|(_, live)| *live).collect();
+    let mut found = vec![Finding::good(match live.len() {
+        1 => "1 request is live".into(),
+        count => format!("{count} requests are live"),
+    })];
+    for (Record { ticket, .. }, _) in live.iter().filter(|(record, _)| record.damaged) {
+        found.push(Finding::odd(
+            format!("the record of ticket {ticket} is damaged, so it counts as a write on /"),
+            format!("treelock break {ticket}"),
+        ));
+    }
+    let ahead = view.last_token()?.saturating_sub(kernel::since_1970());
+    if ahead > TOKEN_AHEAD_NANOSECONDS_MAX {
+        found.push(Finding::odd(
+            format!(
+                "the last fencing token is {} s ahead of the clock, which was set back",
+                ahead / 1_000_000_000
+            ),
+            "do not remove the table before the clock has caught up: tokens would be given twice",
+        ));
+    }
+    Ok(found)
+}

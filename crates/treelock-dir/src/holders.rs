@@ -1,0 +1,60 @@
+//! Which processes keep a lock alive, as `/proc` tells.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use crate::{
+    error::{Doing, Error},
+    file::{LATCH, TABLE_NAME},
+};
+
+/// Returns the processes with a descriptor of the table whose description has locked this byte.
+pub(crate) fn holders(directory: &Path, byte: u64) -> Result<Vec<u32>, Error> {
+    let path = directory.join(TABLE_NAME);
+    let Ok(table) = fs::metadata(&path) else { return Ok(Vec::new()) };
+    let processes = fs::read_dir("/proc").doing("read", Path::new("/proc"))?;
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut found: Vec<u32> = pids.filter(|pid| holds(*pid, &table, byte)).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Returns whether a process keeps the lock of a byte. A process that has ended meanwhile does not;
+/// nor does another user's, as far as can be seen.
+fn holds(pid: u32, table: &fs::Metadata, byte: u64) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors.filter_map(Result::ok).any(|entry| {
+        let same = fs::metadata(entry.path())
+            .is_ok_and(|file| (file.dev(), file.ino()) == (table.dev(), table.ino()));
+        let number = entry.file_name();
+        same && fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", number.to_string_lossy()))
+            .is_ok_and(|info| info.lines().any(|line| locks(line, byte)))
+    })
+}
+
+/// Returns whether a line of fdinfo is the lock of this byte, as the table's users have it: `lock:
+/// 1: OFDLCK ADVISORY WRITE -1 fe:00:42 7 7` (proc(5)). Adjoining locks of one description are one.
+fn locks(line: &str, byte: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    // Processes that may only read share the latch.
+    let exclusive = byte == LATCH || words.contains(&"WRITE");
+    words.first() == Some(&"lock:")
+        && exclusive
+        && number(7).is_some_and(|first| first <= byte)
+        && number(8).is_some_and(|l| byte <= l)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_fdinfo() {
+        let line = "lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7";
+        assert!(locks(line, 7));
+        assert!(!locks(line, 6) && !locks(line, 8) && !locks("flags:\t02", 2) && !locks("", 0));
+        assert!(!locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 7 7", 7));
+        assert!(locks("lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:42 6 7", 7));
+        assert!(locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 0 0", LATCH));
+    }
+}

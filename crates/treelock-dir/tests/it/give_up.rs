@@ -1,0 +1,159 @@
+//! Waiting with a limit, which keeps the place in the line, and giving up (C13, C14).
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use treelock::Wait;
+use treelock_conformance::{Polled, Task};
+use treelock_dir::{Acquire, Error};
+
+use crate::{
+    helper::{Helper, Part},
+    raw::STATE_AT,
+    scratch::{LONG, Scratch, eventually, read, waiters, write},
+};
+
+/// Long enough that somebody who could overtake would have.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// A request that is in line, and has been waited for in vain.
+fn queued(scratch: &Scratch, node: &str) -> Acquire {
+    let mut acquire = scratch.lock.acquire(&write(node));
+    assert!(acquire.wait_timeout(Duration::from_millis(1)).is_none(), "it is held");
+    acquire
+}
+
+/// One whose time is over stays in line: who comes later waits behind it, in another process too.
+#[test]
+fn a_limit_that_is_over_keeps_the_place() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let mut holder = Helper::holding(lock, "a");
+    let mut acquire = queued(&scratch, "a/b");
+    let ticket = acquire.ticket().expect("it is in line");
+    let later = Part::new("hold", lock.path(), "a").start();
+    eventually("the later one waits", || waiters(lock).len() == 2);
+    for _ in 0..3 {
+        assert!(acquire.wait_timeout(Duration::from_millis(1)).is_none(), "still held");
+        assert!(acquire.wait_deadline(Instant::now()).is_none(), "still held");
+        assert_eq!(acquire.ticket(), Some(ticket), "it keeps its place");
+    }
+    assert!(holder.end().success());
+    // Nobody polls meanwhile, and nobody overtakes.
+    thread::sleep(MOMENT);
+    let snapshot = lock.snapshot().wait().expect("a table");
+    let held: Vec<u64> = snapshot.held().map(|entry| entry.ticket).collect();
+    assert_eq!(held, [ticket], "the later one has not overtaken:\n{snapshot}");
+    let guard = acquire.wait_timeout(LONG).expect("in time").expect("a table that works");
+    assert_eq!(guard.ticket(), ticket);
+    assert_eq!(waiters(lock), [later.pid()], "it goes on only when the first has left");
+    guard.release().wait();
+    later.expect("holds");
+}
+
+/// Who gives up is told who was in the way, and those behind it go on.
+#[test]
+fn who_gives_up_names_the_blocker_and_leaves_nothing() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let holder = Helper::holding(lock, "a/held");
+    let acquire = queued(&scratch, "a");
+    let behind = Part::new("hold", lock.path(), "a/free").start();
+    eventually("the one behind waits", || waiters(lock).len() == 2);
+    let error = acquire.give_up().wait().expect_err("the holder is in the way");
+    assert!(error.is_timeout());
+    let blocked = error.blocked().expect("somebody is in the way");
+    assert_eq!((blocked.blocker.to_string().as_str(), blocked.ahead), ("write /a/held", 1));
+    assert_eq!(blocked.process.as_ref().map(|process| process.pid), Some(holder.pid()));
+    behind.expect("holds");
+    assert_eq!(lock.snapshot().wait().expect("a table").entries.len(), 2);
+    drop((holder, behind));
+    eventually("both are gone", || lock.blocked(&write("/")).wait().expect("a table").is_none());
+    scratch.assert_at_rest();
+}
+
+/// Who gives up without having seen its grant gets the guard, whichever process was in the way.
+#[test]
+fn who_gives_up_when_granted_meanwhile_gets_the_guard() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let held = lock.acquire(&read("a/c")).wait().expect("a new lock is free");
+    let mut holder = Helper::holding(lock, "a/b");
+    let acquire = queued(&scratch, "a");
+    let ticket = acquire.ticket();
+    drop(held);
+    assert!(holder.end().success());
+    let guard = acquire.give_up().wait().expect("all have left");
+    assert_eq!(Some(guard.ticket()), ticket);
+    let snapshot = lock.snapshot().wait().expect("a table");
+    assert_eq!((snapshot.entries.len(), snapshot.held().count()), (1, 1), "{snapshot}");
+    assert!(guard.is_valid());
+    guard.release().wait();
+    scratch.assert_at_rest();
+}
+
+/// A request that gives up before it has asked is a try.
+#[test]
+fn who_gives_up_before_it_asks_tries() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.acquire(&write("a")).give_up().wait().expect("a new lock is free");
+    let error = scratch.lock.acquire(&write("a")).give_up().wait().expect_err("it is held");
+    assert_eq!(error.blocked().map(|blocked| blocked.ticket), Some(guard.ticket()));
+    drop(guard);
+    scratch.assert_at_rest();
+}
+
+/// One that gives up behind somebody who has freed its cell, and not yet unlocked its ticket.
+fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingUp) {
+    let leaver = scratch.lock.acquire(&write("a")).wait().expect("a new lock is free");
+    let acquire = queued(scratch, "a");
+    scratch.overwrite(scratch.cells(leaver.ticket())[0] + STATE_AT as u64, &[0; 4]);
+    let mut answer = Polled::new(acquire.give_up());
+    assert!(answer.poll().is_none(), "nobody knows yet who is in the way");
+    (leaver, answer)
+}
+
+type GivingUp = Polled<Result<treelock_dir::Guard, Error>>;
+
+/// Who gives up behind one that is just leaving is woken when that has left, and has the lock.
+#[test]
+fn who_gives_up_behind_a_leaver_gets_the_guard() {
+    let scratch = Scratch::new();
+    let (leaver, mut answer) = giving_up_behind_a_leaver(&scratch);
+    let start = Instant::now();
+    drop(leaver);
+    assert!(answer.wakes() > 0, "it is woken by the leaver, not by the time");
+    let guard = answer.poll().expect("it is known now").expect("all have left");
+    assert!(start.elapsed() < LONG);
+    assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 1);
+    drop(guard);
+    scratch.assert_at_rest();
+}
+
+/// If nobody can say who is in the way the answer comes all the same, also in async code.
+#[test]
+fn who_gives_up_behind_nobody_knows_whom_is_told_in_time() {
+    let scratch = Scratch::new();
+    let (leaver, mut answer) = giving_up_behind_a_leaver(&scratch);
+    eventually("its time is over", || answer.wakes() > 0);
+    let error = answer.poll().expect("it is woken when the time is over").expect_err("still held");
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.is_unavailable() && !error.is_timeout());
+    drop(leaver);
+    scratch.assert_at_rest();
+}
+
+/// An answer that nobody waits for any more leaves the line.
+#[test]
+fn a_dropped_answer_leaves_the_line() {
+    let scratch = Scratch::new();
+    let (leaver, answer) = giving_up_behind_a_leaver(&scratch);
+    let entries = || scratch.lock.snapshot().wait().expect("a table").entries.len();
+    assert_eq!(entries(), 1);
+    drop(answer);
+    assert_eq!(entries(), 0);
+    drop(leaver);
+    scratch.assert_at_rest();
+}

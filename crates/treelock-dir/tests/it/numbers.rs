@@ -1,0 +1,113 @@
+//! Tickets and tokens: no ticket is given twice, and tokens grow (C20).
+
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use treelock::{FencingToken, Wait, engine::Severity};
+use treelock_dir::Error;
+
+use crate::{
+    raw::{CELL, TOKEN_AT},
+    scratch::{Scratch, read, write},
+};
+
+/// There is no counter to be lost: whatever the header says behind its version, no live ticket is
+/// given again, and tokens grow. The same if the cells of those who left are lost, and with them
+/// the last ticket.
+#[test]
+fn a_lost_counter_gives_no_ticket_twice() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let mut last = FencingToken::new(0);
+    for round in 0..20 {
+        let kept = lock.try_acquire(&write("kept")).wait().expect("nobody is in the way");
+        let left: Vec<_> = (0..3)
+            .map(|i| lock.try_acquire(&write(&i.to_string())).wait().expect("free"))
+            .collect();
+        assert!(left.iter().all(|guard| guard.ticket() > kept.ticket()));
+        assert!(kept.token() > last && left.iter().all(|guard| guard.token() > kept.token()));
+        last = left.last().expect("there are three").token();
+        let lost: Vec<u64> = left.iter().flat_map(|guard| scratch.cells(guard.ticket())).collect();
+        // Some of them while they are in use.
+        let still_live = left.into_iter().skip(if round % 2 == 0 { 3 } else { 2 });
+        let still_live: Vec<_> = still_live.collect();
+        scratch.overwrite(16, &[0; CELL - 16]);
+        lost.iter().for_each(|cell| scratch.overwrite(*cell, &[0; CELL]));
+        let next = lock.try_acquire(&write("next")).wait().expect("nobody is in the way");
+        let mut live = vec![kept.ticket(), next.ticket()];
+        live.extend(still_live.iter().map(|guard| guard.ticket()));
+        live.sort_unstable();
+        assert!(live.is_sorted_by(|a, b| a < b), "a ticket was given twice: {live:?}");
+        assert!(next.token() > last, "tokens grow");
+        last = next.token();
+        assert!(lock.try_acquire(&read("kept/below")).wait().is_err(), "it is held");
+    }
+}
+
+/// C20: tokens grow, also when the directory is emptied by hand, and the holder learns of it (C21).
+#[test]
+fn tokens_grow_when_the_directory_is_emptied() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let mut last = FencingToken::new(0);
+    for _ in 0..3 {
+        for _ in 0..3 {
+            let guard = lock.try_acquire(&write("a")).wait().expect("free");
+            assert!(guard.token() > last);
+            last = guard.token();
+        }
+        let guard = lock.try_acquire(&write("a")).wait().expect("free");
+        fs::remove_file(scratch.table()).expect("a table");
+        assert!(!guard.is_valid());
+        last = guard.token();
+    }
+}
+
+/// As if a grant had been given before the clock was set back by an hour.
+#[test]
+fn a_clock_that_is_set_back_takes_no_token_back() {
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than that");
+    let ahead = (now + Duration::from_secs(3600)).as_nanos() as u64;
+    scratch.overwrite(scratch.cells(guard.ticket())[0] + TOKEN_AT as u64, &ahead.to_le_bytes());
+    drop(guard);
+    let mut last = FencingToken::new(ahead);
+    for _ in 0..3 {
+        let guard = lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
+        assert!(guard.token() > last, "{} after {last}", guard.token());
+        last = guard.token();
+    }
+    let found = lock.check().wait().expect("a place that can be looked at");
+    let odd = found.iter().find(|finding| finding.what.contains("ahead of the clock"));
+    let odd = odd.expect("the clock is an hour behind the tokens");
+    assert_eq!(odd.severity, Severity::Odd);
+    assert!(odd.advice.contains("do not remove the table"), "{odd}");
+}
+
+/// Ticket numbers near the end of what is taken for one are refused, and nothing is granted unseen.
+#[test]
+fn a_last_ticket_at_the_end_of_numbers() {
+    let scratch = Scratch::new();
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
+    let last = ((1u64 << 62) - 1).to_le_bytes();
+    scratch.overwrite(CELL as u64, &last);
+    for _ in 0..2 {
+        let error =
+            scratch.lock.try_acquire(&write("a")).wait().expect_err("there is no next number");
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}
+
+/// A live ticket whose record is lost is known by its byte alone, and is passed over.
+#[test]
+fn a_live_ticket_without_a_record_is_not_given_again() {
+    let scratch = Scratch::new();
+    let live = scratch.crowd(5);
+    scratch.overwrite(CELL as u64, &[0; 5 * CELL]);
+    let next = scratch.lock.try_acquire(&write("next")).wait().expect("nobody is in the way");
+    assert!(live.iter().all(|guard| guard.ticket() < next.ticket()));
+}

@@ -1,0 +1,51 @@
+//! The bytes of a table, read and written by somebody who does not go through the lock.
+
+use std::{fs, os::unix::fs::FileExt};
+
+use treelock::Wait;
+use treelock_dir::Guard;
+
+use crate::scratch::{Scratch, write};
+
+/// As the head of `format/cells.rs` draws it.
+pub(crate) const CELL: usize = 256;
+pub(crate) const STATE_AT: usize = 8;
+pub(crate) const TOKEN_AT: usize = 16;
+pub(crate) const PART_AT: usize = 40;
+pub(crate) const LENGTH_AT: usize = 44;
+pub(crate) const PAYLOAD_AT: usize = 48;
+
+impl Scratch {
+    /// The places in the file of the cells whose ticket this is, the first part first.
+    pub(crate) fn cells(&self, ticket: u64) -> Vec<u64> {
+        let bytes = fs::read(self.table()).expect("a table");
+        let cells = bytes.chunks_exact(CELL).enumerate().skip(1);
+        let own = cells.filter(|(_, cell)| cell[..8] == ticket.to_le_bytes());
+        let part = |cell: &[u8]| u16::from_le_bytes([cell[PART_AT], cell[PART_AT + 1]]);
+        let mut parts: Vec<(u16, u64)> =
+            own.map(|(number, cell)| (part(cell), (number * CELL) as u64)).collect();
+        parts.sort_unstable();
+        parts.into_iter().map(|(_, at)| at).collect()
+    }
+
+    pub(crate) fn overwrite(&self, at: u64, bytes: &[u8]) {
+        self.raw_table().write_all_at(bytes, at).expect("room");
+    }
+
+    /// How many cells are marked as used.
+    pub(crate) fn used(&self) -> usize {
+        let bytes = fs::read(self.table()).expect("a table");
+        let cells = bytes.chunks_exact(CELL).skip(1);
+        cells.filter(|cell| cell[STATE_AT..][..4] != [0; 4]).count()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        fs::metadata(self.table()).expect("a table").len()
+    }
+
+    /// So many guards of one handle in a new table; the first has the first cell, and so on.
+    pub(crate) fn crowd(&self, count: usize) -> Vec<Guard> {
+        let ask = |i: usize| self.lock.try_acquire(&write(&format!("crowd/{i}"))).wait();
+        (0..count).map(|i| ask(i).expect("nobody is in the way")).collect()
+    }
+}

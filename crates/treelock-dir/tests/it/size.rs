@@ -1,0 +1,172 @@
+//! How long the table is: what a crowd needed is given back (C8).
+
+use std::{fs, process::Command, thread};
+
+use treelock::{FencingToken, Wait};
+use treelock_dir::DirLock;
+
+use crate::{
+    helper::{Helper, Part},
+    raw::TOKEN_AT,
+    scratch::{AcquireWithin, LONG, Scratch, eventually, long, read, waiters, write},
+};
+
+/// Four processes with 250 requests each: all are shown, in order, and leave room for others.
+#[test]
+fn a_thousand_live_tickets() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let mut crowds: Vec<Helper> = ["dir/1", "dir/2", "dir/3", "dir/4"]
+        .map(|above| Part::new("crowd", lock.path(), above).start())
+        .into_iter()
+        .collect();
+    crowds.iter_mut().for_each(|crowd| crowd.expect("holds"));
+    let snapshot = lock.snapshot().wait().expect("a table");
+    assert_eq!(snapshot.held().count(), 1000);
+    assert!(snapshot.entries.is_sorted_by(|a, b| a.ticket < b.ticket));
+    let error = lock.try_acquire(&write("dir")).wait().expect_err("all are below");
+    let blocked = error.blocked().expect("blocked");
+    assert_eq!((blocked.ahead, blocked.ticket), (1000, snapshot.entries[0].ticket));
+    let one_of_many =
+        lock.try_acquire(&write("dir/3/100")).wait().expect_err("one of them is here");
+    assert_eq!(one_of_many.blocked().expect("blocked").ahead, 1);
+    drop(lock.try_acquire(&write("other")).wait().expect("nobody is here"));
+    let size = fs::metadata(scratch.table()).expect("a table").len();
+    thread::scope(|scope| {
+        let behind = scope.spawn(|| lock.acquire_within(&write("dir"), LONG));
+        eventually("it is in line", || waiters(lock).len() == 1);
+        crowds.remove(2).kill();
+        assert_eq!(lock.snapshot().wait().expect("a table").held().count(), 750);
+        assert!(!behind.is_finished(), "there are more ahead");
+        crowds.iter_mut().for_each(|crowd| assert!(crowd.end().success()));
+        drop(behind.join().expect("no panic").expect("all have left"));
+    });
+    scratch.assert_at_rest();
+    // C8: what a crowd needed is given back, and the numbers go on.
+    let now = || fs::metadata(scratch.table()).expect("a table").len();
+    let after = lock.try_acquire(&write("dir")).wait().expect("all have left");
+    assert!(after.ticket() > snapshot.entries[999].ticket);
+    drop(after);
+    assert!(now() < size / 10, "{} of {size} bytes", now());
+    let crowd = Part::new("crowd", lock.path(), "dir").start();
+    crowd.expect("holds");
+    assert_eq!(lock.snapshot().wait().expect("a table").held().count(), 250);
+    assert!(now() < size / 2, "{} of {size} bytes", now());
+}
+
+/// One large request makes the table long for as long as it is live, and tokens and tickets go on
+/// when it is cut off.
+#[test]
+fn a_table_becomes_short_again() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let size = || fs::metadata(scratch.table()).expect("a table").len();
+    drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
+    let short = size();
+    let large = (0..5000).fold(treelock::Request::new(), |request, i| {
+        request.write(format!("large/{i}").as_str()).expect("a good node")
+    });
+    let guard = lock.try_acquire(&large).wait().expect("nobody is in the way");
+    let (ticket, token) = (guard.ticket(), guard.token());
+    assert!(lock.try_acquire(&write("large/4999")).wait().is_err());
+    drop(lock.try_acquire(&write("a")).wait().expect("nobody is in the way"));
+    assert!(size() > 10 * short, "{} bytes", size());
+    drop(guard);
+    // The first by this handle has the large one's place; another handle gets none.
+    for lock in [lock, &DirLock::new(lock.path())] {
+        for _ in 0..3 {
+            let guard = lock.try_acquire(&write("large/4999")).wait().expect("it has left");
+            assert!(guard.ticket() > ticket && guard.token() > token);
+        }
+    }
+    assert_eq!(size(), short);
+    scratch.assert_at_rest();
+}
+
+/// Whichever cell the last of a crowd has, it is not cut off with what the others have left.
+#[test]
+fn a_table_becomes_short_behind_whoever_is_left() {
+    for left in [0, 13, 14, 15, 16, 29, 30, 31, 32, 33, 46, 47, 48] {
+        let scratch = Scratch::new();
+        let mut crowd = scratch.crowd(200);
+        let (size, kept) = (scratch.size(), crowd.swap_remove(left));
+        drop(crowd);
+        let another = DirLock::new(scratch.lock.path());
+        drop(another.try_acquire(&write("other")).wait().expect("nobody is in the way"));
+        assert!(scratch.size() < size / 2, "{} of {size} bytes, {left}", scratch.size());
+        let snapshot = another.snapshot().wait().expect("a table");
+        let tickets: Vec<u64> = snapshot.held().map(|entry| entry.ticket).collect();
+        assert_eq!(tickets, [kept.ticket()], "{left}");
+        assert!(
+            another.try_acquire(&read(&format!("crowd/{left}"))).wait().is_err(),
+            "{left} is held"
+        );
+    }
+}
+
+/// One who is refused may be the one who makes the table short, and enters nothing that tells the
+/// last ticket and token, the latter as if the clock had been set back.
+#[test]
+fn what_is_cut_off_leaves_its_numbers() {
+    let scratch = Scratch::new();
+    let held = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let mut crowd = scratch.crowd(200);
+    let (size, last) = (scratch.size(), crowd.pop().expect("there are many"));
+    let ticket = last.ticket();
+    let ahead = last.token().get() + 3_600_000_000_000;
+    scratch.overwrite(scratch.cells(ticket)[0] + TOKEN_AT as u64, &ahead.to_le_bytes());
+    drop((crowd, last));
+    let another = DirLock::new(scratch.lock.path());
+    assert!(another.try_acquire(&write("a")).wait().is_err(), "it is held");
+    assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
+    let next = another.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    assert!(next.ticket() > ticket, "{} after {ticket}", next.ticket());
+    assert!(next.token() > FencingToken::new(ahead), "{} after {ahead}", next.token());
+    drop(held);
+}
+
+/// All cells of those who left are marked as free, but for those of one place of the handle.
+#[test]
+fn who_leaves_frees_its_cells() {
+    let (few, many) = (write("few"), long("many"));
+    for requests in [[&few, &few], [&many, &many], [&many, &few], [&few, &many]] {
+        let scratch = Scratch::new();
+        for request in requests {
+            let guard = scratch.lock.try_acquire(request).wait().expect("nobody is in the way");
+            let cells = scratch.cells(guard.ticket()).len();
+            assert_eq!(scratch.used(), cells);
+            drop(guard);
+            assert_eq!(scratch.used(), cells);
+        }
+        // Who is refused takes no place, so that of the last is still there to be used again.
+        let another = DirLock::new(scratch.lock.path());
+        let held = another.try_acquire(&write("held")).wait().expect("nobody is in the way");
+        assert!(scratch.lock.try_acquire(&read("held")).wait().is_err(), "it is held");
+        drop(scratch.lock.try_acquire(&write("other")).wait().expect("nobody is in the way"));
+        assert_eq!(scratch.used(), 2);
+        drop(held);
+    }
+    let scratch = Scratch::new();
+    drop(scratch.crowd(10));
+    assert_eq!(scratch.used(), 1);
+    // A child may have the description for as long as it likes, so it has no place to be used
+    // again.
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    guard.inherit(&mut Command::new("true")).expect("a free descriptor");
+    drop(guard);
+    assert_eq!(scratch.used(), 0);
+}
+
+/// Cells of the dead are used again before the table grows, also if they are in nobody's way.
+#[test]
+fn the_dead_make_no_table_long() {
+    let scratch = Scratch::new();
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
+    let short = scratch.size();
+    for i in 0..8 {
+        Helper::holding(&scratch.lock, &i.to_string()).kill();
+        assert_eq!(scratch.size(), short, "{i} were killed before");
+    }
+    scratch.assert_at_rest();
+}

@@ -1,0 +1,93 @@
+//! Wakers: those that panic, and those that are no longer needed (C9).
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
+use treelock_conformance::{Polled, Task};
+
+use crate::{
+    helper::is_alone,
+    scratch::{Scratch, read, write},
+};
+use treelock::Wait;
+
+/// A waker that panics takes nobody else's wake-up with it.
+#[test]
+fn a_waker_that_panics() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let mut quiet: Vec<_> = (0..4).map(|_| Polled::new(lock.acquire(&read("a")))).collect();
+    assert!(quiet.iter_mut().all(|task| task.poll().is_none()));
+    let mut loud: Vec<_> = (0..4).map(|_| Box::pin(lock.acquire(&read("a")))).collect();
+    for task in &mut loud {
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(guard))).is_err(), "the panic goes on");
+    for task in &mut quiet {
+        assert!(task.wakes() > 0, "it is woken all the same");
+        drop(task.poll().expect("it is granted").expect("a table that works"));
+    }
+    drop((quiet, loud));
+    scratch.assert_at_rest();
+}
+
+/// A waker that panics while the guard is dropped by a panic does not end the process.
+#[test]
+fn a_waker_that_panics_in_a_panic() {
+    if !is_alone("wakers::a_waker_that_panics_in_a_panic", &[&[]]) {
+        return;
+    }
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose, too");
+        }
+    }
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let mut task = Box::pin(lock.acquire(&write("a")));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _guard = guard;
+        panic!("on purpose");
+    }));
+    let panicked = panicked.expect_err("it panics");
+    assert_eq!(panicked.downcast_ref(), Some(&"on purpose"), "the first panic goes on");
+    drop(task);
+    scratch.assert_at_rest();
+}
+
+/// One who gives up lets go of its waker, though the ticket that it waited for stays.
+#[test]
+fn who_gives_up_keeps_no_waker() {
+    struct Quiet;
+    impl Wake for Quiet {
+        fn wake(self: Arc<Self>) {}
+    }
+    let Scratch { lock, .. } = &Scratch::new();
+    let guard = lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    let [one, two] = [(); 2].map(|()| Arc::new(Quiet));
+    let mut acquire = Box::pin(lock.acquire(&write("a")));
+    for quiet in [&one, &two] {
+        let waker = Waker::from(quiet.clone());
+        assert!(acquire.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 2));
+    drop(acquire);
+    assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 1));
+    drop(guard);
+}
