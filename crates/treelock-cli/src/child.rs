@@ -10,19 +10,21 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{consts::SIGTERM, low_level::signal_name};
+use treelock::Answer;
+use treelock_any::Guard;
 
 use crate::{
     announcer::Announcer,
-    engine::Guard,
     error::Failure,
     events::{Event, Events},
     exit,
-    output::say,
+    lock::Lock,
     wait::TOKEN,
 };
 
 /// Runs a command to its end under this lock. Success without the lock is a failure.
 pub(crate) fn run(
+    lock: &Lock,
     guard: &Guard,
     command_line: &[OsString],
     grace: Option<Duration>,
@@ -33,17 +35,17 @@ pub(crate) fn run(
     if !guard.is_valid() {
         return Err(Failure::new(
             exit::CANNOT_LOCK,
-            format_args!("the lock was lost before the command was started: {}", guard.why_lost()),
+            format_args!("the lock was lost before the command was started: {}", lock.why_lost()),
         ));
     }
     let mut loss = Loss {
-        lost: lost(guard),
-        why: guard.why_lost(),
-        grace: grace.unwrap_or_else(|| guard.grace()),
+        lost: Some(guard.lost()),
+        why: lock.why_lost(),
+        grace: grace.unwrap_or_else(|| lock.grace()),
         kill_at: None,
     };
-    let mut child = start(guard, command_line)?;
-    let ended = look_after(&mut child, &mut loss, events, announcer);
+    let mut child = start(lock, guard, command_line)?;
+    let ended = look_after(&mut child, guard, &mut loss, events, announcer);
     let status = ended.map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot wait for the command: {error}"))
     })?;
@@ -63,26 +65,17 @@ pub(crate) fn run(
 /// The loss of the lock, and what follows from it.
 struct Loss {
     /// Until it has happened.
-    lost: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    lost: Option<Answer<()>>,
     why: &'static str,
     /// How long after SIGTERM SIGKILL comes.
     grace: Duration,
     kill_at: Option<Instant>,
 }
 
-/// Returns the loss of the lock. The command runs even if it cannot be heard of.
-fn lost(guard: &Guard) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
-    let lost = guard.lost();
-    if let Err(error) = &lost {
-        say(&format!("if the lock is lost, nothing will say so: {error}"));
-    }
-    lost.ok()
-}
-
 /// Starts the command, which does not outlive the lock if this process is killed.
-fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
+fn start(lock: &Lock, guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
     let program = command_line.first().expect("clap demands a command");
-    let mut command = guard.command(command_line)?;
+    let mut command = lock.command(guard, command_line)?;
     command.env(TOKEN, guard.token().to_string());
     command.spawn().map_err(|error| Failure::start(program, &error))
 }
@@ -91,6 +84,7 @@ fn start(guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
 /// to end, since it works on what others may have now.
 fn look_after(
     child: &mut Child,
+    guard: &Guard,
     loss: &mut Loss,
     events: &Events,
     announcer: &Announcer,
@@ -103,13 +97,19 @@ fn look_after(
             return Ok(status);
         }
         if let Some(lost) = &mut loss.lost
-            && events.poll(lost.as_mut()).is_ready()
+            && events.poll(Pin::new(lost)).is_ready()
         {
             loss.lost = None;
-            // A time too long to be counted is as good as none.
-            loss.kill_at = Instant::now().checked_add(loss.grace);
-            announcer.say(&format!("the lock is lost: {}; the command has to end", loss.why));
-            command.forward(SIGTERM);
+            if guard.is_valid() {
+                // The engine cannot listen. The command runs even so: its end tells whether it was lost.
+                announcer
+                    .say("nothing will say so if the lock is lost: a thread cannot be started");
+            } else {
+                // A time too long to be counted is as good as none.
+                loss.kill_at = Instant::now().checked_add(loss.grace);
+                announcer.say(&format!("the lock is lost: {}; the command has to end", loss.why));
+                command.forward(SIGTERM);
+            }
         }
         if loss.kill_at.is_some_and(|at| at <= Instant::now()) {
             loss.kill_at = None;

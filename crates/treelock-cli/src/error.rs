@@ -53,6 +53,12 @@ impl Failure {
     }
 }
 
+impl From<treelock_any::Error> for Failure {
+    fn from(error: treelock_any::Error) -> Failure {
+        Failure::new(exit::CANNOT_LOCK, error)
+    }
+}
+
 /// Returns whether a program of this name exists. Starting it may fail all the same, if its first line
 /// names an interpreter that does not exist.
 fn exists(program: &OsStr) -> bool {

@@ -133,7 +133,7 @@ struct Finding {
 }
 
 impl Report {
-    pub(crate) fn new(place: String, findings: &[treelock::Finding]) -> Report {
+    pub(crate) fn new(place: String, findings: &[treelock::engine::Finding]) -> Report {
         let findings = findings.iter().map(|finding| Finding {
             severity: finding.severity.to_string(),
             what: finding.what.clone(),

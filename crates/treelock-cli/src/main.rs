@@ -4,23 +4,22 @@
 
 mod announcer;
 mod arguments;
+mod blocker;
 mod child;
-#[cfg(feature = "etcd")]
-mod cluster;
+mod choice;
 mod commands;
 mod confirm;
-mod engine;
 mod error;
 mod events;
 mod exit;
 mod json;
+mod leave;
+mod lock;
 mod nodes;
 mod output;
-#[cfg(feature = "etcd")]
 mod parent_death;
 mod processes;
 mod screen;
-#[cfg(feature = "etcd")]
 mod secrets;
 mod termination;
 mod text;
@@ -31,18 +30,17 @@ mod watchdog;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, parser::ValueSource};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::{
-    arguments::{Arguments, Command, OF_A_CLUSTER},
+    arguments::{Arguments, Command},
     commands::{r#break, doctor, generated, ls, run, who},
-    engine::{Engine, Named, Origin},
     error::Failure,
+    lock::Lock,
     output::say,
 };
 
 fn main() -> ExitCode {
-    #[cfg(feature = "etcd")]
     if parent_death::is_asked() {
         return failed(&parent_death::start());
     }
@@ -54,7 +52,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refused(&error),
     };
-    match execute(&arguments, &named(&matches)) {
+    match execute(&arguments, &matches) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failed(&failure),
     }
@@ -68,29 +66,14 @@ fn failed(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.code)
 }
 
-/// Returns which of the options and variables name the lock.
-fn named(matches: &ArgMatches) -> Named {
-    let origin = |name: &str| match matches.value_source(name) {
-        Some(ValueSource::CommandLine) => Some(Origin::Option),
-        Some(ValueSource::EnvVariable) => Some(Origin::Environment),
-        _ => None,
-    };
-    let is_option = |name: &&str| origin(name) == Some(Origin::Option);
-    Named {
-        dir: origin("dir"),
-        etcd: origin("etcd"),
-        of_a_cluster: OF_A_CLUSTER.into_iter().find(is_option),
-    }
-}
-
-fn execute(arguments: &Arguments, named: &Named) -> Result<u8, Failure> {
-    let engine = || Engine::choose(arguments, named);
+fn execute(arguments: &Arguments, matches: &ArgMatches) -> Result<u8, Failure> {
+    let lock = || Lock::open(&choice::address(&arguments.lock, matches)?);
     match &arguments.command {
-        Command::Run(run) => run::run(&engine()?, run),
-        Command::Ls(ls) => ls::ls(&engine()?, ls),
-        Command::Who(who) => who::who(&engine()?, who),
-        Command::Break(this) => r#break::break_ticket(&engine()?, this),
-        Command::Doctor(doctor) => doctor::doctor(&engine()?, doctor),
+        Command::Run(run) => run::run(&lock()?, run),
+        Command::Ls(ls) => ls::ls(&lock()?, ls),
+        Command::Who(who) => who::who(&lock()?, who),
+        Command::Break(this) => r#break::break_ticket(&lock()?, this),
+        Command::Doctor(doctor) => doctor::doctor(&lock()?, doctor),
         Command::Completions { shell } => generated::completions(*shell),
         Command::Man { into } => generated::man(into.as_deref()),
     }

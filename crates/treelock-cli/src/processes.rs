@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, process};
 
-use treelock::Process;
+use treelock::engine::Process;
 
 /// Returns whether a process is this one or one that it runs in. A process of another host only has
 /// such a number.

@@ -14,9 +14,9 @@ use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
 };
-use treelock::Entry;
+use treelock::{Entry, Wait as _};
 
-use crate::{engine::Engine, error::Failure, processes};
+use crate::{error::Failure, lock::Lock, processes};
 
 /// How often it is looked whether the ticket is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,42 +33,36 @@ pub(crate) struct Sent {
 }
 
 /// Returns the live request with this ticket.
-pub(crate) fn live(engine: &Engine, ticket: u64) -> Result<Option<Entry>, Failure> {
-    let entries = engine.snapshot()?.entries;
+pub(crate) fn live(lock: &Lock, ticket: u64) -> Result<Option<Entry>, Failure> {
+    let entries = lock.any.snapshot().wait()?.entries;
     Ok(entries.into_iter().find(|entry| entry.ticket == ticket))
 }
 
 /// Sends SIGTERM to all processes that keep a ticket, and after `grace` SIGKILL to those that are left.
 pub(crate) fn end(
-    engine: &Engine,
+    lock: &Lock,
     ticket: u64,
     grace: Duration,
     asker: Option<u32>,
 ) -> Result<Sent, Failure> {
     let mut sent = Sent::default();
-    terminate(engine, ticket, asker, &mut sent)?;
+    terminate(lock, ticket, asker, &mut sent)?;
     // If this user may signal none of them, there is nothing to wait for.
     let waits = !sent.terminated.is_empty() || sent.refused.is_empty();
-    if waits && !gone(engine, ticket, grace)? {
-        for handle in handles(engine, ticket)? {
+    if waits && !gone(lock, ticket, grace)? {
+        for handle in handles(lock, ticket)? {
             handle.send(Signal::KILL, &mut sent.killed, &mut sent.refused);
         }
-        gone(engine, ticket, KILL_TIMEOUT)?;
+        gone(lock, ticket, KILL_TIMEOUT)?;
     }
     Ok(sent)
 }
 
 /// Sends SIGTERM to all but the command of the process that asked: that process forwards it, and twice
 /// might be once too often.
-fn terminate(
-    engine: &Engine,
-    ticket: u64,
-    asker: Option<u32>,
-    sent: &mut Sent,
-) -> Result<(), Failure> {
+fn terminate(lock: &Lock, ticket: u64, asker: Option<u32>, sent: &mut Sent) -> Result<(), Failure> {
     let is_asker = |handle: &Handle| Some(handle.pid()) == asker;
-    let (askers, others): (Vec<_>, Vec<_>) =
-        handles(engine, ticket)?.into_iter().partition(is_asker);
+    let (askers, others): (Vec<_>, Vec<_>) = handles(lock, ticket)?.into_iter().partition(is_asker);
     // The asker may forward at once, and its command may end at once: so look for parents first.
     let others: Vec<_> =
         others.into_iter().map(|other| (processes::parent(other.pid()), other)).collect();
@@ -122,20 +116,20 @@ impl Handle {
 }
 
 /// Returns the processes that keep the ticket, except for this one.
-fn handles(engine: &Engine, ticket: u64) -> Result<Vec<Handle>, Failure> {
-    let all = engine.processes(ticket)?.into_iter().filter(|pid| *pid != process::id());
+fn handles(lock: &Lock, ticket: u64) -> Result<Vec<Handle>, Failure> {
+    let all = lock.processes(ticket)?.into_iter().filter(|pid| *pid != process::id());
     let mut handles: Vec<_> = all.filter_map(Handle::of).collect();
     // No other process can replace one that a handle stands for, so this list is about the same ones.
-    let still = engine.processes(ticket)?;
+    let still = lock.processes(ticket)?;
     handles.retain(|handle| still.contains(&handle.pid()));
     Ok(handles)
 }
 
 /// Waits until the ticket is gone; returns whether it is.
-fn gone(engine: &Engine, ticket: u64, within: Duration) -> Result<bool, Failure> {
+fn gone(lock: &Lock, ticket: u64, within: Duration) -> Result<bool, Failure> {
     let until = Instant::now().checked_add(within);
     loop {
-        if live(engine, ticket)?.is_none() {
+        if live(lock, ticket)?.is_none() {
             return Ok(true);
         }
         if until.is_some_and(|until| until <= Instant::now()) {

@@ -1,18 +1,11 @@
-//! Text for people: durations, and the sentences that the lock's own values do not print.
+//! Text for people, where the lock's own values print none.
 
 use std::{fmt::Write as _, time::Duration};
 
-use treelock::{Blocked, Process};
-
-/// Returns a duration as [`treelock::Blocked`] prints it: `3.2s`, `4m 07s`, `2h 05m`.
-pub(crate) fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}.{}s", age.subsec_millis() / 100),
-        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-    }
-}
+use treelock::{
+    Blocked,
+    engine::{Age, Process},
+};
 
 /// Returns the line of a waiting `run`: for how long, how many are ahead, and for whom. The last may be
 /// long and be cut off.
@@ -25,7 +18,7 @@ pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
         blocked.ahead,
         blocked.blocker,
         blocked.state,
-        age(blocked.age),
+        Age(blocked.age),
     )
 }
 
@@ -39,7 +32,7 @@ fn rounded_age(waited: Duration) -> String {
     let waited = waited.as_secs();
     match waited {
         0..60 => format!("{waited}s"),
-        _ => age(Duration::from_secs(waited)),
+        _ => Age(Duration::from_secs(waited)).to_string(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 use termtree::Tree;
-use treelock::{Access, Entry, Node, Root, Snapshot, State};
+use treelock::{Access, Entry, Node, Root, Snapshot, State, engine::Age};
 
 use crate::text;
 
@@ -64,7 +64,7 @@ fn branch(places: &[(&Node, Vec<String>)], above: usize) -> Tree<String> {
 /// `#4 write waiting 1.1s "agent-9" (pid 4250) after #1`.
 fn line(entry: &Entry, access: Access) -> String {
     let style = if entry.state == State::Held { HELD } else { WAITING };
-    let age = text::age(entry.age);
+    let age = Age(entry.age);
     let who = text::asker(entry.label.as_deref(), entry.process.as_deref());
     let space = if who.is_empty() { "" } else { " " };
     let after = entry.waits_for.map(|ticket| format!(" {LESS}after{LESS:#} #{ticket}"));

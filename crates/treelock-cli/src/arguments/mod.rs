@@ -14,16 +14,13 @@ mod who;
 
 use std::path::PathBuf;
 
-use clap::{
-    Parser, Subcommand,
-    builder::{OsStringValueParser, TypedValueParser as _},
-};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::{
     r#break::Break,
     doctor::Doctor,
-    lock::{Cluster, OF_A_CLUSTER},
+    lock::{CLUSTER_OPTIONS, LockArguments},
     ls::Ls,
     run::Run,
     who::Who,
@@ -38,16 +35,8 @@ pub(crate) use self::{
 #[derive(Parser)]
 #[command(name = "treelock", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// Directory of the lock table; those who share it exclude each other
-    ///
-    /// The default is the user's own: $XDG_STATE_HOME/treelock, which is ~/.local/state/treelock if that
-    /// is not set. It is made at the first use, for this user alone.
-    #[arg(long, global = true, value_name = "PATH", env = "TREELOCK_DIR", hide_env_values = true)]
-    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))] // which may be empty
-    pub(crate) dir: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) cluster: Cluster,
+    pub(crate) lock: LockArguments,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -96,8 +85,10 @@ Examples:
   treelock run --paths -w target -- cargo clean
   treelock ls
   treelock who src --read
+  treelock ls --url dir:/srv/locks
 
 Environment:
+  TREELOCK_URL        as --url; a directory in it must be absolute
   TREELOCK_DIR        as --dir; must be absolute
   TREELOCK_ETCD       as --etcd
   TREELOCK_NAMESPACE  as --namespace

@@ -5,17 +5,15 @@
 
 use std::{fs, process};
 
-use treelock::Entry;
+use treelock::{Entry, engine::Age};
 
-#[cfg(feature = "etcd")]
-use crate::cluster::Cluster;
 use crate::{
     arguments::Break,
     confirm::confirm,
-    engine::Engine,
     error::Failure,
     exit,
     json::{self, KeptBy},
+    lock::Lock,
     output::{print, say},
     processes,
     termination::{self, Sent, live},
@@ -23,25 +21,24 @@ use crate::{
 };
 
 /// Ends a request; returns the exit code.
-pub(crate) fn break_ticket(engine: &Engine, arguments: &Break) -> Result<u8, Failure> {
+pub(crate) fn break_ticket(lock: &Lock, arguments: &Break) -> Result<u8, Failure> {
     let ticket = arguments.ticket;
-    let entry = live(engine, ticket)?.ok_or_else(|| {
+    let entry = live(lock, ticket)?.ok_or_else(|| {
         let message = format!("no request has ticket #{ticket}; `treelock ls` shows the live ones");
         Failure::new(exit::NO_TICKET, message)
     })?;
-    #[cfg(feature = "etcd")]
-    if let Engine::Etcd(cluster) = engine {
-        return take_away(engine, cluster, arguments, &entry);
+    match lock.is_of_this_host() {
+        true => end_processes(lock, arguments, &entry),
+        false => take_away(lock, arguments, &entry),
     }
-    end_processes(engine, arguments, &entry)
 }
 
 /// Ends the processes of this host that keep a request.
-fn end_processes(engine: &Engine, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
+fn end_processes(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
     let ticket = arguments.ticket;
-    let kept_by = kept_by(engine, ticket)?;
+    let kept_by = kept_by(lock, ticket)?;
     show(arguments, &describe(entry, &kept_by))?;
-    if kept_by.is_empty() && live(engine, ticket)?.is_some() {
+    if kept_by.is_empty() && live(lock, ticket)?.is_some() {
         return Err(Failure::new(
             exit::NOT_PERMITTED,
             format_args!(
@@ -57,8 +54,8 @@ fn end_processes(engine: &Engine, arguments: &Break, entry: &Entry) -> Result<u8
         }
     }
     let asker = entry.process.as_deref().map(|process| process.pid);
-    let sent = termination::end(engine, ticket, arguments.grace, asker)?;
-    let outcome = outcome(engine, ticket, &sent)?;
+    let sent = termination::end(lock, ticket, arguments.grace, asker)?;
+    let outcome = outcome(lock, ticket, &sent)?;
     if arguments.json {
         let broken = json::Broken {
             request: json::Request::from(entry),
@@ -81,13 +78,7 @@ fn end_processes(engine: &Engine, arguments: &Break, entry: &Entry) -> Result<u8
 
 /// Takes a request away on a cluster. Nobody can know for sure which processes keep it, and none is
 /// signalled.
-#[cfg(feature = "etcd")]
-fn take_away(
-    engine: &Engine,
-    cluster: &Cluster,
-    arguments: &Break,
-    entry: &Entry,
-) -> Result<u8, Failure> {
+fn take_away(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
     const WARNING: &str = "  its owner is told, and goes on until it has heard of it; only its \
                            fencing token keeps it from what others hold by then";
     let ticket = arguments.ticket;
@@ -103,9 +94,9 @@ fn take_away(
             return Ok(1);
         }
     }
-    let was_taken = cluster.lock().revoke(ticket).map_err(crate::engine::Error::from)?;
+    let was_taken = lock.revoke(ticket)?;
     // It may have been given back meanwhile, or be an entry that cannot be taken away.
-    let free = was_taken || live(engine, ticket)?.is_none();
+    let free = was_taken || live(lock, ticket)?.is_none();
     if arguments.json {
         let broken = json::Broken {
             request: json::Request::from(entry),
@@ -141,10 +132,10 @@ enum Outcome {
     Unseen,
 }
 
-fn outcome(engine: &Engine, ticket: u64, sent: &Sent) -> Result<Outcome, Failure> {
+fn outcome(lock: &Lock, ticket: u64, sent: &Sent) -> Result<Outcome, Failure> {
     // In this order: a process that ends in between has been seen, and is not taken for an unseen one.
-    let kept_by = engine.processes(ticket)?;
-    if live(engine, ticket)?.is_none() {
+    let kept_by = lock.processes(ticket)?;
+    if live(lock, ticket)?.is_none() {
         return Ok(Outcome::Free);
     }
     let refused: Vec<u32> =
@@ -158,8 +149,8 @@ fn outcome(engine: &Engine, ticket: u64, sent: &Sent) -> Result<Outcome, Failure
     })
 }
 
-fn kept_by(engine: &Engine, ticket: u64) -> Result<Vec<KeptBy>, Failure> {
-    let processes = engine.processes(ticket)?;
+fn kept_by(lock: &Lock, ticket: u64) -> Result<Vec<KeptBy>, Failure> {
+    let processes = lock.processes(ticket)?;
     Ok(processes.into_iter().map(|pid| KeptBy { pid, command: command_line(pid) }).collect())
 }
 
@@ -185,7 +176,7 @@ fn show(arguments: &Break, description: &str) -> Result<(), Failure> {
 fn describe(entry: &Entry, kept_by: &[KeptBy]) -> String {
     let roots: Vec<_> = entry.roots.iter().map(ToString::to_string).collect();
     let who = text::asker(entry.label.as_deref(), entry.process.as_deref());
-    let (ticket, state, age) = (entry.ticket, entry.state, text::age(entry.age));
+    let (ticket, state, age) = (entry.ticket, entry.state, Age(entry.age));
     let mut lines = vec![format!("#{ticket} {state} for {age} by {who}: {}", roots.join(", "))];
     for KeptBy { pid, command } in kept_by {
         let command = command.as_deref().unwrap_or("ended just now");

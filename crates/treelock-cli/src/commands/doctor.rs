@@ -2,28 +2,29 @@
 
 use anstyle::{AnsiColor, Style};
 
+use treelock::{Wait as _, engine::Severity};
+
 use crate::{
     arguments::Doctor,
-    engine::{Engine, Severity},
+    confirm::confirm,
     error::Failure,
     json,
-    output::print,
+    lock::Lock,
+    output::{print, say},
 };
-#[cfg(feature = "etcd")]
-use crate::{confirm::confirm, engine, output::say};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const ODD: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Says what it finds; returns the exit code.
-pub(crate) fn doctor(engine: &Engine, arguments: &Doctor) -> Result<u8, Failure> {
+pub(crate) fn doctor(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
     if arguments.begin_epoch {
-        return begin_epoch(engine, arguments);
+        return begin_epoch(lock, arguments);
     }
-    let findings = engine.check()?;
+    let findings = lock.any.check().wait()?;
     if arguments.json {
-        print(&json::line(&json::Report::new(engine.place(), &findings)))?;
+        print(&json::line(&json::Report::new(lock.any.to_string(), &findings)))?;
     } else {
         for finding in &findings {
             let style = match finding.severity {
@@ -45,21 +46,19 @@ pub(crate) fn doctor(engine: &Engine, arguments: &Doctor) -> Result<u8, Failure>
 }
 
 /// Lets tokens grow again after a restore; returns the exit code.
-fn begin_epoch(engine: &Engine, _arguments: &Doctor) -> Result<u8, Failure> {
-    match engine {
-        Engine::Dir(_) => Err(Failure::usage(
-            "--begin-epoch is for a cluster; on one host tokens grow by the clock, also without the table",
-        )),
-        #[cfg(feature = "etcd")]
-        Engine::Etcd(cluster) => {
-            let question = "End all requests and sessions of this namespace, and begin an epoch?";
-            if !_arguments.force && !confirm(question)? {
-                say("nothing was done");
-                return Ok(1);
-            }
-            let epoch = cluster.lock().begin_epoch().map_err(engine::Error::from)?;
-            print(&format!("epoch {epoch} of {} begins", cluster.place()))?;
-            Ok(0)
-        }
+fn begin_epoch(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
+    if lock.is_of_this_host() {
+        return Err(Failure::usage(
+            "--begin-epoch is for a cluster; on one host tokens grow by the clock, also without the \
+             table",
+        ));
     }
+    let question = "End all requests and sessions of this namespace, and begin an epoch?";
+    if !arguments.force && !confirm(question)? {
+        say("nothing was done");
+        return Ok(1);
+    }
+    let epoch = lock.begin_epoch()?;
+    print(&format!("epoch {epoch} of {} begins", lock.any))?;
+    Ok(0)
 }

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use treelock::{Node, Snapshot};
+use treelock::{Node, Snapshot, Wait as _};
 
 use crate::{
     arguments::Ls,
-    engine::Engine,
     error::Failure,
     json::{self, Listing},
+    lock::Lock,
     nodes,
     output::{print, say},
     screen::{self, CUT_OFF, WRAP},
@@ -23,16 +23,16 @@ use crate::{
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the live requests; returns the exit code.
-pub(crate) fn ls(engine: &Engine, arguments: &Ls) -> Result<u8, Failure> {
+pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
     let node = nodes::node(arguments.naming.naming(), &arguments.node)?;
     match (arguments.watch, arguments.json) {
-        (true, json) => watch(engine, &node, json),
-        (false, true) => print(&json::line(&listing(&engine.snapshot()?, &node))),
+        (true, json) => watch(lock, &node, json),
+        (false, true) => print(&json::line(&listing(&lock.any.snapshot().wait()?, &node))),
         (false, false) => {
-            let tree = tree::draw(&engine.snapshot()?, &node);
+            let tree = tree::draw(&lock.any.snapshot().wait()?, &node);
             if tree.is_empty() {
                 // Not on standard output, where it would be taken for an entry.
-                say(&nothing(engine, &node));
+                say(&nothing(lock, &node));
                 return Ok(0);
             }
             print(tree.trim_end())
@@ -42,11 +42,11 @@ pub(crate) fn ls(engine: &Engine, arguments: &Ls) -> Result<u8, Failure> {
 }
 
 /// Shows the requests again and again; returns only if it fails.
-fn watch(engine: &Engine, node: &Node, json: bool) -> Result<(), Failure> {
+fn watch(lock: &Lock, node: &Node, json: bool) -> Result<(), Failure> {
     let on_screen = !json && io::stdout().is_terminal() && !screen::is_dumb();
     let mut shown = None;
     loop {
-        let snapshot = engine.snapshot()?;
+        let snapshot = lock.any.snapshot().wait()?;
         let listing = listing(&snapshot, node);
         let is_new = shown.replace(timeless(&listing)) != Some(timeless(&listing));
         if json && is_new {
@@ -54,7 +54,7 @@ fn watch(engine: &Engine, node: &Node, json: bool) -> Result<(), Failure> {
         } else if on_screen || !json && is_new {
             let mut tree = tree::draw(&snapshot, node);
             if tree.is_empty() {
-                tree = nothing(engine, node);
+                tree = nothing(lock, node);
             }
             if on_screen { redraw(&tree) } else { print(&tree) }?;
         }
@@ -75,8 +75,8 @@ fn listing(snapshot: &Snapshot, node: &Node) -> Listing {
     Listing { requests: entries.map(json::Request::from).collect() }
 }
 
-fn nothing(engine: &Engine, node: &Node) -> String {
-    let place = engine.place();
+fn nothing(lock: &Lock, node: &Node) -> String {
+    let place = &lock.any;
     match node.is_root() {
         true => format!("nobody holds or waits for anything in {place}"),
         false => format!("nobody holds or waits for anything at, above or below {node} in {place}"),

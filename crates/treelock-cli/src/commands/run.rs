@@ -6,10 +6,11 @@ use crate::{
     announcer::Announcer,
     arguments::Run,
     child,
-    engine::Engine,
     error::Failure,
     events::Events,
-    exit, json, nodes,
+    exit, json, leave,
+    lock::Lock,
+    nodes,
     output::say,
     wait::{Outcome, wait},
 };
@@ -18,19 +19,19 @@ use crate::{
 const LABEL_CHARS_MAX: usize = 40;
 
 /// Runs a command under the lock; returns the exit code for it.
-pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
+pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
     let naming = arguments.naming.naming();
-    let label = arguments.label.clone().unwrap_or_else(|| label_of(engine, &arguments.command));
-    let request = nodes::request(naming, &arguments.write, &arguments.read)?.label(label);
+    let label = arguments.label.clone().unwrap_or_else(|| label_of(lock, &arguments.command));
+    let request = nodes::request(naming, &arguments.write, &arguments.read)?.with_label(label);
     let events = Events::start().map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
     })?;
     let announcer = Announcer::start().map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot start a thread: {error}"))
     })?;
-    let waited = wait(engine, &request, arguments.limit(), &events);
+    let waited = wait(lock, &request, arguments.limit(), &events);
     if !matches!(waited, Ok(Outcome::Granted(_))) {
-        engine.settle(&events);
+        leave::settle(lock, &events);
     }
     let guard = match waited? {
         Outcome::Granted(guard) => guard,
@@ -46,13 +47,13 @@ pub(crate) fn run(engine: &Engine, arguments: &Run) -> Result<u8, Failure> {
     };
     // If a signal came with the grant, nothing need be started.
     if let Some(signal) = events.before_command() {
-        guard.release(&events, say);
+        leave::release(lock, guard, &events, say);
         return Ok(exit::end_by_signal(signal.number));
     }
-    let ended = child::run(&guard, &arguments.command, arguments.grace, &events, &announcer);
+    let ended = child::run(lock, &guard, &arguments.command, arguments.grace, &events, &announcer);
     // Releases it for all who inherited it: what the command left in the background, such as build
     // daemons, must not keep the lock for ever.
-    guard.release(&events, |sentence| announcer.say(sentence));
+    leave::release(lock, guard, &events, |sentence| announcer.say(sentence));
     // If a sentence cannot be written, no other may be tried after it: that would wait for ever.
     let is_said = announcer.finish();
     match ended {
@@ -72,10 +73,10 @@ fn end(status: ExitStatus) -> u8 {
 
 /// Returns the label of a `run` that is given none: the command line, cut to what others care to read.
 /// It is only the program's name where others see it who cannot see this host's command lines anyway.
-fn label_of(engine: &Engine, command_line: &[OsString]) -> String {
+fn label_of(lock: &Lock, command_line: &[OsString]) -> String {
     let (program, rest) = command_line.split_first().expect("clap demands a command");
     let name = Path::new(program).file_name().unwrap_or(program);
-    let rest = if engine.is_of_this_host() { rest } else { &[] };
+    let rest = if lock.is_of_this_host() { rest } else { &[] };
     let words = [name].into_iter().chain(rest.iter().map(OsString::as_os_str));
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let line = words.join(" ");

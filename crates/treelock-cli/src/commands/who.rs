@@ -2,14 +2,16 @@
 
 use std::slice;
 
-use crate::{arguments::Who, engine::Engine, error::Failure, exit, json, nodes, output::print};
+use treelock::Wait as _;
+
+use crate::{arguments::Who, error::Failure, exit, json, lock::Lock, nodes, output::print};
 
 /// Says who would block a request; returns the exit code.
-pub(crate) fn who(engine: &Engine, arguments: &Who) -> Result<u8, Failure> {
+pub(crate) fn who(lock: &Lock, arguments: &Who) -> Result<u8, Failure> {
     let node = slice::from_ref(&arguments.node);
     let (write, read) = if arguments.read { (&[][..], node) } else { (node, &[][..]) };
     let request = nodes::request(arguments.naming.naming(), write, read)?;
-    let blocked = engine.blocked(&request)?;
+    let blocked = lock.any.blocked(&request).wait()?;
     match (&blocked, arguments.json) {
         (blocked, true) => print(&json::line(&json::Answer::new(blocked.as_ref()))),
         (Some(blocked), false) => print(&blocked.to_string()),
