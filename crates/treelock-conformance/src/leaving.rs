@@ -12,15 +12,15 @@ use std::{
 use treelock::{Request, State};
 
 use crate::{
-    Engine, Task, Wakes,
-    engine::{assert_empty, check_wakes},
+    checks::{Named, run_all},
+    subject::{Subject, Task, Wakes, assert_empty, check_wakes},
 };
 
-/// The checks of this module by name; each gets an engine of its own, or makes as many as it needs.
+/// The checks of this module by name; each makes as many engines as it needs.
 macro_rules! checks {
     ($($check:ident),* $(,)?) => {
-        fn checks<E: Engine>() -> Vec<(&'static str, fn(&dyn Fn() -> E))> {
-            vec![$((stringify!($check), $check::<E>)),*]
+        fn checks<'a, E: Subject>(engine: &'a dyn Fn() -> E) -> Vec<Named<'a>> {
+            vec![$((stringify!($check), Box::new(move || $check(engine)))),*]
         }
     };
 }
@@ -47,18 +47,11 @@ checks![
 /// # Panics
 ///
 /// After all checks have run, with the names of those that failed; each has printed why.
-pub fn every_way_to_leave_leaves_nothing<E: Engine>(many: usize, engine: impl Fn() -> E) {
-    let mut failed = Vec::new();
-    let mut run = |name: &'static str, check: &dyn Fn()| {
-        if catch_unwind(AssertUnwindSafe(check)).is_err() {
-            failed.push(name);
-        }
-    };
-    for (name, check) in checks::<E>() {
-        run(name, &|| check(&engine));
-    }
-    run("many_leave_from_the_middle", &|| many_leave_from_the_middle(many, &engine()));
-    assert!(failed.is_empty(), "these checks failed, see above: {}", failed.join(", "));
+pub fn every_way_to_leave_leaves_nothing<E: Subject>(many: usize, engine: impl Fn() -> E) {
+    let mut all = checks(&engine);
+    let middle = || many_leave_from_the_middle(many, &engine());
+    all.push(("many_leave_from_the_middle", Box::new(middle)));
+    run_all(all);
 }
 
 fn write(root: &str) -> Request {
@@ -72,37 +65,37 @@ fn read(root: &str) -> Request {
 /// Labelled with what it asks for.
 fn request(request: Request) -> Request {
     let label = request.to_string();
-    request.label(label)
+    request.with_label(label)
 }
 
-fn hold<E: Engine>(engine: &E, request: &Request) -> E::Guard {
+fn hold<E: Subject>(engine: &E, request: &Request) -> E::Guard {
     match engine.try_acquire(request) {
         Ok(guard) => guard,
         Err(blocked) => panic!("nothing should be in the way: {blocked}"),
     }
 }
 
-fn queue<E: Engine>(engine: &E, request: &Request) -> E::Task {
+fn queue<E: Subject>(engine: &E, request: &Request) -> E::Task {
     let mut task = engine.acquire(request);
     assert!(task.poll().is_none(), "{request} should wait");
     task
 }
 
 /// The guard of a task that must be granted by now, and be told so.
-fn granted<E: Engine>(task: &mut E::Task, who: &str) -> E::Guard {
+fn granted<E: Subject>(task: &mut E::Task, who: &str) -> E::Guard {
     check_wakes::<E>(task, true, &who);
     task.poll().unwrap_or_else(|| panic!("{who} should be granted"))
 }
 
-fn waits<E: Engine>(task: &mut E::Task, who: &str) {
+fn waits<E: Subject>(task: &mut E::Task, who: &str) {
     check_wakes::<E>(task, false, &who);
 }
 
-fn held<E: Engine>(engine: &E) -> usize {
+fn held<E: Subject>(engine: &E) -> usize {
     engine.snapshot().held().count()
 }
 
-fn unpolled_futures_ask_for_nothing<E: Engine>(engine: &dyn Fn() -> E) {
+fn unpolled_futures_ask_for_nothing<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let unpolled = engine.acquire(&write("a"));
     assert_empty(&engine);
@@ -112,7 +105,7 @@ fn unpolled_futures_ask_for_nothing<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// C5: the place in the order of arrival is taken at the first poll, not when the future is made.
-fn a_future_takes_its_ticket_at_its_first_poll<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_future_takes_its_ticket_at_its_first_poll<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let guard = hold(&engine, &write("a"));
     let mut made_first = engine.acquire(&write("a"));
@@ -125,7 +118,7 @@ fn a_future_takes_its_ticket_at_its_first_poll<E: Engine>(engine: &dyn Fn() -> E
 }
 
 /// Section 7.3 and 7.4: whoever leaves the queue lets those behind go on who waited only for it.
-fn leaving_the_queue_lets_those_behind_go_on<E: Engine>(engine: &dyn Fn() -> E) {
+fn leaving_the_queue_lets_those_behind_go_on<E: Subject>(engine: &dyn Fn() -> E) {
     for leaver in 0..3 {
         let engine = engine();
         let _reader = hold(&engine, &read("a"));
@@ -143,7 +136,7 @@ fn leaving_the_queue_lets_those_behind_go_on<E: Engine>(engine: &dyn Fn() -> E) 
     }
 }
 
-fn the_front_the_middle_and_the_end_of_one_queue<E: Engine>(engine: &dyn Fn() -> E) {
+fn the_front_the_middle_and_the_end_of_one_queue<E: Subject>(engine: &dyn Fn() -> E) {
     for leaver in [0, 1, 2, 3] {
         let engine = engine();
         let holder = hold(&engine, &write("a"));
@@ -164,7 +157,7 @@ fn the_front_the_middle_and_the_end_of_one_queue<E: Engine>(engine: &dyn Fn() ->
 }
 
 /// Granted, not yet polled, dropped: the next one must get it (the swallowed wake-up of so many locks).
-fn a_grant_that_nobody_saw_is_passed_on<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_grant_that_nobody_saw_is_passed_on<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let holder = hold(&engine, &write("a"));
     let mut first = queue(&engine, &write("a"));
@@ -178,7 +171,7 @@ fn a_grant_that_nobody_saw_is_passed_on<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// A task may move to another executor while it waits: the waker of its last poll is the one to wake.
-fn a_grant_is_seen_by_a_task_that_moved<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_grant_is_seen_by_a_task_that_moved<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let holder = hold(&engine, &write("a"));
     let mut task = queue(&engine, &write("a"));
@@ -191,7 +184,7 @@ fn a_grant_is_seen_by_a_task_that_moved<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// No write-waiting flag may survive a cancelled writer.
-fn a_cancelled_writer_leaves_nothing_behind<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_cancelled_writer_leaves_nothing_behind<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let one = hold(&engine, &read("a/b"));
     drop(queue(&engine, &write("a")));
@@ -204,7 +197,7 @@ fn a_cancelled_writer_leaves_nothing_behind<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// C14: a failed try and a time-out are gone when they return, and those behind them never were.
-fn who_does_not_wait_leaves_no_trace<E: Engine>(engine: &dyn Fn() -> E) {
+fn who_does_not_wait_leaves_no_trace<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let reader = hold(&engine, &read("a"));
     for timeout in [None, Some(Duration::ZERO), Some(Duration::from_millis(2))] {
@@ -223,7 +216,7 @@ fn who_does_not_wait_leaves_no_trace<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// Many leave at once, in any order: what is left is granted in order, without tombstones (7.10).
-fn many_leave_from_the_middle<E: Engine>(many: usize, engine: &E) {
+fn many_leave_from_the_middle<E: Subject>(many: usize, engine: &E) {
     assert!(many.is_multiple_of(10) && !many.is_multiple_of(7), "each must leave once");
     let holder = hold(engine, &write("a"));
     let place = |i: usize| i % 7;
@@ -251,7 +244,7 @@ fn many_leave_from_the_middle<E: Engine>(many: usize, engine: &E) {
 }
 
 /// C12: unwinding releases, and the lock is as good as before.
-fn a_panic_while_holding_releases<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_panic_while_holding_releases<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let _guard = hold(&engine, &write("a"));
@@ -263,14 +256,14 @@ fn a_panic_while_holding_releases<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// C11: a leaked guard keeps its lock, as the documentation says.
-fn a_forgotten_guard_keeps_its_lock<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_forgotten_guard_keeps_its_lock<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     mem::forget(hold(&engine, &write("a")));
     assert!(engine.try_acquire(&read("a")).is_err());
 }
 
 /// C4: a holder that asks for what conflicts with its own waits for itself, and may stop.
-fn not_re_entrant<E: Engine>(engine: &dyn Fn() -> E) {
+fn not_re_entrant<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let guard = hold(&engine, &write("a"));
     let mut again = queue(&engine, &read("a/b"));
@@ -281,7 +274,7 @@ fn not_re_entrant<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// C11: the guard and the task do not need the handle, nor the request they came from.
-fn a_guard_outlives_everything_else<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_guard_outlives_everything_else<E: Subject>(engine: &dyn Fn() -> E) {
     let (guard, mut task) = {
         let engine = engine();
         let guard = hold(&engine, &write("a"));
@@ -292,12 +285,12 @@ fn a_guard_outlives_everything_else<E: Engine>(engine: &dyn Fn() -> E) {
 }
 
 /// C18.
-fn a_request_with_no_roots_is_granted_at_once<E: Engine>(engine: &dyn Fn() -> E) {
+fn a_request_with_no_roots_is_granted_at_once<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let everything = hold(&engine, &write("/"));
     let waiting = queue(&engine, &write("/"));
     let nothing = hold(&engine, &Request::new());
-    let labelled = hold(&engine, &Request::new().label("nobody"));
+    let labelled = hold(&engine, &Request::new().with_label("nobody"));
     assert_eq!(held(&engine), 3);
     drop((nothing, labelled, waiting, everything));
     assert_empty(&engine);

@@ -10,26 +10,26 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use crate::Task;
+use crate::subject::Task;
 
 /// A task made of any future, with a waker that counts.
 ///
 /// # Examples
 ///
 /// ```
-/// use treelock::{Request, TreeLock};
+/// use treelock::{Request, TreeLock, Wait};
 /// use treelock_conformance::{Polled, Task};
 ///
 /// let lock = TreeLock::new();
 /// let request = Request::new().write("a")?;
-/// let guard = lock.try_acquire(&request)?;
+/// let guard = lock.acquire(&request).wait();
 /// // If the future can fail: Polled::new(async move { acquire.await.expect("a table that works") })
 /// let mut task = Polled::new(lock.acquire(&request));
 /// assert!(task.poll().is_none());
 /// drop(guard);
 /// assert_eq!(task.wakes(), 1);
 /// assert!(task.poll().is_some());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), treelock::NodeError>(())
 /// ```
 pub struct Polled<G> {
     future: Pin<Box<dyn Future<Output = G> + Send>>,
@@ -38,7 +38,17 @@ pub struct Polled<G> {
 
 /// A waker that counts.
 #[derive(Default)]
-struct Count(AtomicUsize);
+pub(crate) struct Count(AtomicUsize);
+
+impl Count {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn forget(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+}
 
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
@@ -58,7 +68,7 @@ impl<G> Task for Polled<G> {
 
     fn poll(&mut self) -> Option<G> {
         // A wake-up that comes before the poll does is answered by the poll, so it may be forgotten.
-        self.wakes.0.store(0, Ordering::SeqCst);
+        self.wakes.forget();
         let waker = Waker::from(self.wakes.clone());
         match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(guard) => Some(guard),
@@ -72,6 +82,12 @@ impl<G> Task for Polled<G> {
     }
 
     fn wakes(&self) -> usize {
-        self.wakes.0.load(Ordering::SeqCst)
+        self.wakes.count()
+    }
+}
+
+impl<G> std::fmt::Debug for Polled<G> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Polled").field("wakes", &self.wakes()).finish_non_exhaustive()
     }
 }

@@ -11,9 +11,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use treelock::{Blocked, Entry, Request, Snapshot, State};
 
 use crate::{
-    Engine, Task, Wakes,
-    engine::check_wakes,
     model::{Live, Model, Root, conflict, request},
+    subject::{Subject, Task, Wakes, check_wakes},
 };
 
 #[derive(Clone, Debug)]
@@ -53,13 +52,13 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-enum Handle<E: Engine> {
+enum Handle<E: Subject> {
     Waiting(E::Task),
     /// Kept for its drop.
     Held(E::Guard),
 }
 
-struct World<E: Engine> {
+struct World<E: Subject> {
     engine: E,
     model: Model,
     handles: Vec<(u64, Handle<E>)>,
@@ -67,7 +66,7 @@ struct World<E: Engine> {
     tickets: BTreeMap<u64, u64>,
 }
 
-impl<E: Engine> World<E> {
+impl<E: Subject> World<E> {
     fn new(engine: E) -> World<E> {
         World { engine, model: Model::default(), handles: Vec::new(), tickets: BTreeMap::new() }
     }
@@ -79,7 +78,7 @@ impl<E: Engine> World<E> {
             Operation::TimeOut(roots) => self
                 .ask_once(roots, |engine, request| engine.acquire_timeout(request, Duration::ZERO)),
             Operation::Unpolled(roots) => {
-                let unpolled = self.engine.acquire(&request(roots).label("unpolled"));
+                let unpolled = self.engine.acquire(&request(roots).with_label("unpolled"));
                 let live = self.engine.snapshot().entries.len();
                 assert_eq!(live, self.model.live.len(), "asked before its first poll");
                 drop(unpolled);
@@ -98,7 +97,7 @@ impl<E: Engine> World<E> {
 
     fn acquire(&mut self, roots: &[Root]) {
         let number = self.model.ask(roots);
-        let mut task = self.engine.acquire(&request(roots).label(number.to_string()));
+        let mut task = self.engine.acquire(&request(roots).with_label(number.to_string()));
         let guard = task.poll();
         assert_eq!(guard.is_some(), self.model.is_held(number), "#{number} polled at first");
         let handle = guard.map_or_else(|| Handle::Waiting(task), Handle::Held);
@@ -111,7 +110,7 @@ impl<E: Engine> World<E> {
         ask: impl FnOnce(&E, &Request) -> Result<E::Guard, Blocked>,
     ) {
         let number = self.model.ask(roots);
-        match ask(&self.engine, &request(roots).label(number.to_string())) {
+        match ask(&self.engine, &request(roots).with_label(number.to_string())) {
             Ok(guard) => self.handles.push((number, Handle::Held(guard))),
             Err(blocked) => {
                 let (first, ahead) = self.model.blockers(number);
@@ -146,7 +145,7 @@ impl<E: Engine> World<E> {
             snapshot.entries.iter().map(|e| (number(e), e.state == State::Held)).collect();
         let model: Vec<_> = self.model.live.iter().map(|live| (live.number, live.held)).collect();
         assert_eq!(engine, model, "the holders are not the model's\n{snapshot}");
-        self.engine.check(&snapshot);
+        self.engine.inspect(&snapshot);
         self.check_tickets(&snapshot);
         for entry in &snapshot.entries {
             let (first, _) = self.model.blockers(number(entry));
@@ -201,7 +200,7 @@ fn check_blocked(blocked: &Blocked, roots: &[Root], first: &Live, ahead: usize) 
 /// # Panics
 ///
 /// At the first operation that the model does not explain, after shrinking.
-pub fn holders_are_exactly_the_models<E: Engine>(
+pub fn holders_are_exactly_the_models<E: Subject>(
     runs: u32,
     operations: usize,
     engine: impl Fn() -> E,

@@ -21,15 +21,15 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
 use treelock::{Request, Snapshot, State};
 
-use crate::{Engine, Task, Wakes, engine::check_wakes};
+use crate::subject::{Subject, Task, Wakes, check_wakes};
 
-enum Handle<E: Engine> {
+enum Handle<E: Subject> {
     Waiting(E::Task),
     /// Kept for its drop.
     Held(E::Guard),
 }
 
-struct Scenario<E: Engine> {
+struct Scenario<E: Subject> {
     engine: E,
     handles: BTreeMap<String, Handle<E>>,
     /// How many have asked.
@@ -48,10 +48,10 @@ fn request(name: &str, roots: &str) -> Request {
             other => panic!("no access: {other}"),
         }
     });
-    request.label(name)
+    request.with_label(name)
 }
 
-impl<E: Engine> Scenario<E> {
+impl<E: Subject> Scenario<E> {
     fn new(engine: E) -> Scenario<E> {
         Scenario { engine, handles: BTreeMap::new(), asked: 0, numbers: BTreeMap::new() }
     }
@@ -153,7 +153,7 @@ impl<E: Engine> Scenario<E> {
 }
 
 /// The file again, with what its commands print now.
-fn replay<E: Engine>(engine: E, text: &str) -> String {
+fn replay<E: Subject>(engine: E, text: &str) -> String {
     let mut scenario = Scenario::new(engine);
     let blocks = text.trim_end().split("\n\n").map(|block| {
         let Some((commands, _)) = block.split_once("\n----") else { return block.to_string() };
@@ -169,7 +169,7 @@ fn replay<E: Engine>(engine: E, text: &str) -> String {
 /// # Panics
 ///
 /// At the first scenario that prints something else.
-pub fn every_scenario_prints_what_it_says<E: Engine>(engine: impl Fn() -> E) {
+pub fn every_scenario_prints_what_it_says<E: Subject>(engine: impl Fn() -> E) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     // Written by the engine that wakes exactly, so that no other one can bend the texts.
     let update = E::WAKES == Wakes::Exact && std::env::var_os("UPDATE_SCENARIOS").is_some();

@@ -16,15 +16,11 @@ use proptest::{
 use treelock::{Snapshot, State};
 
 use crate::{
-    Engine, Task,
-    engine::{assert_empty, poll_until, wait_for},
     model::{Root, conflict, request},
+    subject::{STUCK, Subject, Task, assert_empty, poll_until, wait_for},
 };
 
 const THREADS: usize = 4;
-
-/// Nobody holds anything for long here: who waits this long has lost its wake-up.
-const STUCK: Duration = Duration::from_secs(20);
 
 /// The places that are guarded: readers count up, a writer sets -1.
 const PLACES: [[&str; 2]; 6] =
@@ -94,7 +90,7 @@ fn random(runner: &mut TestRunner, below: u32) -> u32 {
 }
 
 /// One operation: ask in a random way, perhaps give up, hold for a moment.
-fn operate<E: Engine>(engine: &E, guarded: &Guarded, runner: &mut TestRunner) {
+fn operate<E: Subject>(engine: &E, guarded: &Guarded, runner: &mut TestRunner) {
     let roots = random_roots(runner);
     let request = request(&roots);
     let use_it = |guard: E::Guard| {
@@ -139,7 +135,7 @@ fn operate<E: Engine>(engine: &E, guarded: &Guarded, runner: &mut TestRunner) {
 }
 
 /// The workers of one round; rest is when all are done.
-fn round<E: Engine + Sync>(engine: &E, guarded: &Guarded, round: usize, operations: usize) {
+fn round<E: Subject + Sync>(engine: &E, guarded: &Guarded, round: usize, operations: usize) {
     thread::scope(|scope| {
         for worker in 0..THREADS {
             scope.spawn(move || {
@@ -160,7 +156,7 @@ fn round<E: Engine + Sync>(engine: &E, guarded: &Guarded, round: usize, operatio
 ///
 /// If a snapshot breaks rule C1, if two meet where they must not, if anybody waits for 20 seconds, or if
 /// anything is left at the end of a round.
-pub fn many_threads_keep_the_rule_at_every_moment<E: Engine + Sync>(
+pub fn many_threads_keep_the_rule_at_every_moment<E: Subject + Sync>(
     rounds: usize,
     operations: usize,
     engine: E,

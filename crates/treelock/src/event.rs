@@ -1,22 +1,17 @@
 //! What the lock tells `tracing`, with the feature of that name: an event when a request has to wait,
 //! when it has its lock, and when it leaves. Never under the mutex, never a span.
-//!
-//! The request is given as a closure, so that nobody fetches it when nobody listens.
 
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($name:ident, $level:ident) => {
-        pub(crate) fn $name(request: impl FnOnce() -> crate::request::Request) {
-            if tracing::enabled!(target: "treelock", tracing::Level::$level) {
-                let request = request();
-                tracing::event!(
-                    target: "treelock",
-                    tracing::Level::$level,
-                    label = request.get_label(),
-                    roots = %request,
-                    stringify!($name),
-                );
-            }
+        pub(crate) fn $name(request: &crate::request::Request) {
+            tracing::event!(
+                target: "treelock",
+                tracing::Level::$level,
+                label = request.label(),
+                roots = %request,
+                stringify!($name),
+            );
         }
     };
 }
@@ -25,7 +20,7 @@ macro_rules! event {
 macro_rules! event {
     ($name:ident, $level:ident) => {
         #[inline(always)]
-        pub(crate) fn $name(_: impl FnOnce() -> crate::request::Request) {}
+        pub(crate) fn $name(_: &crate::request::Request) {}
     };
 }
 

@@ -7,7 +7,7 @@
 
 use std::{error::Error, fmt, num::ParseIntError, str::FromStr};
 
-use crate::request::Access;
+use crate::access::Access;
 
 /// The number of a grant, for the resource to refuse who comes too late. Of two grants that conflict, the
 /// later one has the larger token; so it is also between a node and what lies above or below it.
@@ -18,12 +18,52 @@ use crate::request::Access;
 /// use treelock::FencingToken;
 ///
 /// let token: FencingToken = std::env::var("TREELOCK_TOKEN").unwrap_or("7".into()).parse()?;
-/// assert!(token < FencingToken(8));
+/// assert!(token < FencingToken::new(8));
 /// # Ok::<(), std::num::ParseIntError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
-pub struct FencingToken(pub u64);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+pub struct FencingToken(u64);
+
+impl FencingToken {
+    /// Returns the token with this number: one that a resource has stored, or an engine gives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::FencingToken;
+    /// assert_eq!(FencingToken::new(7).get(), 7);
+    /// ```
+    #[must_use]
+    pub const fn new(number: u64) -> FencingToken {
+        FencingToken(number)
+    }
+
+    /// Returns the number, to be sent or stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use treelock::FencingToken;
+    /// assert_eq!(FencingToken::from(7).get(), 7);
+    /// ```
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<u64> for FencingToken {
+    fn from(number: u64) -> FencingToken {
+        FencingToken(number)
+    }
+}
+
+impl From<FencingToken> for u64 {
+    fn from(token: FencingToken) -> u64 {
+        token.0
+    }
+}
 
 impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,11 +92,11 @@ impl FromStr for FencingToken {
 /// use treelock::{Access, FenceGate, FencingToken};
 ///
 /// let mut gate = FenceGate::default();
-/// gate.check(Access::Write, FencingToken(34))?;
+/// gate.check(Access::Write, FencingToken::new(34))?;
 /// // A holder that slept while its lock went to another wakes up, and is refused.
-/// let stale = gate.check(Access::Write, FencingToken(33)).unwrap_err();
+/// let stale = gate.check(Access::Write, FencingToken::new(33)).unwrap_err();
 /// assert_eq!(stale.to_string(), "write with token 33 is refused: a write with token 34 was here before");
-/// gate.check(Access::Write, FencingToken(34))?; // the holder may come again
+/// gate.check(Access::Write, FencingToken::new(34))?; // the holder may come again
 /// # Ok::<(), treelock::Stale>(())
 /// ```
 ///
@@ -68,15 +108,15 @@ impl FromStr for FencingToken {
 /// use treelock::{Access, FenceGate, FencingToken};
 ///
 /// let row: [u64; 2] = [36, 34];
-/// let [max_read, max_write] = row.map(FencingToken);
+/// let [max_read, max_write] = row.map(FencingToken::new);
 /// let mut gate = FenceGate { max_read, max_write };
-/// assert!(gate.check(Access::Write, FencingToken(35)).is_err());
-/// gate.check(Access::Write, FencingToken(37))?;
-/// assert_eq!([gate.max_read.0, gate.max_write.0], [36, 37]);
+/// assert!(gate.check(Access::Write, FencingToken::new(35)).is_err());
+/// gate.check(Access::Write, FencingToken::new(37))?;
+/// assert_eq!([gate.max_read.get(), gate.max_write.get()], [36, 37]);
 /// # Ok::<(), treelock::Stale>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FenceGate {
     /// The largest token of a read that was accepted.
     pub max_read: FencingToken,
@@ -97,9 +137,9 @@ impl FenceGate {
     /// use treelock::{Access, FenceGate, FencingToken};
     ///
     /// let mut gate = FenceGate::default();
-    /// gate.check(Access::Read, FencingToken(8))?;
-    /// gate.check(Access::Read, FencingToken(7))?; // readers do not order one another
-    /// assert!(gate.check(Access::Write, FencingToken(7)).is_err());
+    /// gate.check(Access::Read, FencingToken::new(8))?;
+    /// gate.check(Access::Read, FencingToken::new(7))?; // readers do not order one another
+    /// assert!(gate.check(Access::Write, FencingToken::new(7)).is_err());
     /// # Ok::<(), treelock::Stale>(())
     /// ```
     pub fn check(&mut self, access: Access, token: FencingToken) -> Result<(), Stale> {

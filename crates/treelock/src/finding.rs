@@ -7,7 +7,7 @@ use std::fmt;
 /// # Examples
 ///
 /// ```
-/// use treelock::Severity;
+/// use treelock::engine::Severity;
 ///
 /// assert!(Severity::Bad > Severity::Odd);
 /// assert_eq!(Severity::Good.to_string(), "good");
@@ -38,7 +38,7 @@ impl fmt::Display for Severity {
 /// # Examples
 ///
 /// ```
-/// use treelock::{Finding, Severity};
+/// use treelock::engine::{Finding, Severity};
 ///
 /// let finding = Finding::odd("10 bytes are left", "make room");
 /// assert_eq!(finding.severity, Severity::Odd);
@@ -66,7 +66,7 @@ impl Finding {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(treelock::Finding::good("locks are seen").advice, "");
+    /// assert_eq!(treelock::engine::Finding::good("locks are seen").advice, "");
     /// ```
     #[must_use]
     pub fn good(what: impl Into<String>) -> Finding {
@@ -88,7 +88,7 @@ impl Finding {
     /// # Examples
     ///
     /// ```
-    /// use treelock::{Finding, Severity};
+    /// use treelock::engine::{Finding, Severity};
     ///
     /// assert_eq!(Finding::bad("a lock is not seen by others", "use another disk").severity, Severity::Bad);
     /// ```

@@ -1,141 +1,27 @@
-//! What a holder has: a [`Guard`]. And how the lock is left, by holders and waiters alike.
+//! What a holder has: a [`Guard`].
 
-use std::{
-    fmt, mem,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    task::Waker,
-};
+use std::fmt;
 
-use coarsetime::Instant;
+use crate::{answer::Answer, event, fence::FencingToken, request::Request, turn::Turn};
 
-use crate::{
-    arena::Slot,
-    event,
-    request::Request,
-    snapshot::Blocked,
-    sync::{Arc, Mutex, lock},
-    table::{Granted, LockTable},
-};
-
-/// What all handles of one lock share.
-pub(crate) struct Shared {
-    table: Mutex<LockTable>,
-}
-
-impl Shared {
-    pub(crate) fn new() -> Shared {
-        Shared { table: Mutex::new(LockTable::new(Instant::now_without_cache_update)) }
-    }
-
-    /// Work on the table. Nothing that a user wrote runs in `work` (C9).
-    pub(crate) fn table<R>(&self, work: impl FnOnce(&mut LockTable) -> R) -> R {
-        work(&mut lock(&self.table))
-    }
-}
-
-/// A live request of ours, waiting or held. Dropping it gives back whatever it has and lets those behind
-/// it go on, in one step (C10).
-pub(crate) struct Turn {
-    shared: Arc<Shared>,
-    id: Slot,
-}
-
-impl Turn {
-    pub(crate) fn new(shared: Arc<Shared>, id: Slot) -> Turn {
-        Turn { shared, id }
-    }
-
-    /// Take a place in the order of arrival. Returns it, and whether it is granted at once.
-    #[inline]
-    pub(crate) fn ask(shared: Arc<Shared>, request: Request) -> (Turn, bool) {
-        request.prepare();
-        let (id, granted) = shared.table(|table| table.enqueue(request));
-        let turn = Turn { shared, id };
-        if !granted {
-            event::waiting(|| turn.request());
-        }
-        (turn, granted)
-    }
-
-    fn request(&self) -> Request {
-        self.shared.table(|table| table.request(self.id).clone())
-    }
-
-    /// Have `waker` called when the request is granted. Returns whether it is granted already.
-    pub(crate) fn register(&self, waker: &Waker) -> bool {
-        let registered = self.shared.table(|table| match table.waker(self.id) {
-            None => Some(true),
-            Some(Some(known)) if known.will_wake(waker) => Some(false),
-            Some(_) => None,
-        });
-        // Cloning and dropping a waker is code of an executor's, so it stays out of the mutex.
-        registered.unwrap_or_else(|| {
-            let mut spare = Some(waker.clone());
-            self.shared.table(|table| match table.waker(self.id) {
-                None => true,
-                Some(slot) => {
-                    mem::swap(slot, &mut spare);
-                    false
-                }
-            })
-        })
-    }
-
-    /// Who is in the way; `None` if it is granted by now.
-    pub(crate) fn blocked(&self) -> Option<Blocked> {
-        self.shared.table(|table| table.why_waiting(self.id))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut granted = Granted::default();
-        let left = self.shared.table(|table| table.leave(self.id, &mut granted));
-        let released = || event::released(|| left.request.clone());
-        if granted.is_empty() {
-            released();
-        } else {
-            wake_all(granted, released);
-        }
-    }
-}
-
-/// Wake in the order of granting, then tell of the release: whatever a listener to events does, no wake-up
-/// is lost. Nor by a waker that panics: its panic goes on when all is done, unless one is under way already.
-#[cold]
-fn wake_all(granted: Granted, released: impl FnOnce()) {
-    let mut panicked = None;
-    for waker in granted.into_wakers() {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            panicked.get_or_insert(payload);
-        }
-    }
-    released();
-    if let Some(payload) = panicked
-        && !std::thread::panicking()
-    {
-        resume_unwind(payload);
-    }
-}
-
-/// Holds what a request asked for, until it is dropped.
+/// Holds what a request asked for, until it is dropped or released.
 ///
 /// Owned: it can be stored, sent to another thread or task, and dropped there. Dropping it always
-/// releases and never blocks (should a waker of somebody who waits panic, that panic goes on when all
+/// releases and never blocks (if a waker of somebody who waits panics, that panic goes on when all
 /// are woken); a panic that unwinds through it releases too, and nothing is poisoned.
 /// Leaking it, as [`std::mem::forget`] does, keeps the lock for as long as the process lives.
 ///
 /// # Examples
 ///
 /// ```
-/// use treelock::{Request, TreeLock};
+/// use treelock::{Request, TreeLock, Wait};
 ///
 /// let lock = TreeLock::new();
 /// let photos = Request::new().write("photos")?;
-/// let guard = lock.acquire_blocking(&photos);
-/// assert!(lock.try_acquire(&photos).is_err());
+/// let guard = lock.acquire(&photos).wait();
+/// assert!(lock.try_acquire(&photos).wait().is_err());
 /// drop(guard);
-/// assert!(lock.try_acquire(&photos).is_ok());
+/// assert!(lock.try_acquire(&photos).wait().is_ok());
 /// # Ok::<(), treelock::NodeError>(())
 /// ```
 #[must_use = "dropping a guard releases its lock at once"]
@@ -147,7 +33,7 @@ pub struct Guard {
 impl Guard {
     /// Of a turn that is granted.
     pub(crate) fn new(turn: Turn) -> Guard {
-        event::granted(|| turn.request());
+        event::granted(turn.request());
         Guard { turn }
     }
 
@@ -156,20 +42,114 @@ impl Guard {
     /// # Examples
     ///
     /// ```
-    /// use treelock::{Request, TreeLock};
+    /// use treelock::{Request, TreeLock, Wait};
     ///
-    /// let guard = TreeLock::new().try_acquire(&Request::new().write("photos")?)?;
+    /// let guard = TreeLock::new().acquire(&Request::new().write("photos")?).wait();
     /// assert_eq!(guard.request().to_string(), "write /photos");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), treelock::NodeError>(())
     /// ```
     #[must_use]
-    pub fn request(&self) -> Request {
+    pub fn request(&self) -> &Request {
         self.turn.request()
+    }
+
+    /// Returns the ticket, by which a [`Snapshot`](crate::Snapshot) names the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock, Wait};
+    ///
+    /// let lock = TreeLock::new();
+    /// let guard = lock.acquire(&Request::new().write("photos")?).wait();
+    /// assert_eq!(lock.snapshot().wait().entries[0].ticket, guard.ticket());
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use]
+    pub fn ticket(&self) -> u64 {
+        self.turn.ticket()
+    }
+
+    /// Returns the fencing token: larger than that of every earlier grant of this lock that conflicts. Give
+    /// it to the resource with each access, for a [`FenceGate`](crate::FenceGate) there.
+    ///
+    /// A lock in memory cannot be lost, so its holders need no token. It is there so that the resource can
+    /// check tokens from the first day, also when another engine takes the place of this one. A token is
+    /// the ticket, counted from the nanosecond in which the lock was made: so tokens go on growing when
+    /// the process is started anew, unless the clock was set back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Access, FenceGate, Request, TreeLock, Wait};
+    ///
+    /// let (lock, request) = (TreeLock::new(), Request::new().write("photos")?);
+    /// let first = lock.acquire(&request).wait().token();
+    /// let second = lock.acquire(&request).wait().token();
+    /// assert!(second > first);
+    ///
+    /// let mut gate = FenceGate::default();
+    /// assert!(gate.check(Access::Write, second).is_ok());
+    /// assert!(gate.check(Access::Write, first).is_err(), "too late");
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use]
+    pub fn token(&self) -> FencingToken {
+        self.turn.token()
+    }
+
+    /// Returns whether the lock is still held: always, for a lock in memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock, Wait};
+    ///
+    /// let guard = TreeLock::new().acquire(&Request::new().write("photos")?).wait();
+    /// assert!(guard.is_valid());
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        true
+    }
+
+    /// Returns the answer that comes when the lock is lost: never, for a lock in memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use treelock::{Request, TreeLock, Wait};
+    ///
+    /// let guard = TreeLock::new().acquire(&Request::new().write("photos")?).wait();
+    /// assert_eq!(guard.lost().wait_timeout(Duration::ZERO), None);
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    pub fn lost(&self) -> Answer<()> {
+        Answer::never()
+    }
+
+    /// Releases the lock at once, as dropping the guard does. The answer is ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::{Request, TreeLock, Wait};
+    ///
+    /// let lock = TreeLock::new();
+    /// lock.acquire(&Request::new().write("photos")?).wait().release().wait();
+    /// assert_eq!(lock.held_count(), 0);
+    /// # Ok::<(), treelock::NodeError>(())
+    /// ```
+    pub fn release(self) -> Answer<()> {
+        drop(self);
+        Answer::ready(())
     }
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Guard({})", self.turn.request())
+        write!(f, "Guard({}; ticket {})", self.request(), self.ticket())
     }
 }

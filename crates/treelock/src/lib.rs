@@ -31,13 +31,12 @@
 //!
 //! # Ways to ask
 //!
-//! [`acquire`](TreeLock::acquire) is a future for any executor and may be dropped at any time;
-//! [`acquire_blocking`](TreeLock::acquire_blocking),
-//! [`acquire_timeout`](TreeLock::acquire_timeout) and
-//! [`acquire_deadline`](TreeLock::acquire_deadline) block the thread;
-//! [`try_acquire`](TreeLock::try_acquire) does neither. All work on the same lock at the same time. Who
+//! Every verb returns a value that can be awaited, in any executor, or waited for by a thread: whatever blocks
+//! says [`wait`](Wait::wait). [`acquire`](TreeLock::acquire) is a future that may be dropped at any time, and
+//! [`wait_timeout`](Wait::wait_timeout) keeps its place in the line;
+//! [`try_acquire`](TreeLock::try_acquire) does not wait. All work on the same lock at the same time. Who
 //! does not get the lock gets a [`Blocked`], which names the one in the way; a [`Snapshot`] shows them
-//! all.
+//! all. The locks between processes and between machines have the same verbs ([`engine`]).
 //!
 //! # Cost
 //!
@@ -63,36 +62,60 @@
 //!
 //! # Features
 //!
-//! - `serde`: [`Snapshot`], [`Blocked`] and what they are made of serialise.
+//! - `serde`: [`Snapshot`], [`Blocked`] and what they are made of serialise; [`Node`], [`FencingToken`] and
+//!   [`FenceGate`] deserialise too.
 //! - `tracing`: events when a request waits, is granted and is released, with the target `treelock`.
-//! - `object-store`: paths of the crate `object_store` name nodes.
 //!
 //! No feature changes what the lock does.
 
+mod access;
 mod acquire;
+mod answer;
 mod arena;
-mod engine;
+mod blocked;
+mod claimed;
+mod claims;
+pub mod engine;
+mod error;
 mod event;
 mod fence;
 mod finding;
 mod guard;
+mod lock;
+mod memory;
 mod mode;
+mod name;
 mod node;
-mod place;
+mod node_error;
+mod print;
 mod request;
+mod root;
+mod sighting;
 mod snapshot;
 mod sync;
 mod table;
+mod text;
 mod tree;
+mod turn;
+mod wait;
+mod wake;
 
-pub use acquire::{Acquire, TreeLock};
-pub use engine::Engine;
+pub use access::Access;
+pub use acquire::Acquire;
+pub use answer::Answer;
+pub use blocked::Blocked;
+pub use error::Error;
 pub use fence::{FenceGate, FencingToken, Stale};
-pub use finding::{Finding, Severity};
 pub use guard::Guard;
-pub use node::{Node, NodeError, ToNode};
-pub use request::{Access, Conflict, Request};
-pub use snapshot::{Blocked, Entry, Process, Root, Sighting, Snapshot, State};
+pub use lock::TreeLock;
+pub use name::ToNode;
+pub use node::Node;
+pub use node_error::NodeError;
+pub use request::{Conflict, Request};
+pub use root::Root;
+pub use sighting::State;
+pub use snapshot::{Entry, Snapshot};
+pub use wait::Wait;
 
 /// The README's examples are tests too.
 #[cfg(doctest)]

@@ -13,19 +13,17 @@
 //! ends are the same, so a collision costs a comparison and never a lock.
 
 use std::{
-    borrow::Borrow,
     cmp::Ordering,
-    error::Error,
     fmt::{self, Write as _},
     hash::{Hash, Hasher},
     iter,
-    path::{Path, PathBuf},
-    str::FromStr,
     sync::Arc,
 };
 
 use foldhash::{SharedSeed, fast::FoldHasher};
 use smallvec::SmallVec;
+
+use crate::node_error::{NodeError, Wrong, check};
 
 /// A place in a tree: a sequence of components. The root is the empty sequence.
 ///
@@ -53,10 +51,10 @@ use smallvec::SmallVec;
 pub struct Node(Arc<[u8]>);
 
 /// A prefix: its 64-bit hash, then the 32-bit end of its text.
-type Record = [u8; 12];
+pub(crate) type Record = [u8; 12];
 
 /// Bytes before the records: their number.
-const HEAD: usize = 4;
+pub(crate) const HEAD: usize = 4;
 
 impl Node {
     /// Returns the root, of which every node is a descendant. A lock on it is a lock on everything.
@@ -273,6 +271,12 @@ impl Node {
         HEAD + depth * size_of::<Record>() + end
     }
 
+    /// Takes bytes that are laid out as the head of this file says.
+    #[inline(always)]
+    pub(crate) fn from_layout(bytes: &[u8]) -> Node {
+        Node(Arc::from(bytes))
+    }
+
     /// The node of this depth and text, whose records `fill` writes.
     #[inline(always)]
     fn fill(depth: usize, text: &[u8], fill: impl FnOnce(&mut [Record])) -> Node {
@@ -301,134 +305,11 @@ impl Node {
             }
         })
     }
-
-    fn parse(text: &[u8]) -> Result<Node, NodeError> {
-        let name = trim_slashes(text);
-        // A small draft is cheaper to begin.
-        let short = if name.len() <= 64 { Node::parse_plain::<192>(name) } else { None };
-        match short {
-            Some(node) => Ok(node),
-            None => Node::parse_any(name, text),
-        }
-    }
-
-    /// Parse a name that needs no second look: it is good, fits a draft, and has no two slashes on end,
-    /// so that its text is the node's.
-    #[inline]
-    fn parse_plain<const SIZE: usize>(name: &[u8]) -> Option<Node> {
-        let mut draft = Draft::<SIZE>::new();
-        let (mut at, mut start) = (0, 0);
-        while at < name.len() {
-            let mut slashes = slashes(word_at(name, at));
-            while slashes != 0 {
-                let end = at + slashes.trailing_zeros() as usize / 8;
-                slashes &= slashes - 1;
-                draft.push(&name[start..end], end)?;
-                start = end + 1;
-            }
-            at += size_of::<u64>();
-        }
-        draft.push(&name[start..], name.len())?;
-        draft.finish(name)
-    }
-
-    #[cold]
-    fn parse_any(name: &[u8], text: &[u8]) -> Result<Node, NodeError> {
-        if text.is_empty() {
-            return Err(NodeError::new(text, Wrong::Empty));
-        }
-        if let Some(node) = Node::parse_plain::<2048>(name) {
-            return Ok(node);
-        }
-        let components = name.split(|byte| *byte == b'/').filter(|component| !component.is_empty());
-        Node::from_components(components).map_err(|error| NodeError::new(text, error.wrong))
-    }
-}
-
-/// A node while it is being put together, on the stack: most fit.
-struct Draft<const SIZE: usize> {
-    bytes: [u8; SIZE],
-    /// How many of the bytes are written.
-    length: usize,
-    hash: u64,
-    seed: &'static SharedSeed,
-}
-
-impl<const SIZE: usize> Draft<SIZE> {
-    #[inline(always)]
-    fn new() -> Draft<SIZE> {
-        let seed = SharedSeed::global_random();
-        Draft { bytes: [0; SIZE], length: HEAD, hash: 0, seed }
-    }
-
-    /// Add a component whose text ends at `end`, if it is good and fits.
-    #[inline(always)]
-    fn push(&mut self, component: &[u8], end: usize) -> Option<()> {
-        check(component).ok()?;
-        let next = self.length + size_of::<Record>();
-        let record = self.bytes.get_mut(self.length..next)?;
-        self.hash = prefix_hash(self.hash, component, self.seed);
-        record[..8].copy_from_slice(&self.hash.to_ne_bytes());
-        record[8..].copy_from_slice(&(end as u32).to_ne_bytes());
-        self.length = next;
-        Some(())
-    }
-
-    /// The node with this text, if it fits.
-    #[inline(always)]
-    fn finish(&mut self, text: &[u8]) -> Option<Node> {
-        let depth = (self.length - HEAD) / size_of::<Record>();
-        let end = self.length + text.len();
-        self.bytes[..HEAD].copy_from_slice(&(depth as u32).to_ne_bytes());
-        self.bytes.get_mut(self.length..end)?.copy_from_slice(text);
-        Some(Node(Arc::from(&self.bytes[..end])))
-    }
-}
-
-#[inline]
-fn trim_slashes(mut text: &[u8]) -> &[u8] {
-    while let [b'/', rest @ ..] = text {
-        text = rest;
-    }
-    while let [rest @ .., b'/'] = text {
-        text = rest;
-    }
-    text
-}
-
-/// Eight bytes of a text, with zeros behind its end.
-#[inline]
-fn word_at(text: &[u8], at: usize) -> u64 {
-    let rest = &text[at..];
-    match (rest.first_chunk(), text.last_chunk()) {
-        (Some(word), _) => u64::from_le_bytes(*word),
-        (None, Some(last)) => u64::from_le_bytes(*last) >> (u64::BITS as usize - 8 * rest.len()),
-        (None, None) => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
-}
-
-/// Which of eight bytes are slashes: the highest bit of each that is one. Finds zero bytes by
-/// arithmetic, as Warren's "Hacker's Delight" (section 6-1) does, in a word where slashes are zero.
-#[inline]
-fn slashes(word: u64) -> u64 {
-    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let word = word ^ u64::from_ne_bytes([b'/'; 8]);
-    !(((word & LOW) + LOW) | word | LOW)
-}
-
-/// Whether these bytes can be a component.
-#[inline]
-fn check(component: &[u8]) -> Result<(), Wrong> {
-    match component {
-        [] => Err(Wrong::EmptyComponent),
-        [b'.'] | [b'.', b'.'] => Err(Wrong::Dots),
-        _ => Ok(()),
-    }
 }
 
 /// The hash of a prefix, from that of the prefix above and the last component.
 #[inline(always)]
-fn prefix_hash(above: u64, component: &[u8], seed: &'static SharedSeed) -> u64 {
+pub(crate) fn prefix_hash(above: u64, component: &[u8], seed: &'static SharedSeed) -> u64 {
     let mut hasher = FoldHasher::with_seed(above, seed);
     hasher.write(component);
     hasher.finish()
@@ -503,210 +384,10 @@ impl fmt::Debug for Node {
     }
 }
 
-/// As [`Display`](fmt::Display) prints it.
+/// As [`Display`](fmt::Display) prints it; it is deserialised from the same text.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Node {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
-
-impl FromStr for Node {
-    type Err = NodeError;
-
-    fn from_str(text: &str) -> Result<Node, NodeError> {
-        Node::parse(text.as_bytes())
-    }
-}
-
-/// Anything that names a node. Implement it for your own key type, and requests take it as it is.
-///
-/// Text and paths split at `/`, with the rules of [`Node`]. A [`Path`] is taken as a name too: it is
-/// not made absolute and no link is followed, since that answer may change; what cannot be decided
-/// (`..`, a drive prefix, text that is not Unicode on Windows) is refused.
-///
-/// # Examples
-///
-/// ```
-/// use treelock::{Node, NodeError, Request, ToNode};
-///
-/// struct Table { schema: String, name: String }
-///
-/// impl ToNode for Table {
-///     fn to_node(&self) -> Result<Node, NodeError> {
-///         Node::from_components([&self.schema, &self.name])
-///     }
-/// }
-///
-/// let orders = Table { schema: "shop".into(), name: "orders".into() };
-/// let request = Request::new().write(&orders)?;
-/// assert_eq!(request.to_string(), "write /shop/orders");
-/// # Ok::<(), NodeError>(())
-/// ```
-pub trait ToNode {
-    /// Returns the node that this value names.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError`] if it names none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use treelock::ToNode;
-    ///
-    /// assert_eq!("a/b".to_node()?, std::path::Path::new("/a/b/").to_node()?);
-    /// assert!("".to_node().is_err());
-    /// # Ok::<(), treelock::NodeError>(())
-    /// ```
-    fn to_node(&self) -> Result<Node, NodeError>;
-}
-
-impl<T: ToNode + ?Sized> ToNode for &T {
-    fn to_node(&self) -> Result<Node, NodeError> {
-        (**self).to_node()
-    }
-}
-
-impl ToNode for Node {
-    fn to_node(&self) -> Result<Node, NodeError> {
-        Ok(self.clone())
-    }
-}
-
-impl ToNode for str {
-    #[inline]
-    fn to_node(&self) -> Result<Node, NodeError> {
-        Node::parse(self.as_bytes())
-    }
-}
-
-impl ToNode for String {
-    fn to_node(&self) -> Result<Node, NodeError> {
-        self.as_str().to_node()
-    }
-}
-
-impl ToNode for Path {
-    #[cfg(unix)]
-    fn to_node(&self) -> Result<Node, NodeError> {
-        use std::os::unix::ffi::OsStrExt;
-        Node::parse(self.as_os_str().as_bytes())
-    }
-
-    #[cfg(not(unix))]
-    fn to_node(&self) -> Result<Node, NodeError> {
-        use std::path::{Component, is_separator};
-        let refuse = |wrong| NodeError::new(self.to_string_lossy().as_bytes(), wrong);
-        if let Some(Component::Prefix(_)) = self.components().next() {
-            return Err(refuse(Wrong::Prefix));
-        }
-        let text = self.to_str().ok_or_else(|| refuse(Wrong::NotUnicode))?;
-        if text.is_empty() {
-            return Err(refuse(Wrong::Empty));
-        }
-        Node::from_components(text.split(is_separator).filter(|component| !component.is_empty()))
-            .map_err(|error| refuse(error.wrong))
-    }
-}
-
-impl ToNode for PathBuf {
-    fn to_node(&self) -> Result<Node, NodeError> {
-        self.as_path().to_node()
-    }
-}
-
-/// The empty path is refused, as the empty string is: a write on it would be a write on the whole
-/// store. Say [`Node::root`] for that.
-#[cfg(feature = "object-store")]
-impl ToNode for object_store::path::Path {
-    fn to_node(&self) -> Result<Node, NodeError> {
-        self.as_ref().to_node()
-    }
-}
-
-macro_rules! try_from {
-    ($($type:ty),*) => {$(
-        impl TryFrom<$type> for Node {
-            type Error = NodeError;
-
-            fn try_from(name: $type) -> Result<Node, NodeError> {
-                name.to_node()
-            }
-        }
-    )*};
-}
-
-try_from!(&str, &String, String, &Path, &PathBuf, PathBuf);
-
-/// A text that names no node: which text, what is wrong with it, what to do.
-///
-/// # Examples
-///
-/// ```
-/// let error = "a/../b".parse::<treelock::Node>().unwrap_err();
-/// assert_eq!(error.text(), "a/../b");
-/// assert_eq!(
-///     error.to_string(),
-///     r#""a/../b" names no node: it has a component "." or "..", which a name cannot decide; resolve it first"#,
-/// );
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeError {
-    text: Box<[u8]>,
-    wrong: Wrong,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Empty,
-    EmptyComponent,
-    Dots,
-    TooLong,
-    #[cfg(not(unix))]
-    Prefix,
-    #[cfg(not(unix))]
-    NotUnicode,
-}
-
-impl NodeError {
-    #[cold]
-    fn new(text: &[u8], wrong: Wrong) -> NodeError {
-        // A refused text of gigabytes need not be kept whole to be recognised.
-        NodeError { text: text[..text.len().min(4096)].into(), wrong }
-    }
-
-    /// Returns the text that was refused, with `U+FFFD` for what is not UTF-8; at most its first
-    /// 4,096 bytes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!("".parse::<treelock::Node>().unwrap_err().text(), "");
-    /// ```
-    #[must_use]
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(self.text.borrow())
-    }
-}
-
-impl fmt::Display for NodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, todo) = match self.wrong {
-            Wrong::Empty => ("it is empty (an unset variable?)", "write \"/\" for the whole tree"),
-            Wrong::EmptyComponent => ("a component is empty", "leave it out"),
-            Wrong::Dots => (
-                "it has a component \".\" or \"..\", which a name cannot decide",
-                "resolve it first",
-            ),
-            Wrong::TooLong => ("it is longer than 4 GiB", "use a shorter name"),
-            #[cfg(not(unix))]
-            Wrong::Prefix => ("it has a drive or share prefix", "give the path below it"),
-            #[cfg(not(unix))]
-            Wrong::NotUnicode => ("it is not Unicode", "use Node::from_components"),
-        };
-        write!(f, "{:?} names no node: {what}; {todo}", self.text())
-    }
-}
-
-impl Error for NodeError {}

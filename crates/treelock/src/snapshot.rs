@@ -1,134 +1,30 @@
-//! What the lock shows of itself: [`Snapshot`], all live requests at one moment, and [`Blocked`], the
-//! answer to somebody who did not get the lock. Both are plain values that outlive the moment.
+//! All live requests at one moment: a [`Snapshot`], a plain value that outlives the moment.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use hashbrown::HashTable;
 
 use crate::{
     mode::Mode,
     node::Node,
-    request::{Access, Placed, Request},
+    print::{Age, Print, Printed, printable},
+    request::Request,
+    root::Root,
+    sighting::{Process, Sighting, State},
 };
-
-/// Whether a live request has its lock or is in line for it.
-///
-/// # Examples
-///
-/// ```
-/// assert_eq!(treelock::State::Held.to_string(), "held");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
-pub enum State {
-    /// Granted.
-    Held,
-    /// In line. A waiting request holds nothing, but later ones that conflict with it wait for it.
-    Waiting,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            State::Held => "held",
-            State::Waiting => "waiting",
-        })
-    }
-}
-
-/// One root of a request, as it is shown.
-///
-/// # Examples
-///
-/// ```
-/// use treelock::{Request, TreeLock};
-///
-/// let lock = TreeLock::new();
-/// let _guard = lock.try_acquire(&Request::new().write("a")?)?;
-/// assert_eq!(lock.snapshot().entries[0].roots[0].to_string(), "write /a");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Root {
-    /// Whether the sub-tree is read or written.
-    pub access: Access,
-    /// The root of the sub-tree.
-    pub node: Node,
-}
-
-impl Root {
-    pub(crate) fn new((access, node): (Access, &Node)) -> Root {
-        Root { access, node: node.clone() }
-    }
-}
-
-impl fmt::Display for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, &Node::fmt)
-    }
-}
-
-/// How nodes are printed.
-type Print<'a> = &'a dyn Fn(&Node, &mut fmt::Formatter<'_>) -> fmt::Result;
-
-impl Root {
-    fn write(&self, f: &mut fmt::Formatter<'_>, print: Print<'_>) -> fmt::Result {
-        write!(f, "{} ", self.access)?;
-        print(&self.node, f)
-    }
-}
-
-/// A value printed by a closure.
-struct Printed<F>(F);
-
-impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Printed<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0(f)
-    }
-}
-
-/// The process that a live request belongs to, where the lock spans several.
-///
-/// # Examples
-///
-/// ```
-/// use treelock::Process;
-///
-/// let process = Process { pid: 4242, host: Some("build-1".into()) };
-/// assert_eq!(process.to_string(), "pid 4242 on build-1");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Process {
-    /// The number of the process, as it sees itself.
-    pub pid: u32,
-    /// The host it runs on, where the lock spans several.
-    pub host: Option<Arc<str>>,
-}
-
-impl fmt::Display for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {}", self.pid)?;
-        match &self.host {
-            Some(host) => write!(f, " on {}", printable(host)),
-            None => Ok(()),
-        }
-    }
-}
 
 /// A live request in a [`Snapshot`].
 ///
 /// # Examples
 ///
 /// ```
-/// use treelock::{Request, State, TreeLock};
+/// use treelock::{Request, State, TreeLock, Wait};
 ///
 /// let lock = TreeLock::new();
-/// let _guard = lock.try_acquire(&Request::new().write("a")?.label("import"))?;
-/// let entry = &lock.snapshot().entries[0];
+/// let _guard = lock.acquire(&Request::new().write("a")?.with_label("import")).wait();
+/// let entry = &lock.snapshot().wait().entries[0];
 /// assert_eq!((entry.state, entry.label.as_deref()), (State::Held, Some("import")));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), treelock::NodeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -138,7 +34,8 @@ pub struct Entry {
     pub ticket: u64,
     /// Held or waiting.
     pub state: State,
-    /// How long it has been in this state, to a few milliseconds. Serialised as seconds and nanoseconds.
+    /// How long it has been in this state, to a few milliseconds. Serialised as seconds.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::print::as_seconds"))]
     pub age: Duration,
     /// Who asks, if the request says so.
     pub label: Option<Arc<str>>,
@@ -163,14 +60,14 @@ pub struct Entry {
 /// # Examples
 ///
 /// ```
-/// use treelock::{Request, TreeLock};
+/// use treelock::{Request, TreeLock, Wait};
 ///
 /// let lock = TreeLock::new();
-/// let guard = lock.try_acquire(&Request::new().write("photos/2025")?.label("import"))?;
-/// let snapshot = lock.snapshot();
+/// let guard = lock.acquire(&Request::new().write("photos/2025")?.with_label("import")).wait();
+/// let snapshot = lock.snapshot().wait();
 /// assert_eq!(snapshot.held().count(), 1);
 /// println!("{snapshot}");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), treelock::NodeError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -180,52 +77,13 @@ pub struct Snapshot {
     pub entries: Vec<Entry>,
 }
 
-/// A live request as a lock table hands it out: what a [`Snapshot`] is made of. For those who write an
-/// engine.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use treelock::{Request, Sighting, Snapshot, State};
-///
-/// let sighting = |ticket, request| Sighting {
-///     ticket,
-///     request,
-///     asked: Duration::from_secs(5),
-///     granted: None,
-///     process: None,
-/// };
-/// let table = vec![
-///     sighting(8, Request::new().read("a/b")?.label("second")),
-///     sighting(7, Request::new().write("a")?.label("first")),
-/// ];
-/// let snapshot = Snapshot::of(table);
-/// assert_eq!(snapshot.entries[0].state, State::Held);
-/// assert_eq!(snapshot.entries[1].waits_for, Some(7));
-/// # Ok::<(), treelock::NodeError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Sighting {
-    /// The place in the order of arrival.
-    pub ticket: u64,
-    /// What is asked, with the label.
-    pub request: Request,
-    /// How long ago it asked.
-    pub asked: Duration,
-    /// How long ago it was granted, if that is known.
-    pub granted: Option<Duration>,
-    /// The process it belongs to.
-    pub process: Option<Arc<Process>>,
-}
-
 impl Snapshot {
     /// Returns a snapshot of these live requests, all of them of one moment, in any order. By the rule, a
     /// request is held iff no earlier one conflicts with it. For those who write an engine.
     ///
     /// # Examples
     ///
-    /// See [`Sighting`].
+    /// See [`Sighting`](crate::engine::Sighting).
     #[must_use]
     pub fn of(sightings: Vec<Sighting>) -> Snapshot {
         Snapshot::assemble(sightings, |_, waits_for| match waits_for {
@@ -257,7 +115,7 @@ impl Snapshot {
                 ticket,
                 state,
                 age: if state == State::Held { granted.unwrap_or(asked) } else { asked },
-                label: request.get_label().map(Arc::from),
+                label: request.label().map(Arc::from),
                 roots: request.roots().map(Root::new).collect(),
                 waits_for: conflicting.filter(|_| state == State::Waiting),
                 process,
@@ -271,7 +129,9 @@ impl Snapshot {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(treelock::TreeLock::new().snapshot().held().count(), 0);
+    /// use treelock::{TreeLock, Wait};
+    ///
+    /// assert_eq!(TreeLock::new().snapshot().wait().held().count(), 0);
     /// ```
     pub fn held(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.state == State::Held)
@@ -283,14 +143,14 @@ impl Snapshot {
     /// # Examples
     ///
     /// ```
-    /// use treelock::{Request, TreeLock};
+    /// use treelock::{Request, TreeLock, Wait};
     ///
     /// let lock = TreeLock::new();
-    /// let _guard = lock.try_acquire(&Request::new().write("7")?)?;
-    /// let table = lock.snapshot();
+    /// let _guard = lock.acquire(&Request::new().write("7")?).wait();
+    /// let table = lock.snapshot().wait();
     /// let table = table.display_with(|node, f| write!(f, "inode {}", &node.to_string()[1..]));
     /// assert!(table.to_string().ends_with("write inode 7"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), treelock::NodeError>(())
     /// ```
     pub fn display_with<F>(&self, print: F) -> impl fmt::Display
     where
@@ -304,7 +164,9 @@ impl Snapshot {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(treelock::TreeLock::new().snapshot().waiting().count(), 0);
+    /// use treelock::{TreeLock, Wait};
+    ///
+    /// assert_eq!(TreeLock::new().snapshot().wait().waiting().count(), 0);
     /// ```
     pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.state == State::Waiting)
@@ -402,168 +264,3 @@ impl Snapshot {
         Ok(())
     }
 }
-
-/// A label on one line, whatever is in it.
-fn printable(label: &str) -> String {
-    let mut line = String::new();
-    for char in label.chars() {
-        match char.is_control() {
-            true => line.extend(char.escape_default()),
-            false => line.push(char),
-        }
-    }
-    line
-}
-
-/// A duration for people: `0.2s`, `3.2s`, `4m 07s`, `2h 05m`.
-struct Age(Duration);
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0..60 => write!(f, "{:.1}s", (self.0.as_secs_f64() * 10.0).floor() / 10.0),
-            60..3600 => write!(f, "{}m {:02}s", seconds / 60, seconds % 60),
-            _ => write!(f, "{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-        }
-    }
-}
-
-/// The request was not granted: who is in the way.
-///
-/// The blocker named is the earliest live request that conflicts, so the one whose release has to come
-/// first. Nothing of the failed request is left in the lock.
-///
-/// # Examples
-///
-/// ```
-/// use treelock::{Request, TreeLock};
-///
-/// let lock = TreeLock::new();
-/// let guard = lock.try_acquire(&Request::new().write("photos/2025")?.label("import-7"))?;
-/// let blocked = lock.try_acquire(&Request::new().read("photos")?).unwrap_err();
-/// assert_eq!(blocked.label.as_deref(), Some("import-7"));
-/// assert_eq!(
-///     blocked.to_string(),
-///     "read /photos is blocked by \"import-7\": write /photos/2025, held for 0.0s; 1 ahead",
-/// );
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Blocked {
-    /// The root that was asked for and is in conflict; of several, the first.
-    pub wanted: Root,
-    /// The blocker's conflicting root.
-    pub blocker: Root,
-    /// The blocker's label.
-    pub label: Option<Arc<str>>,
-    /// The blocker's ticket, as [`Snapshot`] shows it.
-    pub ticket: u64,
-    /// Whether the blocker holds its lock or waits itself.
-    pub state: State,
-    /// How long the blocker has been in this state, to a few milliseconds. Serialised as seconds and
-    /// nanoseconds.
-    pub age: Duration,
-    /// How many live requests are ahead: earlier and in conflict, the blocker among them.
-    pub ahead: usize,
-    /// The blocker's process, where the lock spans several; `None` in a lock of one process.
-    pub process: Option<Arc<Process>>,
-}
-
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, &Node::fmt)
-    }
-}
-
-impl Blocked {
-    /// Returns who would be in the way of `request` if it had this ticket, among these live requests of one
-    /// moment, in any order; `None` if nobody would. For those who write an engine.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use treelock::{Blocked, Request, Sighting};
-    ///
-    /// let sighting = Sighting {
-    ///     ticket: 7,
-    ///     request: Request::new().write("a")?,
-    ///     asked: Duration::ZERO,
-    ///     granted: None,
-    ///     process: None,
-    /// };
-    /// let reader = Request::new().read("a/b")?;
-    /// let blocked = Blocked::of(&[sighting.clone()], &reader, 8).unwrap();
-    /// assert_eq!(blocked.ticket, 7);
-    /// assert_eq!(Blocked::of(&[sighting], &reader, 6), None, "7 comes after 6");
-    /// # Ok::<(), treelock::NodeError>(())
-    /// ```
-    #[must_use]
-    pub fn of(sightings: &[Sighting], request: &Request, ticket: u64) -> Option<Blocked> {
-        let earlier = |than: u64| sightings.iter().filter(move |other| other.ticket < than);
-        let ahead = earlier(ticket).filter(|other| request.conflict(&other.request).is_some());
-        let ahead: Vec<&Sighting> = ahead.collect();
-        let first = ahead.iter().min_by_key(|other| other.ticket)?;
-        let conflicts = |its: &Placed<'_>| request.placed().any(|own| own.conflicts(its));
-        let widest = first.request.placed().filter(conflicts).min_by_key(|its| its.node.depth())?;
-        let wanted = request.placed().find(|own| own.conflicts(&widest))?;
-        let waits = earlier(first.ticket).any(|o| first.request.conflict(&o.request).is_some());
-        let (state, age) = match waits {
-            true => (State::Waiting, first.asked),
-            false => (State::Held, first.granted.unwrap_or(first.asked)),
-        };
-        Some(Blocked {
-            wanted: Root::new((wanted.access, wanted.node)),
-            blocker: Root::new((widest.access, widest.node)),
-            label: first.request.get_label().map(Arc::from),
-            ticket: first.ticket,
-            state,
-            age,
-            ahead: ahead.len(),
-            process: first.process.clone(),
-        })
-    }
-
-    /// Returns a value that prints the same sentence, with nodes as `print` prints them: for a program
-    /// whose nodes stand for something else.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use treelock::{Request, TreeLock};
-    ///
-    /// let lock = TreeLock::new();
-    /// let inode = Request::new().write("7")?;
-    /// let _guard = lock.try_acquire(&inode)?;
-    /// let blocked = lock.try_acquire(&inode).unwrap_err();
-    /// let sentence = blocked.display_with(|node, f| write!(f, "inode {}", &node.to_string()[1..]));
-    /// assert!(sentence.to_string().starts_with("write inode 7 is blocked by request #1"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn display_with<F>(&self, print: F) -> impl fmt::Display
-    where
-        F: Fn(&Node, &mut fmt::Formatter<'_>) -> fmt::Result,
-    {
-        Printed(move |f: &mut fmt::Formatter<'_>| self.write(f, &print))
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>, print: Print<'_>) -> fmt::Result {
-        self.wanted.write(f, print)?;
-        f.write_str(" is blocked by ")?;
-        match &self.label {
-            Some(label) => write!(f, "{label:?}")?,
-            None => write!(f, "request #{}", self.ticket)?,
-        }
-        if let Some(process) = &self.process {
-            write!(f, " ({process})")?;
-        }
-        f.write_str(": ")?;
-        self.blocker.write(f, print)?;
-        write!(f, ", {} for {}; {} ahead", self.state, Age(self.age), self.ahead)
-    }
-}
-
-impl Error for Blocked {}

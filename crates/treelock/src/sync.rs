@@ -3,64 +3,87 @@
 
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
     thread,
 };
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
     thread,
 };
 
 use std::{
-    sync::PoisonError,
+    sync::{PoisonError, atomic::Ordering},
     task::{Wake, Waker},
     time::Instant,
 };
 
-/// Lock without poisoning (C12): no user code runs under our mutex, so nothing half-done is left.
+/// Locks without poisoning (C12): no user code runs under our mutex, so nothing half-done is left.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Unparker(thread::Thread);
+/// Puts the thread that made it to sleep, until its waker is called.
+pub(crate) struct Parker(std::sync::Arc<Unparker>);
+
+/// The flag says that the waker was called, whoever used up the thread's own token meanwhile.
+struct Unparker {
+    thread: thread::Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for Unparker {
     fn wake(self: std::sync::Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &std::sync::Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
-/// A waker that unparks the calling thread.
-pub(crate) fn thread_waker() -> Waker {
-    Waker::from(std::sync::Arc::new(Unparker(thread::current())))
-}
-
-/// Park until the thread's waker was called, at the latest until `deadline`. Returns whether there
-/// is still time; wakes spuriously, as `std::thread::park` does.
-#[cfg(not(loom))]
-pub(crate) fn park(deadline: Option<Instant>) -> bool {
-    let Some(deadline) = deadline else {
-        thread::park();
-        return true;
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    thread::park_timeout(left);
-    !left.is_zero()
-}
-
-/// The model has no clock: a deadline is over after the other threads had one chance to run.
-#[cfg(loom)]
-pub(crate) fn park(deadline: Option<Instant>) -> bool {
-    if deadline.is_none() {
-        thread::park();
-        return true;
+impl Parker {
+    pub(crate) fn new() -> Parker {
+        let (thread, woken) = (thread::current(), AtomicBool::new(false));
+        Parker(std::sync::Arc::new(Unparker { thread, woken }))
     }
-    thread::yield_now();
-    false
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(self.0.clone())
+    }
+
+    /// Whether the waker was called since this was last true. A failed exchange writes nothing, so it hides
+    /// no call.
+    fn was_woken(&self) -> bool {
+        let called = &self.0.woken;
+        called.compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sleeps until the waker is called, at the latest until `deadline`. Returns whether it was called.
+    #[cfg(not(loom))]
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        while !self.was_woken() {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+        true
+    }
+
+    /// The model has no clock: a deadline is over after the other threads had one chance to run.
+    #[cfg(loom)]
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        if deadline.is_some() {
+            thread::yield_now();
+            return self.was_woken();
+        }
+        while !self.was_woken() {
+            thread::park();
+        }
+        true
+    }
 }

@@ -37,24 +37,19 @@
 //!
 //! A waiting request holds nothing (C3), but its unblocked claims are counted as everybody's are: they are
 //! what later requests wait for.
-//!
-//! # Who is in the way
-//!
-//! For [`Blocked`] each node also lists the requests that have a root there. Who is in the way of a request
-//! has a root on the way up from one of its roots, or below one. So the search follows the tree, along nodes
-//! with a conflicting claim only: it takes time for the roots at these nodes and for their children, not for
-//! all that is live. A flat request, whose ancestors are given, is listed at each node that it claims.
 
-use std::{iter::successors, slice, task::Waker};
+mod blockers;
+
+use std::{slice, task::Waker};
 
 use coarsetime::Instant;
 
 use crate::{
     arena::{Arena, Slot},
-    mode::Mode,
-    place::BlockedClaim,
-    request::{Chain, Claims, Placed, Request},
-    snapshot::{Blocked, Root, Sighting, State},
+    claimed::BlockedClaim,
+    claims::{Chain, Claims},
+    request::Request,
+    sighting::{Sighting, State},
     tree::{RootLink, Tree},
 };
 
@@ -109,7 +104,7 @@ struct Live {
 /// waker of a cancelled future, whose drop is code of an executor's (C9).
 #[must_use]
 pub(crate) struct Left {
-    pub(crate) request: Request,
+    _request: Request,
     _waits: Waits,
     _waker: Option<Waker>,
 }
@@ -197,9 +192,9 @@ impl LockTable {
         }
     }
 
-    /// Take a ticket and join all nodes. Returns the slot of the live request, good until it leaves, and
-    /// whether it is granted.
-    pub(crate) fn enqueue(&mut self, request: Request) -> (Slot, bool) {
+    /// Takes a ticket and joins all nodes. Returns the slot of the live request, good until it leaves, the
+    /// ticket, and whether it is granted.
+    pub(crate) fn enqueue(&mut self, request: Request) -> (Slot, u64, bool) {
         let mut blocked = Vec::new();
         let leaves = match request.claims() {
             Claims::None => Leaves::Many(Box::default()),
@@ -229,7 +224,7 @@ impl LockTable {
             self.waiting += 1;
             self.wait(id, &blocked);
         }
-        (id, granted)
+        (id, ticket, granted)
     }
 
     /// Claim the nodes of a chain, the latest at each; note the claims that are blocked, with their nodes.
@@ -240,10 +235,10 @@ impl LockTable {
         let mut at = leaf;
         for (claim, mode) in chain.upwards() {
             let branch = &mut self.tree[at];
-            if branch.place.blocks(mode) {
+            if branch.claimed.blocks(mode) {
                 blocked.push((claim, at));
             } else {
-                branch.place.count(mode);
+                branch.claimed.count(mode);
             }
             at = branch.parent;
         }
@@ -257,7 +252,7 @@ impl LockTable {
         let claims = request.claims();
         let mut queue = |(claim, at): (usize, Slot)| {
             let entry = self.blocked.insert(BlockedClaim::new(*ticket, id, claim));
-            self.tree[at].place.push(claims.mode(claim), entry, &mut self.blocked);
+            self.tree[at].claimed.push(claims.mode(claim), entry, &mut self.blocked);
             entry
         };
         self.live[id].waits = if let &[(claim, at)] = blocked {
@@ -267,10 +262,6 @@ impl LockTable {
             blocked.iter().for_each(|&(claim, at)| entries[claim] = Some(queue((claim, at))));
             Waits::Many(Box::new(Many { waker: None, entries, remaining: blocked.len() }))
         };
-    }
-
-    pub(crate) fn request(&self, id: Slot) -> &Request {
-        &self.live[id].request
     }
 
     /// The waker to call when the request is granted; `None` if it is granted already.
@@ -303,7 +294,7 @@ impl LockTable {
             }
             _ => {}
         }
-        Left { request, _waits: waits, _waker: waker }
+        Left { _request: request, _waits: waits, _waker: waker }
     }
 
     /// Take the claims of a chain back, from the deepest up.
@@ -322,13 +313,13 @@ impl LockTable {
             let branch = &mut self.tree[at];
             let parent = branch.parent;
             match waits.entry(claim) {
-                None => branch.place.discount(mode),
+                None => branch.claimed.discount(mode),
                 Some(entry) => {
-                    let claim = branch.place.unlink(mode, entry, &mut self.blocked);
+                    let claim = branch.claimed.unlink(mode, entry, &mut self.blocked);
                     *waker = waker.take().or(claim.waker);
                 }
             }
-            if !branch.place.queued().is_empty() || (branch.place.is_vacant() && !branch.idle) {
+            if !branch.claimed.queued().is_empty() || (branch.claimed.is_vacant() && !branch.idle) {
                 self.left(at, granted);
             }
             at = parent;
@@ -338,7 +329,7 @@ impl LockTable {
     /// See to a node that a claim was taken from.
     #[cold]
     fn left(&mut self, at: Slot, granted: &mut Granted) {
-        if self.tree[at].place.queued().is_empty() {
+        if self.tree[at].claimed.queued().is_empty() {
             self.tree.rest(at);
         } else {
             self.unblock(at, granted);
@@ -348,11 +339,11 @@ impl LockTable {
     /// Look at the heads of the node's queues, and unblock what nothing earlier blocks any more. See the
     /// head of this file for why this is all there is to do.
     fn unblock(&mut self, at: Slot, granted: &mut Granted) {
-        for mode in self.tree[at].place.queued().iter() {
-            let place = &mut self.tree[at].place;
-            while let Some(head) = place.unblockable(mode, &self.blocked) {
-                let claim = place.unlink(mode, head, &mut self.blocked);
-                place.count(mode);
+        for mode in self.tree[at].claimed.queued().iter() {
+            let claimed = &mut self.tree[at].claimed;
+            while let Some(head) = claimed.unblockable(mode, &self.blocked) {
+                let claim = claimed.unlink(mode, head, &mut self.blocked);
+                claimed.count(mode);
                 if unblocked(&mut self.live[claim.request], claim, self.clock, granted) {
                     self.waiting -= 1;
                     self.held += 1;
@@ -412,94 +403,8 @@ fn unblocked(
     true
 }
 
-/// Who is in the way.
+/// The lists of the requests that have a root at a node.
 impl LockTable {
-    /// Say who is in the way of a live request, unless it is granted.
-    pub(crate) fn why_waiting(&self, id: Slot) -> Option<Blocked> {
-        let live = &self.live[id];
-        if live.state() == State::Held {
-            return None;
-        }
-        let ahead = self.ahead_of(live);
-        let (first, chain) = ahead.first().expect("who waits is waiting for somebody");
-        let (_, at) = first.request.claims().leaf(*chain);
-        let blocker = if first.request.claims().is_flat() {
-            live.request.conflicting_at(&first.request, at)
-        } else {
-            Some(Placed::by_name(first.request.claims().root(*chain)))
-        };
-        let blocker = blocker.expect("a root that is in the way");
-        let wanted = live.request.placed().find(|wanted| wanted.conflicts(&blocker));
-        let wanted = wanted.expect("a root for which it waits");
-        Some(Blocked {
-            wanted: Root::new((wanted.access, wanted.node)),
-            blocker: Root::new((blocker.access, blocker.node)),
-            label: first.request.get_label().map(Into::into),
-            ticket: first.ticket,
-            state: first.state(),
-            age: (self.clock)().duration_since(first.since).into(),
-            ahead: ahead.len(),
-            process: None,
-        })
-    }
-
-    /// The earlier live requests that conflict with this one, the earliest first, each with the number of
-    /// a chain whose root is in the way.
-    fn ahead_of(&self, live: &Live) -> Vec<(&Live, usize)> {
-        let mut found = Vec::new();
-        let claims = live.request.claims();
-        for (own, (chain, leaf)) in claims.chains().zip(live.leaves.as_slice()).enumerate() {
-            // The chains have each node once, so each is looked at once.
-            for (at, (_, mode)) in self.tree.upwards(leaf.at).zip(chain.upwards()) {
-                found.extend(self.linked_in_the_way(at, mode, live.ticket));
-            }
-            let (mode, _) = claims.leaf(own);
-            if mode == mode.intention() {
-                continue;
-            }
-            let mode = claims.root(own).0.mode();
-            let mut below: Vec<Slot> = self.tree.children(leaf.at).collect();
-            while let Some(at) = below.pop() {
-                if self.tree[at].place.has(mode.conflicts()) {
-                    // What is flat and has this node above it was found there.
-                    let by_name = |(other, _): &(&Live, usize)| !other.request.claims().is_flat();
-                    found.extend(self.linked_in_the_way(at, mode, live.ticket).filter(by_name));
-                    below.extend(self.tree.children(at));
-                }
-            }
-        }
-        found.sort_by_key(|(other, root)| (other.ticket, *root));
-        found.dedup_by_key(|(other, _)| other.ticket);
-        found
-    }
-
-    /// The chains linked at a node that conflict there with a mode, of requests earlier than a ticket.
-    fn linked_in_the_way(
-        &self,
-        at: Slot,
-        mode: Mode,
-        ticket: u64,
-    ) -> impl Iterator<Item = (&Live, usize)> {
-        let rivals = mode.conflicts();
-        let linked = self.tree[at].place.has(rivals).then(|| self.rooted_at(at));
-        linked.into_iter().flatten().filter_map(move |link| {
-            let (other, chain) = (&self.live[link.request], link.chain as usize);
-            let claims = other.request.claims();
-            let its_mode = match claims.is_flat() {
-                true => claims.leaf(chain).0,
-                false => claims.root(chain).0.mode(),
-            };
-            (other.ticket < ticket && rivals.contains(its_mode)).then_some((other, chain))
-        })
-    }
-
-    /// The chains of live requests that end at a node.
-    fn rooted_at(&self, at: Slot) -> impl Iterator<Item = RootLink> {
-        let behind =
-            |link: &RootLink| self.live[link.request].leaves.as_slice()[link.chain as usize].behind;
-        successors(self.tree[at].roots, behind)
-    }
-
     #[cold]
     fn leaf_mut(&mut self, link: RootLink) -> &mut Leaf {
         &mut self.live[link.request].leaves.as_mut_slice()[link.chain as usize]

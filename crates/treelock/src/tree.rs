@@ -16,8 +16,8 @@ use hashbrown::HashTable;
 
 use crate::{
     arena::{Arena, Slot},
+    claimed::Claimed,
     node::Node,
-    place::Place,
 };
 
 /// The most nodes without claims that are kept for their next use.
@@ -51,7 +51,7 @@ pub(crate) struct Branch {
     pub(crate) idle: bool,
     /// The requests that have a root here.
     pub(crate) roots: Option<RootLink>,
-    pub(crate) place: Place,
+    pub(crate) claimed: Claimed,
 }
 
 /// One root of a live request: the request and the number of the chain.
@@ -72,7 +72,7 @@ impl Branch {
             behind: None,
             idle: false,
             roots: None,
-            place: Place::default(),
+            claimed: Claimed::default(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Branch {
     }
 
     fn is_needed(&self) -> bool {
-        self.idle || !self.place.is_vacant() || self.first_child.is_some()
+        self.idle || !self.claimed.is_vacant() || self.first_child.is_some()
     }
 }
 
@@ -153,7 +153,7 @@ impl Tree {
     pub(crate) fn rest(&mut self, at: Slot) {
         let far_out = self.is_far_out(at);
         let branch = &mut self.nodes[at];
-        if branch.idle || !branch.place.is_vacant() {
+        if branch.idle || !branch.claimed.is_vacant() {
             return;
         }
         if far_out {

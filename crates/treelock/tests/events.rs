@@ -19,7 +19,7 @@ use tracing::{
     field::{Field, Visit},
     span,
 };
-use treelock::{Request, TreeLock};
+use treelock::{Request, TreeLock, Wait};
 
 struct Recorder {
     lock: TreeLock,
@@ -58,7 +58,7 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
         // Whoever was granted by a release is woken before anybody hears of it.
-        let snapshot = self.lock.snapshot();
+        let snapshot = self.lock.snapshot().wait();
         let woken = usize::from(snapshot.held().any(|entry| entry.ticket == 2));
         assert!(self.wakes.0.load(Ordering::SeqCst) >= woken, "granted and not woken\n{snapshot}");
         let mut line = Line(String::new());
@@ -75,7 +75,8 @@ fn wait_grant_and_release() {
     let recorder = Recorder { lock: lock.clone(), events: events.clone(), wakes: wakes.clone() };
     tracing::subscriber::set_global_default(recorder).expect("nobody else is in this process");
 
-    let guard = lock.try_acquire(&Request::new().write("a").unwrap().label("x")).unwrap();
+    let guard =
+        lock.try_acquire(&Request::new().write("a").unwrap().with_label("x")).wait().unwrap();
     let mut waiting = pin!(lock.acquire(&Request::new().read("a/b").unwrap()));
     let waker = Waker::from(wakes);
     let mut context = Context::from_waker(&waker);

@@ -13,7 +13,7 @@ use loom::{
     },
     thread,
 };
-use treelock::{Request, TreeLock};
+use treelock::{Request, TreeLock, Wait};
 
 fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -42,7 +42,7 @@ impl Section {
 }
 
 fn assert_empty(lock: &TreeLock) {
-    let snapshot = lock.snapshot();
+    let snapshot = lock.snapshot().wait();
     assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
 }
 
@@ -71,7 +71,7 @@ fn hand_off_to_threads() {
         let (lock, section) = (TreeLock::new(), Section::default());
         let (other, its_section) = (lock.clone(), section.clone());
         let thread = thread::spawn(move || {
-            let guard = other.acquire_blocking(&write("a"));
+            let guard = other.acquire(&write("a")).wait();
             its_section.alone();
             drop(guard);
         });
@@ -88,7 +88,7 @@ fn hand_off_to_threads() {
 fn cancel_against_grant() {
     model(|| {
         let lock = TreeLock::new();
-        let holder = lock.try_acquire(&write("a")).unwrap();
+        let holder = lock.try_acquire(&write("a")).wait().unwrap();
         let mut leaver = Box::pin(lock.acquire(&write("a")));
         let mut context = std::task::Context::from_waker(Waker::noop());
         assert!(leaver.as_mut().poll(&mut context).is_pending());
@@ -114,7 +114,7 @@ fn two_overlapping_requests_of_two_roots() {
             let (lock, section) = (lock.clone(), section.clone());
             thread::spawn(move || {
                 let request = Request::new().write(one).unwrap().write(two).unwrap();
-                let guard = lock.acquire_blocking(&request);
+                let guard = lock.acquire(&request).wait();
                 section.alone();
                 drop(guard);
             })
@@ -130,21 +130,25 @@ fn two_overlapping_requests_of_two_roots() {
 fn release_against_time_out() {
     model(|| {
         let (lock, section) = (TreeLock::new(), Section::default());
-        let holder = lock.try_acquire(&write("a")).unwrap();
+        let holder = lock.try_acquire(&write("a")).wait().unwrap();
         let waiter = {
             let (lock, section) = (lock.clone(), section.clone());
-            thread::spawn(move || match lock.acquire_timeout(&write("a"), Duration::from_secs(1)) {
-                Ok(guard) => {
-                    section.alone();
-                    drop(guard);
+            thread::spawn(move || {
+                let mut acquire = lock.acquire(&write("a"));
+                let granted = acquire.wait_timeout(Duration::from_secs(1));
+                match granted.map_or_else(|| acquire.give_up().wait(), Ok) {
+                    Ok(guard) => {
+                        section.alone();
+                        drop(guard);
+                    }
+                    Err(blocked) => assert!((1..=2).contains(&blocked.ahead), "{blocked}"),
                 }
-                Err(blocked) => assert!((1..=2).contains(&blocked.ahead), "{blocked}"),
             })
         };
         let behind = {
             let (lock, section) = (lock.clone(), section.clone());
             thread::spawn(move || {
-                let guard = lock.acquire_blocking(&write("a"));
+                let guard = lock.acquire(&write("a")).wait();
                 section.alone();
                 drop(guard);
             })
@@ -157,12 +161,35 @@ fn release_against_time_out() {
     });
 }
 
+/// A blocked thread whose time is over waits again: it kept its place, and no wake-up is lost between.
+#[test]
+fn release_against_waiting_again() {
+    model(|| {
+        let (lock, section) = (TreeLock::new(), Section::default());
+        let holder = lock.try_acquire(&write("a")).wait().unwrap();
+        let waiter = {
+            let (lock, section) = (lock.clone(), section.clone());
+            thread::spawn(move || {
+                let mut acquire = lock.acquire(&write("a"));
+                let granted = acquire.wait_timeout(Duration::from_secs(1));
+                let guard = granted.unwrap_or_else(|| acquire.wait());
+                section.alone();
+                drop(guard);
+            })
+        };
+        section.alone();
+        drop(holder);
+        waiter.join().unwrap();
+        assert_empty(&lock);
+    });
+}
+
 /// A task moves to another executor, so its waker is replaced, while it is being granted.
 #[test]
 fn a_new_waker_against_the_grant() {
     model(|| {
         let lock = TreeLock::new();
-        let holder = lock.try_acquire(&write("a")).unwrap();
+        let holder = lock.try_acquire(&write("a")).wait().unwrap();
         let acquire = lock.acquire(&write("a"));
         let release = thread::spawn(move || drop(holder));
         let mut acquire = pin!(acquire);

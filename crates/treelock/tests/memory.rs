@@ -9,7 +9,7 @@ use std::{
 };
 
 use cap::Cap;
-use treelock::{Acquire, Guard, Request, TreeLock};
+use treelock::{Acquire, Guard, Request, TreeLock, Wait};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -26,7 +26,7 @@ fn write(root: &str) -> Request {
 }
 
 fn hold(lock: &TreeLock, root: &str) -> Guard {
-    lock.try_acquire(&write(root)).expect("nothing is in the way")
+    lock.try_acquire(&write(root)).wait().expect("nothing is in the way")
 }
 
 fn queue(lock: &TreeLock, root: &str) -> Pin<Box<Acquire>> {
@@ -44,7 +44,7 @@ fn growth(name: &str, work: impl FnOnce(&TreeLock)) -> usize {
     let warm = allocated();
     assert!(warm - empty < CACHE, "{name}: the cache takes {} bytes", warm - empty);
     work(&lock);
-    assert!(lock.snapshot().entries.is_empty());
+    assert!(lock.snapshot().wait().entries.is_empty());
     let after = allocated();
     assert!(after - empty < CACHE, "{name}: {} bytes are left", after - empty);
     drop(lock);

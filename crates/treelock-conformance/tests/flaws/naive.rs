@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use treelock::{Access, Blocked, Entry, Request, Snapshot, State, TreeLock};
-use treelock_conformance::{Engine, Polled, Wakes, poll_until};
+use treelock::{Access, Blocked, Entry, Request, Snapshot, State, TreeLock, Wait};
+use treelock_conformance::{Polled, Subject, Wakes, poll_until};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +86,8 @@ impl Table {
         let before = if self.flaw == Flaw::UsesTicketsAgain { highest } else { self.last };
         self.last = before + 1;
         let scratch = TreeLock::new();
-        let _guard = scratch.try_acquire(request).expect("a lock of its own");
-        let entry = scratch.snapshot().entries.remove(0);
+        let _guard = scratch.try_acquire(request).wait().expect("a lock of its own");
+        let entry = scratch.snapshot().wait().entries.remove(0);
         let request = request.clone();
         self.live.push(Live { ticket: self.last, request, held: false, waker: None, entry });
         self.settle();
@@ -138,8 +138,8 @@ impl Table {
             Flaw::WaitsFalsely => &everything,
             _ => &blocker.request,
         };
-        let _guard = scratch.try_acquire(request).expect("a lock of its own");
-        let told = scratch.try_acquire(&self.live[index].request);
+        let _guard = scratch.try_acquire(request).wait().expect("a lock of its own");
+        let told = scratch.try_acquire(&self.live[index].request).wait();
         let mut blocked = told.expect_err("they conflict");
         blocked.ticket = blocker.ticket;
         blocked.label = blocker.entry.label.clone();
@@ -266,7 +266,7 @@ impl Drop for Acquire {
     }
 }
 
-impl<const EXACT: bool> Engine for Naive<EXACT> {
+impl<const EXACT: bool> Subject for Naive<EXACT> {
     type Task = Polled<Guard>;
     type Guard = Guard;
 

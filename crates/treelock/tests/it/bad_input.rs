@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use treelock::{Node, Request, ToNode, TreeLock};
+use treelock::{Node, Request, ToNode, TreeLock, Wait};
 
 const EMPTY: &str = "it is empty (an unset variable?); write \"/\" for the whole tree";
 const DOTS: &str =
@@ -85,17 +85,6 @@ fn paths_may_hold_any_bytes() {
     assert_eq!(node.to_string(), r"/a\xff/b");
 }
 
-#[cfg(feature = "object-store")]
-#[test]
-fn object_store_paths() {
-    use object_store::path::Path;
-    let node = Path::from("photos/2025/a b.jpg").to_node().unwrap();
-    assert_eq!(node, "photos/2025/a b.jpg".parse().unwrap());
-    assert!(Path::from("").to_node().is_err(), "the whole store is not named by nothing");
-    // The store escapes dots, so they are an ordinary component.
-    assert_eq!(Path::from("a/../b").to_node().unwrap().depth(), 3);
-}
-
 /// Nothing bounds depth and length but memory.
 #[test]
 fn deep_and_long() {
@@ -105,9 +94,9 @@ fn deep_and_long() {
     let long: Node = "y".repeat(1 << 20).parse().unwrap();
     let lock = TreeLock::new();
     let request = Request::new().write(&node).unwrap().read(&long).unwrap();
-    let _guard = lock.try_acquire(&request).unwrap();
-    assert!(lock.try_acquire(&Request::new().read("x/x").unwrap()).is_err());
-    assert!(lock.try_acquire(&Request::new().read("y").unwrap()).is_ok());
+    let _guard = lock.try_acquire(&request).wait().unwrap();
+    assert!(lock.try_acquire(&Request::new().read("x/x").unwrap()).wait().is_err());
+    assert!(lock.try_acquire(&Request::new().read("y").unwrap()).wait().is_ok());
 }
 
 /// A component with a slash is not two components, though the texts look alike.
@@ -120,8 +109,8 @@ fn slashes_within_components() {
     assert!(!two.contains(&one) && !one.contains(&two));
     let lock = TreeLock::new();
     let request = |node: &Node| Request::new().write(node).unwrap();
-    let _guard = lock.try_acquire(&request(&one)).unwrap();
-    assert!(lock.try_acquire(&request(&two)).is_ok());
+    let _guard = lock.try_acquire(&request(&one)).wait().unwrap();
+    assert!(lock.try_acquire(&request(&two)).wait().is_ok());
     let (long, longer) = (["a", "b/c", "d"], ["a", "b", "c/d"]);
     assert_ne!(Node::from_components(long).unwrap(), Node::from_components(longer).unwrap());
 }

@@ -3,11 +3,13 @@
 use std::{error::Error, fmt::Debug, hash::Hash, panic::UnwindSafe};
 
 use treelock::{
-    Access, Acquire, Blocked, Entry, Guard, Node, NodeError, Request, Root, Snapshot, State,
-    TreeLock,
+    Access, Acquire, Answer, Blocked, Entry, Error as LockError, FenceGate, FencingToken, Guard,
+    Node, NodeError, Request, Root, Snapshot, State, TreeLock,
+    engine::{Engine, Finding, Process, Sighting},
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
+fn awaitable<T: Future + Send + Unpin + Debug + 'static>() {}
 fn value<T: Clone + PartialEq>() {}
 fn error<T: Error + Send + Sync + 'static>() {}
 fn key<T: Ord + Hash + Clone>() {}
@@ -18,8 +20,15 @@ fn survives_panics<T: UnwindSafe>() {}
 fn auto_traits() {
     free::<Access>();
     free::<Acquire>();
+    free::<<TreeLock as Engine>::Acquire>();
+    awaitable::<Answer<Guard>>();
     free::<Blocked>();
     free::<Entry>();
+    free::<FenceGate>();
+    free::<FencingToken>();
+    free::<Finding>();
+    free::<Process>();
+    free::<Sighting>();
     free::<Guard>();
     free::<Node>();
     free::<NodeError>();
@@ -31,8 +40,10 @@ fn auto_traits() {
     value::<Snapshot>();
     value::<Blocked>();
     error::<Blocked>();
+    error::<LockError>();
     error::<NodeError>();
     key::<Node>();
+    value::<Request>();
     survives_panics::<Guard>();
     survives_panics::<TreeLock>();
 }
@@ -41,7 +52,8 @@ fn auto_traits() {
 #[test]
 fn sizes() {
     let word = size_of::<usize>();
-    assert_eq!(size_of::<Guard>(), 2 * word);
+    // The lock, the place in it, the ticket, and the request.
+    assert_eq!(size_of::<Guard>(), 6 * word);
     assert_eq!(size_of::<TreeLock>(), word);
     assert_eq!(size_of::<Node>(), 2 * word);
     assert_eq!(size_of::<Request>(), 3 * word);

@@ -1,9 +1,9 @@
 //! What is kept in memory after many locks were held at once.
 
-use treelock::{Guard, Request, TreeLock};
+use treelock::{Guard, Request, TreeLock, Wait};
 
 fn hold(lock: &TreeLock, request: Request) -> Guard {
-    lock.try_acquire(&request).expect("nothing is in the way")
+    lock.try_acquire(&request).wait().expect("nothing is in the way")
 }
 
 fn read(root: &str) -> Request {
@@ -21,7 +21,7 @@ fn the_last_of_a_spike_leaves_after_its_child_was_forgotten() {
     drop(hold(&lock, read("p/c")));
     (0..1_023).for_each(|i| drop(hold(&lock, read(&format!("q{i}")))));
     drop(last);
-    let left = lock.snapshot();
+    let left = lock.snapshot().wait();
     assert!(left.entries.is_empty(), "left behind:\n{left}");
     drop(hold(&lock, Request::new().write("/").expect("a good root")));
 }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use treelock::{Acquire, Guard, Request, TreeLock};
+use treelock::{Acquire, Guard, Request, TreeLock, Wait};
 use treelock_conformance::{Polled, Task};
 
 /// A waker that does something when it is woken and when it is dropped.
@@ -58,18 +58,18 @@ fn a_waker_may_use_the_lock() {
     let lock = TreeLock::new();
     let calls = Arc::new(AtomicUsize::new(0));
     let stash: Arc<Mutex<Option<Guard>>> = Arc::default();
-    *stash.lock().unwrap() = Some(lock.try_acquire(&write("other")).unwrap());
+    *stash.lock().unwrap() = Some(lock.try_acquire(&write("other")).wait().unwrap());
     let use_it = {
         let (lock, calls, stash) = (lock.clone(), calls.clone(), stash.clone());
         move || {
             calls.fetch_add(1, Ordering::SeqCst);
-            drop(lock.try_acquire(&write("elsewhere")));
-            let _ = lock.try_acquire(&write("a"));
+            drop(lock.try_acquire(&write("elsewhere")).wait());
+            let _ = lock.try_acquire(&write("a")).wait();
             drop(stash.lock().unwrap().take());
-            assert!(!lock.snapshot().to_string().is_empty());
+            assert!(!lock.snapshot().wait().to_string().is_empty());
         }
     };
-    let guard = lock.try_acquire(&write("a")).unwrap();
+    let guard = lock.try_acquire(&write("a")).wait().unwrap();
     let mut acquire = lock.acquire(&write("a"));
     let waker = mischief(use_it.clone(), use_it);
     assert!(poll(&mut acquire, &waker).is_none());
@@ -89,11 +89,11 @@ fn a_waker_may_use_the_lock_when_its_future_is_cancelled() {
     for granted in [false, true] {
         let lock = TreeLock::new();
         let dropped = Arc::new(AtomicUsize::new(0));
-        let guard = lock.try_acquire(&write("a")).unwrap();
+        let guard = lock.try_acquire(&write("a")).wait().unwrap();
         let mut acquire = lock.acquire(&write("a"));
         let (inner, count) = (lock.clone(), dropped.clone());
         let use_it = move || {
-            let _ = inner.try_acquire(&write("a"));
+            let _ = inner.try_acquire(&write("a")).wait();
             count.fetch_add(1, Ordering::SeqCst);
         };
         assert!(poll(&mut acquire, &mischief(|| (), use_it)).is_none());
@@ -109,7 +109,7 @@ fn a_waker_may_use_the_lock_when_its_future_is_cancelled() {
 fn a_waker_may_drop_the_future_it_wakes() {
     let lock = TreeLock::new();
     let slot: Arc<Mutex<Option<Acquire>>> = Arc::default();
-    let guard = lock.try_acquire(&write("a")).unwrap();
+    let guard = lock.try_acquire(&write("a")).wait().unwrap();
     let mut acquire = lock.acquire(&write("a"));
     let taken = slot.clone();
     let waker = mischief(move || drop(taken.lock().unwrap().take()), || ());
@@ -126,7 +126,7 @@ fn a_waker_may_drop_the_future_it_wakes() {
 #[test]
 fn a_waker_that_panics_does_not_stop_the_others() {
     let lock = TreeLock::new();
-    let guard = lock.try_acquire(&write("a")).unwrap();
+    let guard = lock.try_acquire(&write("a")).wait().unwrap();
     let mut before = Polled::new(lock.acquire(&write("a/1")));
     assert!(before.poll().is_none());
     let mut acquire = lock.acquire(&write("a/2"));
@@ -145,7 +145,7 @@ fn a_waker_that_panics_does_not_stop_the_others() {
 #[test]
 fn a_waker_that_panics_while_the_guard_unwinds() {
     let lock = TreeLock::new();
-    let guard = lock.try_acquire(&write("a")).unwrap();
+    let guard = lock.try_acquire(&write("a")).wait().unwrap();
     let mut acquire = lock.acquire(&write("a"));
     assert!(poll(&mut acquire, &mischief(|| panic!("a bad waker"), || ())).is_none());
     let panicked = catch_unwind(AssertUnwindSafe(move || {
@@ -160,7 +160,7 @@ fn a_waker_that_panics_while_the_guard_unwinds() {
 #[test]
 fn the_latest_waker_is_woken() {
     let lock = TreeLock::new();
-    let guard = lock.try_acquire(&write("a")).unwrap();
+    let guard = lock.try_acquire(&write("a")).wait().unwrap();
     let mut task = Polled::new(lock.acquire(&write("a")));
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
@@ -187,15 +187,15 @@ fn threads_hand_over_in_order() {
     let lock = TreeLock::new();
     let order: Mutex<Vec<usize>> = Mutex::default();
     let request = write("a");
-    let guard = lock.acquire_blocking(&request);
+    let guard = lock.acquire(&request).wait();
     thread::scope(|scope| {
         for i in 0..8 {
             let (lock, order, request) = (&lock, &order, &request);
             let thread = scope.spawn(move || {
-                let _guard = lock.acquire_blocking(request);
+                let _guard = lock.acquire(request).wait();
                 order.lock().unwrap().push(i);
             });
-            while lock.snapshot().waiting().count() <= i {
+            while lock.snapshot().wait().waiting().count() <= i {
                 thread.thread().unpark(); // a spurious wake-up, which must not count as a grant
                 thread::yield_now();
             }
@@ -208,14 +208,15 @@ fn threads_hand_over_in_order() {
 #[test]
 fn time_outs_of_every_size() {
     let lock = TreeLock::new();
-    let guard = lock.acquire_blocking(&write("a"));
+    let guard = lock.acquire(&write("a")).wait();
     for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(5)] {
-        assert!(lock.acquire_timeout(&write("a"), timeout).is_err());
-        assert_eq!(lock.snapshot().entries.len(), 1);
+        assert!(lock.acquire(&write("a")).wait_timeout(timeout).is_none());
+        assert_eq!(lock.snapshot().wait().entries.len(), 1);
     }
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| lock.acquire_timeout(&write("a"), Duration::MAX).is_ok());
-        while lock.snapshot().waiting().count() == 0 {
+        let waiter =
+            scope.spawn(|| lock.acquire(&write("a")).wait_timeout(Duration::MAX).is_some());
+        while lock.snapshot().wait().waiting().count() == 0 {
             thread::yield_now();
         }
         drop(guard);

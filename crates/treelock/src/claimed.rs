@@ -10,7 +10,7 @@ use crate::{
 
 /// The claims at one node.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(crate) struct Claimed {
     /// Unblocked claims of each mode.
     unblocked: [u32; Mode::COUNT],
     /// The modes with unblocked claims.
@@ -46,7 +46,7 @@ impl BlockedClaim {
     }
 }
 
-impl Place {
+impl Claimed {
     /// Whether a claim that arrives now would be blocked: whether any claim here conflicts with it.
     #[inline]
     pub(crate) fn blocks(&self, mode: Mode) -> bool {

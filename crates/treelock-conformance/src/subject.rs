@@ -1,4 +1,4 @@
-//! An engine as the suite sees it, and how the suite waits for one.
+//! What the suite sees of an engine, and how it waits for one.
 
 use std::{
     fmt::Display,
@@ -10,8 +10,10 @@ use treelock::{Blocked, Request, Snapshot};
 
 /// Something that grants sub-trees by rule C1. Each value has a lock table of its own, empty at first.
 ///
-/// An engine whose asking can fail (C19) unwraps: in the suite nothing may fail.
-pub trait Engine {
+/// A [`treelock::engine::Engine`] is shown to the suite as a [`Judged`](crate::Judged), which is one. Implement
+/// it yourself for what is no such engine: requests that live in other processes, or a model with a flaw.
+/// If asking can fail (C19) unwrap: in the suite nothing may fail.
+pub trait Subject {
     /// One request that waits.
     type Task: Task<Guard = Self::Guard>;
     /// A grant. Dropping it releases, before the drop returns (C11).
@@ -32,7 +34,7 @@ pub trait Engine {
     fn try_acquire(&self, request: &Request) -> Result<Self::Guard, Blocked>;
 
     /// Blocks the thread, for a limited time; a time-out of zero joins the line and withdraws at once.
-    /// An engine without a blocking verb may use [`poll_until`].
+    /// One without a blocking verb may use [`poll_until`].
     ///
     /// # Errors
     ///
@@ -46,7 +48,7 @@ pub trait Engine {
 
     /// Asserts what else the engine promises, at a moment when nobody uses it. `snapshot` is of this
     /// moment; requests are labelled with their number, from 1 on, failed ones counted.
-    fn check(&self, snapshot: &Snapshot) {
+    fn inspect(&self, snapshot: &Snapshot) {
         let _ = snapshot;
     }
 }
@@ -69,6 +71,9 @@ pub trait Task {
     fn wakes(&self) -> usize;
 }
 
+/// Nobody holds anything for long in the suite: who waits this long has lost its wake-up.
+pub(crate) const STUCK: Duration = Duration::from_secs(20);
+
 /// When a task is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakes {
@@ -80,7 +85,11 @@ pub enum Wakes {
 }
 
 /// Polls a new task until it is granted or the time is over, when it is dropped.
-pub fn poll_until<E: Engine>(engine: &E, request: &Request, deadline: Instant) -> Option<E::Guard> {
+pub fn poll_until<E: Subject>(
+    engine: &E,
+    request: &Request,
+    deadline: Instant,
+) -> Option<E::Guard> {
     let mut task = engine.acquire(request);
     loop {
         if let Some(guard) = task.poll() {
@@ -96,7 +105,7 @@ pub fn poll_until<E: Engine>(engine: &E, request: &Request, deadline: Instant) -
 /// Asserts that a waiting task was woken if it is granted, and as the engine promises if it is not.
 ///
 /// Who was woken in vain is polled, as an executor would, so that it can be woken again.
-pub(crate) fn check_wakes<E: Engine>(task: &mut E::Task, granted: bool, who: &dyn Display) {
+pub(crate) fn check_wakes<E: Subject>(task: &mut E::Task, granted: bool, who: &dyn Display) {
     match E::WAKES {
         Wakes::Exact => assert_eq!(task.wakes(), usize::from(granted), "wake-ups of {who}"),
         Wakes::Within(limit) if granted => {
@@ -124,8 +133,8 @@ pub(crate) fn wait_for(limit: Duration, happened: impl Fn() -> bool) -> bool {
 }
 
 /// Asserts that nobody is in the table.
-pub(crate) fn assert_empty<E: Engine>(engine: &E) {
+pub(crate) fn assert_empty<E: Subject>(engine: &E) {
     let snapshot = engine.snapshot();
     assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
-    engine.check(&snapshot);
+    engine.inspect(&snapshot);
 }
