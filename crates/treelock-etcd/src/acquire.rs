@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use treelock::{Blocked, Request};
+use treelock::{Answer, Blocked, Request, Wait};
 
 use crate::{
     ask::{Asked, ask},
@@ -17,7 +17,12 @@ use crate::{
     shared::Shared,
 };
 
-/// The future of [`EtcdLock::acquire`](crate::EtcdLock::acquire).
+/// The future of [`EtcdLock::acquire`](crate::EtcdLock::acquire), which a thread can also
+/// [`wait`](Wait::wait) for.
+///
+/// Waiting with a limit keeps the place in the line, whether by
+/// [`wait_timeout`](Wait::wait_timeout) or by the time-out of an async runtime. When the time is
+/// over, wait again, ask who is in the way, or give up.
 ///
 /// # Cancel safety
 ///
@@ -25,12 +30,29 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If polled again after it was ready.
+/// If polled, waited for or given up after it was ready.
 ///
 /// # Examples
 ///
-/// See [`EtcdLock::acquire`](crate::EtcdLock::acquire).
-#[must_use = "a future asks for nothing until it is awaited"]
+/// ```no_run
+/// use std::time::Duration;
+/// use treelock_etcd::{Error, EtcdLock, Guard, Wait, treelock::Request};
+///
+/// fn patiently(lock: &EtcdLock, request: &Request) -> Result<Guard, Error> {
+///     let mut acquire = lock.acquire(request);
+///     if let Some(granted) = acquire.wait_timeout(Duration::from_secs(5)) {
+///         return granted;
+///     }
+///     if let Some(blocked) = acquire.blocked().wait()? {
+///         println!("still waiting: {blocked}");
+///     }
+///     match acquire.wait_timeout(Duration::from_secs(60)) {
+///         Some(granted) => granted,
+///         None => acquire.give_up().wait(), // an error that says who is in the way
+///     }
+/// }
+/// ```
+#[must_use = "a future asks for nothing until it is awaited or waited for"]
 pub struct Acquire {
     /// `None` once it was ready.
     asking: Option<Asking>,
@@ -49,7 +71,7 @@ impl Acquire {
     }
 
     /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None`
-    /// until etcd has said what it is.
+    /// until etcd has said what it is, and after the future was ready.
     ///
     /// # Examples
     ///
@@ -61,10 +83,10 @@ impl Acquire {
     /// ```
     #[must_use]
     pub fn ticket(&self) -> Option<u64> {
-        self.asked.ticket()
+        self.asking.as_ref().and_then(|_| self.asked.ticket())
     }
 
-    /// Returns a future of who is in the way; `None` if nobody is, or it is not in line yet.
+    /// Returns who is in the way; `None` if nobody is, or if it is not in line yet.
     ///
     /// # Cancel safety
     ///
@@ -72,45 +94,81 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// The future's: those of [`EtcdLock::blocked`](crate::EtcdLock::blocked).
+    /// Those of [`EtcdLock::blocked`](crate::EtcdLock::blocked).
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
     /// let acquire = lock.acquire(&Request::new().write("photos/2025")?);
     /// assert!(acquire.blocked().await?.is_none()); // it has not asked yet
     /// # Ok(())
     /// # }
     /// ```
-    pub fn blocked(&self) -> impl Future<Output = Result<Option<Blocked>, Error>> + Send + 'static {
-        let (shared, request) = (self.shared.clone(), self.request.clone());
-        let ticket = self.ticket();
-        async move {
-            let Some(ticket) = ticket else { return Ok(None) };
-            let there = shared.clone();
-            let look = async move { there.namespace().in_the_way(&request, ticket).await };
-            shared.work(look)?.await
-        }
+    pub fn blocked(&self) -> Answer<Result<Option<Blocked>, Error>> {
+        let Some(ticket) = self.ticket() else { return Answer::ready(Ok(None)) };
+        let request = self.request.clone();
+        self.shared.answer(move |shared| async move {
+            shared.namespace().in_the_way(&request, ticket).await
+        })
     }
 
-    pub(crate) fn give_up(self) -> impl Future<Output = Result<Guard, Error>> + Send + 'static {
+    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile.
+    ///
+    /// A request that has not asked yet asks now and does not wait, as
+    /// [`try_acquire`](crate::EtcdLock::try_acquire) does.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the answer is dropped, the request leaves in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Blocked`] with the one who was in the way, and those of
+    /// [`EtcdLock::acquire`](crate::EtcdLock::acquire). If the cluster does not answer, it is asked
+    /// for ten seconds before that is [`Error::Unavailable`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use treelock_etcd::{Error, EtcdLock, Guard, treelock::Request};
+    ///
+    /// async fn within(limit: Duration, lock: &EtcdLock, request: &Request) -> Result<Guard, Error> {
+    ///     let mut acquire = lock.acquire(request);
+    ///     match tokio::time::timeout(limit, &mut acquire).await {
+    ///         Ok(granted) => granted,
+    ///         Err(_) => acquire.give_up().await,
+    ///     }
+    /// }
+    /// ```
+    pub fn give_up(self) -> Answer<Result<Guard, Error>> {
+        if self.asking.is_none() {
+            was_ready();
+        }
         self.asked.give_up();
-        self
+        Answer::of(self)
     }
+}
+
+#[cold]
+fn was_ready() -> ! {
+    panic!("an `Acquire` was used after it was ready")
 }
 
 impl Future for Acquire {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let asking = self.asking.as_mut().expect("polled after it was ready");
+        let Some(asking) = &mut self.asking else { was_ready() };
         let done = ready!(asking.as_mut().poll(context));
         self.asking = None;
         Poll::Ready(done)
     }
 }
+
+impl Wait for Acquire {}
 
 impl fmt::Debug for Acquire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -218,7 +218,7 @@ impl Asking {
         request: Request,
     ) -> Turn {
         let is_told_by_keys = roots.len() == request.roots().count() && roots.len() <= 1;
-        let label = request.get_label().map(Into::into);
+        let label = request.label().map(Into::into);
         let value = Value {
             nonce: 0,
             label: label.or_else(|| self.shared.label.clone()),

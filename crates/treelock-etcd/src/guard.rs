@@ -1,50 +1,34 @@
 //! What a holder has: a [`Guard`].
 
-use std::{fmt, future::Future};
+use std::fmt;
 
-use treelock::{FencingToken, Request};
+use treelock::{Answer, FencingToken, Request};
 
-use crate::{error::Error, runtime::work, turn::Turn};
+use crate::{error::Error, turn::Turn};
 
 /// How many bits of a token are etcd's revision; those above are the epoch.
 const REVISION_BITS: u32 = 48;
 
 /// Holds what a request asked for, until it is dropped or released, or its session ends.
 ///
-/// Owned: it can be stored, sent to another task, and dropped there. Dropping it releases in the background, and
-/// never blocks. Leaking it, as [`std::mem::forget`] does, keeps the lock for as long as the process lives.
+/// It is owned: it can be stored, sent to another task, and dropped there. Dropping it releases in
+/// the background and never blocks. Leaking it, as [`std::mem::forget`] does, keeps the lock for as
+/// long as the process lives.
 ///
 /// # Examples
 ///
 /// See the [crate](crate).
 #[must_use = "dropping a guard releases its lock"]
+#[clippy::has_significant_drop]
 pub struct Guard {
     turn: Turn,
 }
 
 impl Guard {
-    /// Of a request that was granted; an error if it was lost since.
+    /// Returns the guard of a request that was granted; an error if it was lost since.
     pub(crate) fn new(turn: Turn) -> Result<Guard, Error> {
         let guard = Guard { turn };
         if guard.is_valid() { Ok(guard) } else { Err(Error::Lost) }
-    }
-
-    /// Returns the fencing token: larger than that of every earlier grant that conflicts. Give it to the resource
-    /// with each access, for a [`FenceGate`](treelock::FenceGate) there. It is the revision of etcd at which the
-    /// request was entered, below the namespace's epoch, which
-    /// [`EtcdLock::begin_epoch`](crate::EtcdLock::begin_epoch) raises after a restore from a backup.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(guard: treelock_etcd::Guard) {
-    /// println!("{}", guard.token());
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn token(&self) -> FencingToken {
-        let epoch = u64::from(self.turn.session.fencing_epoch);
-        FencingToken((epoch << REVISION_BITS) | self.turn.ticket())
     }
 
     /// Returns the request that is held.
@@ -61,8 +45,45 @@ impl Guard {
         self.turn.request()
     }
 
-    /// Returns whether the lock is certainly not lost, as far as is known here: the lease cannot have ended by the
-    /// clock of this machine, and nobody has told that he took the lock away. Costs nothing.
+    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request: the
+    /// revision of etcd at which it was entered.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// println!("request #{}", guard.ticket());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn ticket(&self) -> u64 {
+        self.turn.ticket()
+    }
+
+    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
+    ///
+    /// Give it to the resource with each access, for a [`FenceGate`](treelock::FenceGate) there. It
+    /// is the [`ticket`](Guard::ticket), with the namespace's epoch in its high bits.
+    /// [`EtcdLock::begin_epoch`](crate::EtcdLock::begin_epoch) raises that after a restore from a
+    /// backup.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(guard: treelock_etcd::Guard) {
+    /// println!("{}", guard.token());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn token(&self) -> FencingToken {
+        let epoch = u64::from(self.turn.session.fencing_epoch);
+        FencingToken::new((epoch << REVISION_BITS) | self.turn.ticket())
+    }
+
+    /// Returns whether the lock is certainly not lost, as far as is known here (C21).
+    ///
+    /// That is: the lease cannot have ended by the clock of this machine, and nobody has told us
+    /// that the lock was taken away. It costs nothing.
     ///
     /// # Examples
     ///
@@ -76,9 +97,11 @@ impl Guard {
         self.turn.session.is_alive() && !self.turn.slot.is_revoked()
     }
 
-    /// Returns a future that is ready when the lock is lost: when the lease has ended, or could have by the clock
-    /// of this machine, or when somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). Any
-    /// executor can poll it.
+    /// Returns the answer that comes when the lock is lost (C21).
+    ///
+    /// That is: when the lease has ended, or could have by the clock of this machine, or when
+    /// somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). It does not need
+    /// the guard.
     ///
     /// # Cancel safety
     ///
@@ -91,22 +114,22 @@ impl Guard {
     /// guard.lost().await;
     /// # }
     /// ```
-    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn lost(&self) -> Answer<()> {
         let (session, slot) = (self.turn.session.clone(), self.turn.slot.clone());
-        async move {
+        Answer::of(async move {
             tokio::select! {
                 () = session.ended() => {}
                 () = slot.revoked() => {}
             }
-        }
+        })
     }
 
-    /// Releases. Returns when etcd has said that it is released, or the lease has ended.
+    /// Releases the lock. Returns when etcd has confirmed that, or the lease has ended.
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, or not polled any more, releasing goes on in the background. Tasks of the same session may be
-    /// told two to three seconds late of what is not polled.
+    /// If the answer is dropped, or no longer polled, releasing goes on in the background. Tasks of
+    /// the same session may then be told two to three seconds late.
     ///
     /// # Examples
     ///
@@ -115,29 +138,8 @@ impl Guard {
     /// guard.release().await;
     /// # }
     /// ```
-    pub async fn release(self) {
-        self.turn.leave().await;
-    }
-
-    /// Releases, and blocks until etcd has said that it is released, or the lease has ended.
-    ///
-    /// # Blocking
-    ///
-    /// Blocks the thread; use [`release`](Guard::release) in async code.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # fn example(guard: treelock_etcd::Guard) {
-    /// guard.release_blocking();
-    /// # }
-    /// ```
-    pub fn release_blocking(self) {
-        // The thread is there, since it got this guard.
-        let _ = work::block_on(async move {
-            self.turn.leave().await;
-            Ok(())
-        });
+    pub fn release(self) -> Answer<()> {
+        Answer::of(self.turn.leave())
     }
 }
 

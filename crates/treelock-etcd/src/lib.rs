@@ -74,7 +74,6 @@
 
 mod acquire;
 mod ask;
-mod blocking;
 mod call;
 mod check;
 mod clock;
@@ -96,11 +95,12 @@ mod table;
 mod turn;
 
 pub use acquire::Acquire;
-pub use blocking::Blocking;
 pub use error::Error;
 pub use guard::Guard;
 pub use lock::EtcdLock;
 pub use options::{Options, tls::Tls};
+pub use treelock;
+pub use treelock::Wait;
 
 #[doc = include_str!("../LEASES.md")]
 pub mod leases {}

@@ -1,17 +1,12 @@
 //! Asking for the lock: [`EtcdLock`] and its verbs.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc};
 
-use treelock::{Blocked, Finding, Request, Snapshot};
+use treelock::{Answer, Blocked, Request, Snapshot, engine::Finding};
 
 use crate::{
     acquire::Acquire,
     ask::{Asked, ask},
-    blocking::Blocking,
     check::check,
     error::Error,
     guard::Guard,
@@ -19,21 +14,24 @@ use crate::{
     shared::Shared,
 };
 
-/// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in etcd.
-///
-/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as soon as there
-/// are none.** A handle: clones share one session, that is one lease; other handles with the same endpoints and
-/// namespace are the same lock, in whatever process. Tasks that share a session wait for each other without asking
+/// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in
 /// etcd.
 ///
-/// Its futures can be polled by any executor: a thread of this crate talks to etcd, and renews the lease whatever
-/// the application does with its own threads ([more](crate#threads)). A program that never waits for futures uses
-/// [`blocking`](EtcdLock::blocking).
+/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
+/// soon as there are none.**
+///
+/// A value is a handle. Its clones share one session, that is, one lease. Other handles with the
+/// same endpoints and namespace are the same lock, in whatever process. Tasks that share a session
+/// wait for each other without asking etcd.
+///
+/// What the verbs return can be awaited on any executor, or
+/// [waited for](treelock::Wait) by a thread. A thread of this crate talks to etcd and renews the
+/// lease, whatever the application does with its own threads ([more](crate#threads)).
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds waits for
-/// itself. Ask for everything in one [`Request`].
+/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
+/// waits for itself. Ask for everything in one [`Request`].
 ///
 /// # Examples
 ///
@@ -42,7 +40,7 @@ use crate::{
 pub struct EtcdLock(Arc<Shared>);
 
 impl EtcdLock {
-    /// Returns the lock of this cluster. Nothing is asked yet: the first request opens the session.
+    /// Returns the lock of this cluster. Does nothing else: the first request opens the session.
     ///
     /// # Examples
     ///
@@ -59,23 +57,29 @@ impl EtcdLock {
 
     /// Acquires everything that `request` names. Returns a future of the [`Guard`].
     ///
-    /// The request takes its place in the order of arrival when etcd carries out what the first poll sends. For a
-    /// time-out that says who is in the way use [`acquire_timeout`](EtcdLock::acquire_timeout).
+    /// The request takes its place in the order of arrival when etcd carries out what the first
+    /// poll sends. To wait with a limit, see [`Acquire`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future at any time gives back whatever it has, or may still get, in the background.
+    /// Dropping the future at any time gives back whatever it has, or may still get, in the
+    /// background.
     ///
     /// # Errors
     ///
-    /// The future's: all of [`Error`] but [`Error::Blocked`].
+    /// The future's: all of [`Error`] except [`Error::Blocked`].
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// use treelock_etcd::{Wait, treelock::Request};
+    ///
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
     /// let guard = lock.acquire(&Request::new().write("photos/2025")?).await?;
+    /// # drop(guard);
+    /// // The same, in code that blocks its thread.
+    /// let guard = lock.acquire(&Request::new().write("photos/2025")?).wait()?;
+    /// # drop(guard);
     /// # Ok(())
     /// # }
     /// ```
@@ -83,8 +87,168 @@ impl EtcdLock {
         Acquire::new(self.0.clone(), request.clone())
     }
 
-    /// Waits until everything that was dropped is given back: guards and futures of this handle and its clones. For
-    /// the end of a program: what it interrupts is only given back when the lease ends.
+    /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`].
+    ///
+    /// Does not overtake: an earlier request that conflicts is in the way even while it only waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as that of [`acquire`](EtcdLock::acquire).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Blocked`] if it would have to wait, and those of [`acquire`](EtcdLock::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// let guard = lock.try_acquire(&Request::new().write("photos/2025")?).await?;
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_acquire(&self, request: &Request) -> Answer<Result<Guard, Error>> {
+        Answer::of(ask(self.0.clone(), request.clone(), Asked::without_waiting()))
+    }
+
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Does
+    /// not ask for the lock.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use treelock::Request;
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// if let Some(blocked) = lock.blocked(&Request::new().write("photos/2025")?).await? {
+    ///     println!("{blocked}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Error>> {
+        let request = request.clone();
+        self.0
+            .answer(|shared| async move { shared.namespace().in_the_way(&request, u64::MAX).await })
+    }
+
+    /// Returns who holds and who waits, at one moment. Ages are by the clocks of those who asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// println!("{}", lock.snapshot().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
+        self.0.answer(|shared| async move { shared.namespace().all().await.map(Snapshot::of) })
+    }
+
+    /// Returns what is to be said of this cluster: whether locks work here, and what is odd.
+    ///
+    /// Asks each endpoint. Changes nothing, except that it takes a lease and gives it back.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Denied`] or [`Error::Tls`] if no member answers, and
+    /// [`Error::Options`]. Everything else that cannot be found out is a finding.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// for finding in lock.check().await? {
+    ///     println!("{} {finding}", finding.severity);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check(&self) -> Answer<Result<Vec<Finding>, Error>> {
+        self.0.answer(|shared| async move { check(shared.namespace(), shared.pool.ttl).await })
+    }
+
+    /// Takes away what a live request has, whoever owns it: its place in the line, or its lock.
+    ///
+    /// Returns whether there was a request with this ticket, which a [`Snapshot`] shows. Its owner
+    /// is told: a waiter gets [`Error::Lost`]; for a holder, [`Guard::lost`] is ready. **A holder
+    /// goes on until it has heard of it**, and only its fencing token keeps it from what somebody
+    /// else holds by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped, it may have been done or not.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// assert!(!lock.revoke(7).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn revoke(&self, ticket: u64) -> Answer<Result<bool, Error>> {
+        self.0.answer(move |shared| async move { shared.namespace().revoke(ticket).await })
+    }
+
+    /// Begins a new epoch of the namespace, after etcd was restored from a backup. Returns its
+    /// number.
+    ///
+    /// All sessions and requests end, and their owners are told. From then on tokens are larger than
+    /// all before, although etcd counts again from where the backup was made. A namespace has 65,535
+    /// epochs.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped, it may have been done or not. Doing it once more does no harm.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`]; [`Error::Unsupported`] after
+    /// the last epoch.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// println!("epoch {} begins", lock.begin_epoch().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn begin_epoch(&self) -> Answer<Result<u16, Error>> {
+        self.0.answer(|shared| async move { shared.namespace().begin_epoch().await })
+    }
+
+    /// Waits until everything that this handle and its clones dropped is given back: guards, and
+    /// requests on their way.
+    ///
+    /// For the end of a program: what it interrupts is only given back when the lease ends.
     ///
     /// # Cancel safety
     ///
@@ -93,19 +257,20 @@ impl EtcdLock {
     /// # Examples
     ///
     /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(lock: treelock_etcd::EtcdLock) {
     /// lock.settled().await;
-    /// # Ok(())
     /// # }
     /// ```
-    pub async fn settled(&self) {
-        self.0.pool.leaving.settled().await;
+    pub fn settled(&self) -> Answer<()> {
+        let shared = self.0.clone();
+        Answer::of(async move { shared.pool.leaving.settled().await })
     }
 
-    /// Ends what is not in use: waits until everything that was dropped is given back, and gives back the leases on
-    /// which nothing hangs any more. For the end of a program, which else leaves a lease behind for as long as it
-    /// lasts. The lock can be used again, with a new lease.
+    /// Waits until everything that was dropped is given back, and gives back the leases on which
+    /// nothing hangs any more.
+    ///
+    /// For the end of a program, which otherwise leaves a lease behind until that ends by itself.
+    /// The lock can be used again, with a new lease.
     ///
     /// # Cancel safety
     ///
@@ -118,175 +283,20 @@ impl EtcdLock {
     /// lock.close().await;
     /// # }
     /// ```
-    pub async fn close(&self) {
-        self.settled().await;
+    pub fn close(&self) -> Answer<()> {
         let shared = self.0.clone();
-        // Without the thread nothing was ever asked.
-        if let Ok(work) = self.0.work(async move { shared.pool.close().await }) {
-            work.await;
-        }
-    }
-
-    /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`] at once.
-    ///
-    /// Does not overtake: an earlier request that conflicts is in the way also while it only waits.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`acquire`](EtcdLock::acquire).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Blocked`] if it would have to wait, and those of [`acquire`](EtcdLock::acquire).
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// let guard = lock.try_acquire(&Request::new().write("photos/2025")?).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn try_acquire(&self, request: &Request) -> Result<Guard, Error> {
-        ask(self.0.clone(), request.clone(), Asked::without_waiting()).await
-    }
-
-    /// Acquires everything that `request` names, if it is granted within `limit`. Returns the [`Guard`].
-    ///
-    /// The limit is for waiting. A cluster that does not answer is asked for ten seconds, and then it is
-    /// [`Error::Unavailable`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`acquire`](EtcdLock::acquire).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Blocked`] if the time is over, and those of [`acquire`](EtcdLock::acquire).
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// let limit = std::time::Duration::from_secs(5);
-    /// let guard = lock.acquire_timeout(&Request::new().write("photos/2025")?, limit).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn acquire_timeout(
-        &self,
-        request: &Request,
-        limit: Duration,
-    ) -> Result<Guard, Error> {
-        let mut acquire = self.acquire(request);
-        let waiting = async move {
-            match tokio::time::timeout(limit, &mut acquire).await {
-                Ok(granted) => granted,
-                Err(_) => acquire.give_up().await,
+        Answer::of(async move {
+            shared.pool.leaving.settled().await;
+            let there = shared.clone();
+            // Without the thread nothing was ever asked for, so an error does not matter.
+            if let Ok(work) = shared.work(async move { there.pool.close().await }) {
+                work.await;
             }
-        };
-        self.0.work(waiting)?.await
+        })
     }
 
-    /// As [`acquire_timeout`](EtcdLock::acquire_timeout), until a moment.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`acquire`](EtcdLock::acquire).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`acquire_timeout`](EtcdLock::acquire_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    /// let guard = lock.acquire_deadline(&Request::new().write("photos/2025")?, deadline).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn acquire_deadline(
-        &self,
-        request: &Request,
-        deadline: Instant,
-    ) -> Result<Guard, Error> {
-        self.acquire_timeout(request, deadline.saturating_duration_since(Instant::now())).await
-    }
-
-    /// Returns the same lock for code that blocks its thread.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use treelock::Request;
-    /// # fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// let guard = lock.blocking().acquire(&Request::new().write("photos/2025")?)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn blocking(&self) -> Blocking<'_> {
-        Blocking::new(self)
-    }
-
-    /// Takes away what a live request of anybody has: its place in the line, or its lock. Returns whether there was
-    /// one with this ticket, which a [`Snapshot`] shows. Its owner is told: a waiter gets [`Error::Lost`], a
-    /// holder's [`Guard::lost`] is ready. **Until he has heard of it he goes on**, and only his fencing token
-    /// keeps him from what somebody else holds by then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it may have been done or not.
-    ///
-    /// # Errors
-    ///
-    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// assert!(!lock.revoke(7).await?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn revoke(&self, ticket: u64) -> Result<bool, Error> {
-        let shared = self.0.clone();
-        self.0.work(async move { shared.namespace().revoke(ticket).await })?.await
-    }
-
-    /// Begins a new epoch of the namespace, after etcd was restored from a backup: all sessions and requests end,
-    /// and their owners are told; tokens are larger than all before from then on, although etcd counts again from
-    /// where the backup was made. Returns the number of the epoch; there are 65,535.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it may have been done or not; doing it once more does no harm.
-    ///
-    /// # Errors
-    ///
-    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`]; [`Error::Unsupported`] after the last epoch.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// println!("epoch {} begins", lock.begin_epoch().await?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn begin_epoch(&self) -> Result<u16, Error> {
-        let shared = self.0.clone();
-        self.0.work(async move { shared.namespace().begin_epoch().await })?.await
-    }
-
-    /// Returns how often a waiter of this handle found by its safety net, which looks every seven seconds, what no
-    /// watch had told it. 0 as long as etcd tells what it is asked to tell.
+    /// Returns how often a waiter of this handle found by its safety net, which looks every seven
+    /// seconds, what no watch had told it. 0 as long as etcd tells what it is asked to tell.
     ///
     /// # Examples
     ///
@@ -300,84 +310,9 @@ impl EtcdLock {
     pub fn rescued(&self) -> u64 {
         self.0.rescued()
     }
-
-    /// Returns who holds and who waits, at one moment. Ages are by the clocks of those who asked.
-    ///
-    /// # Cancel safety
-    ///
-    /// It may be dropped at any time.
-    ///
-    /// # Errors
-    ///
-    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// println!("{}", lock.snapshot().await?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let shared = self.0.clone();
-        self.0.work(async move { shared.namespace().all().await.map(Snapshot::of) })?.await
-    }
-
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Asks for nothing.
-    ///
-    /// # Cancel safety
-    ///
-    /// It may be dropped at any time.
-    ///
-    /// # Errors
-    ///
-    /// All of [`Error`] but [`Error::Blocked`] and [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use treelock::Request;
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// let blocked = lock.blocked(&Request::new().write("photos/2025")?).await?;
-    /// # let _ = blocked;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn blocked(&self, request: &Request) -> Result<Option<Blocked>, Error> {
-        let (shared, request) = (self.0.clone(), request.clone());
-        self.0.work(async move { shared.namespace().in_the_way(&request, u64::MAX).await })?.await
-    }
-
-    /// Returns what is to be said of this cluster: whether locks work here, and what is odd. Asks each endpoint;
-    /// changes nothing, but for a lease that it takes and gives back.
-    ///
-    /// # Cancel safety
-    ///
-    /// It may be dropped at any time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`], [`Error::Denied`] or [`Error::Tls`] if no member answers, and [`Error::Options`]. What
-    /// else cannot be found out is a finding.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), Box<dyn std::error::Error>> {
-    /// for finding in lock.check().await? {
-    ///     println!("{} {finding}", finding.severity);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn check(&self) -> Result<Vec<Finding>, Error> {
-        let shared = self.0.clone();
-        self.0.work(async move { check(shared.namespace(), shared.pool.ttl).await })?.await
-    }
 }
 
+/// [`EtcdLock::snapshot`] says who holds and who waits.
 impl fmt::Debug for EtcdLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdLock").finish_non_exhaustive()

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use etcd_client::{Client, GetOptions, SortOrder, SortTarget};
 use futures_util::future::try_join_all;
-use treelock::{Access, Blocked, Node, Process, Request, Sighting};
+use treelock::{
+    Access, Blocked, Node, Request,
+    engine::{Process, Sighting},
+};
 
 use crate::{
     clock::since_1970,
@@ -227,7 +230,7 @@ fn request(roots: Vec<(Access, Node)>, label: Option<&str>) -> Request {
     let roots = roots.into_iter();
     let request = roots.fold(Request::new(), |request, (access, node)| request.with(access, node));
     match label {
-        Some(label) => request.label(label),
+        Some(label) => request.with_label(label),
         None => request,
     }
 }

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use treelock::Answer;
+
 use crate::{
     error::Error, namespace::Namespace, options::Options, pool::Pool, runtime::work::Work,
 };
@@ -36,6 +38,19 @@ impl Shared {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<Work<T>, Error> {
         Work::start(&self.pool.leaving, work)
+    }
+
+    /// Returns the answer to what the thread that talks to etcd does, once that is asked for.
+    pub(crate) fn answer<T, F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Shared>) -> F + Send + 'static,
+    ) -> Answer<Result<T, Error>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let shared = self.clone();
+        Answer::of(async move { shared.work(work(shared.clone()))?.await })
     }
 
     pub(crate) fn namespace(&self) -> Namespace<'_> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use etcd_client::{Client, GetOptions};
-use treelock::Finding;
+use treelock::engine::Finding;
 
 use super::member::{CHECK_TIMEOUT, CLOCK_DIFFERENCE_MAX};
 use crate::{clock::since_1970, error::Error, key::Space, namespace::Namespace, table::Value};

@@ -1,7 +1,7 @@
 //! How full the members' databases are.
 
 use etcd_client::StatusResponse;
-use treelock::Finding;
+use treelock::engine::Finding;
 
 use super::member::Member;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use etcd_client::{Client, GetOptions, WatchOptions};
-use treelock::Finding;
+use treelock::engine::Finding;
 
 use super::member::CHECK_TIMEOUT;
 use crate::{error::Error, namespace::Namespace};
@@ -78,7 +78,7 @@ fn judge_history(revisions: i64, compacted: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use treelock::Severity;
+    use treelock::engine::Severity;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use etcd_client::{Client, StatusResponse};
-use treelock::Finding;
+use treelock::engine::Finding;
 
 use super::{
     metrics::{self, Clock, Metrics},

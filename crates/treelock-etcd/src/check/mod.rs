@@ -9,10 +9,10 @@ mod metrics;
 mod policy;
 mod version;
 
-use etcd_client::StatusResponse;
-use treelock::Finding;
-
 use std::time::Duration;
+
+use etcd_client::StatusResponse;
+use treelock::engine::Finding;
 
 use crate::{error::Error, namespace::Namespace};
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use etcd_client::{AlarmAction, AlarmType, Client, Compare, CompareOp, Txn, TxnOp};
-use treelock::Finding;
+use treelock::engine::Finding;
 
 use super::member::CHECK_TIMEOUT;
 use crate::{error::Error, namespace::Namespace};

@@ -247,13 +247,36 @@ impl Setup {
 /// Shows neither the password nor any key.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An endpoint with a user in it is refused, but its password must not be printed either.
+        let endpoints: Vec<_> = self.endpoints.iter().map(|text| without_user(text)).collect();
         f.debug_struct("Options")
-            .field("endpoints", &self.endpoints)
+            .field("endpoints", &endpoints)
             .field("namespace", &self.prefix.strip_prefix(KEY_ROOT))
             .field("ttl", &self.ttl)
             .field("label", &self.label)
             .field("user", &self.user.as_ref().map(|(name, _)| name))
             .field("tls", &self.tls)
             .finish()
+    }
+}
+
+/// Returns an endpoint without what stands before the `@`.
+fn without_user(endpoint: &str) -> &str {
+    endpoint.rsplit_once('@').map_or(endpoint, |(_, host)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_printed() {
+        let tls = Tls::new().identity("certificate-secret", "key-secret");
+        let options = Options::new(["https://me:url-secret@a:1", "https://b:2"])
+            .user("me", "password-secret")
+            .tls(tls);
+        let printed = format!("{options:?} {:#?}", options.check());
+        assert!(!printed.contains("secret"), "{printed}");
+        assert!(printed.contains("b:2") && printed.contains("\"me\""), "{printed}");
     }
 }

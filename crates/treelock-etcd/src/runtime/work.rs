@@ -4,7 +4,6 @@ use std::{
     future::Future,
     panic::resume_unwind,
     pin::Pin,
-    sync::mpsc,
     task::{Context, Poll, ready},
 };
 
@@ -51,16 +50,4 @@ impl<T: Send + 'static> Drop for Work<T> {
             });
         }
     }
-}
-
-/// Does something in the thread and blocks this one until it is done.
-pub(crate) fn block_on<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let (done, wait) = mpsc::sync_channel(1);
-    thread()?.spawn(async move {
-        // The receiver waits.
-        let _ = done.send(work.await);
-    });
-    wait.recv().unwrap_or_else(|_| panic!("the thread that talks to etcd panicked"))
 }
