@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::Connection;
-use treelock::Request;
+use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Guard};
 
 /// One lock in a directory. All that open it there exclude each other.
@@ -48,7 +48,7 @@ impl HostLock for Directory {
     }
 
     fn acquire(&mut self) {
-        self.guard = Some(self.lock.acquire_blocking(&self.request).expect("a table that works"));
+        self.guard = Some(self.lock.acquire(&self.request).wait().expect("a table that works"));
     }
 
     fn release(&mut self) {

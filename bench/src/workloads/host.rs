@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
-use treelock::Request;
+use treelock::{Request, Wait};
 use treelock_bench::host::{Directory, HostLock, NewFlock, OpenFlock, Sqlite};
 use treelock_dir::{DirLock, Guard};
 
@@ -65,7 +65,7 @@ fn pairs(bench: &Bench, report: &mut Report) {
 fn hold(place: &Path, count: usize) -> Vec<Guard> {
     let lock = DirLock::new(place.join("locks"));
     let request = |index| Request::new().write(format!("/held/dir01/dir02/leaf{index}").as_str());
-    let hold = |index| lock.try_acquire(&request(index).expect("the path is valid"));
+    let hold = |index| lock.try_acquire(&request(index).expect("the path is valid")).wait();
     (0..count).map(|index| hold(index).expect("nobody is in the way")).collect()
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use tokio::sync::RwLock;
-use treelock::{Request, TreeLock};
+use treelock::{Request, TreeLock, Wait};
 use treelock_bench::paths;
 use treelock_bench::peers::{NodeLocks, Peer, Sharded, Treelock};
 
@@ -141,7 +141,7 @@ fn read_mostly_tree(threads: usize, pairs: usize) -> Contender<'static> {
             let (lock, read, write) = (&lock, &read, &write);
             move |turn| {
                 let request = if writes(turn) { write } else { read };
-                drop(black_box(lock.acquire_blocking(request)));
+                drop(black_box(lock.acquire(request).wait()));
             }
         })
     })

@@ -54,10 +54,17 @@ impl Parker {
         Waker::from(self.0.clone())
     }
 
+    /// Whether the waker was called since this was last true. A failed exchange writes nothing, so it hides
+    /// no call.
+    fn was_woken(&self) -> bool {
+        let called = &self.0.woken;
+        called.compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     /// Sleeps until the waker is called, at the latest until `deadline`. Returns whether it was called.
     #[cfg(not(loom))]
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
-        while !self.0.woken.swap(false, Ordering::Acquire) {
+        while !self.was_woken() {
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 None => thread::park(),
                 Some(left) if left.is_zero() => return false,
@@ -72,9 +79,9 @@ impl Parker {
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         if deadline.is_some() {
             thread::yield_now();
-            return self.0.woken.swap(false, Ordering::Acquire);
+            return self.was_woken();
         }
-        while !self.0.woken.swap(false, Ordering::Acquire) {
+        while !self.was_woken() {
             thread::park();
         }
         true
