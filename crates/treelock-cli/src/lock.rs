@@ -122,7 +122,7 @@ impl Lock {
     }
 
     /// Ends all requests, and lets tokens grow again after a restore; returns the number of the epoch.
-    pub(crate) fn begin_epoch(&self) -> Result<u64, Failure> {
+    pub(crate) fn begin_epoch(&self) -> Result<u16, Failure> {
         use treelock_any::Wait as _;
         self.etcd()?.begin_epoch().wait().map_err(|error| Failure::new(exit::CANNOT_LOCK, error))
     }
@@ -139,7 +139,7 @@ impl Lock {
         Err(not_built_in())
     }
 
-    pub(crate) fn begin_epoch(&self) -> Result<u64, Failure> {
+    pub(crate) fn begin_epoch(&self) -> Result<u16, Failure> {
         Err(not_built_in())
     }
 }

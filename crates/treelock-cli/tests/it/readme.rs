@@ -379,7 +379,7 @@ fn every_example_of_the_help() {
             }
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }
 
 /// Options are named in sentences too.

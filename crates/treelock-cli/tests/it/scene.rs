@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub(crate) const TREELOCK: &str = env!("CARGO_BIN_EXE_treelock");
 
 /// As long as a loaded machine may need for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scene {
     dir: TempDir,
@@ -65,7 +65,10 @@ impl Scene {
             None => command.env("TREELOCK_DIR", self.table()).env_remove("TREELOCK_ETCD"),
             Some(etcd) => command.env("TREELOCK_ETCD", etcd).env_remove("TREELOCK_DIR"),
         };
-        command.env_remove("TREELOCK_NAMESPACE").env_remove("TREELOCK_TOKEN");
+        command
+            .env_remove("TREELOCK_URL")
+            .env_remove("TREELOCK_NAMESPACE")
+            .env_remove("TREELOCK_TOKEN");
         for name in ["ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "PASSWORD"] {
             command.env_remove(format!("ETCDCTL_{name}"));
         }
@@ -121,7 +124,7 @@ impl Scene {
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + CONDITION_TIMEOUT;
     while !holds() {
         assert!(Instant::now() < end, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(10));

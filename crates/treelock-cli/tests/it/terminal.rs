@@ -56,7 +56,9 @@ impl Terminal {
         command.cwd(scene.dir());
         command.env("TREELOCK_DIR", scene.table());
         command.env("TERM", "xterm-256color");
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN"] {
+        for name in
+            ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN", "TREELOCK_URL"]
+        {
             command.env_remove(name);
         }
         environment.iter().for_each(|(name, value)| command.env(name, value));
