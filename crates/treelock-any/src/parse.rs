@@ -64,9 +64,9 @@ fn no_scheme(text: &str) -> AddressError {
         ),
         path if is_path(path) => AddressError::new(
             "scheme",
-            format_args!("there is none; for the directory {path:?} write \"dir:{path}\""),
+            format_args!("it is missing; for the directory {path:?} write \"dir:{path}\""),
         ),
-        _ => AddressError::new("scheme", format_args!("there is none; {FORMS}")),
+        _ => AddressError::new("scheme", format_args!("it is missing; {FORMS}")),
     }
 }
 

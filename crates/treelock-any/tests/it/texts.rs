@@ -81,11 +81,11 @@ fn good_texts_mean_what_they_say() {
 /// Each wrong text, the part that is wrong, and words of what would be right.
 const WRONG: [(&str, &str, &str); 51] = [
     ("", "scheme", "the text is empty (an unset variable?); write memory:, dir:PATH or etcd://"),
-    ("memory", "scheme", "there is none; write memory:, dir:PATH or etcd://"),
+    ("memory", "scheme", "it is missing; write memory:, dir:PATH or etcd://"),
     ("/var/lib/locks", "scheme", "write \"dir:/var/lib/locks\""),
     ("./locks", "scheme", "write \"dir:./locks\""),
-    (":", "scheme", "there is none"),
-    ("a b:c", "scheme", "there is none"),
+    (":", "scheme", "it is missing"),
+    ("a b:c", "scheme", "it is missing"),
     ("file:/var/lib", "scheme", "\"file\" is unknown; write memory:, dir:PATH or etcd://"),
     ("ETCD://a:1", "scheme", "\"ETCD\" is unknown"),
     ("a:2379", "scheme", "\"a\" is unknown"),

@@ -72,7 +72,7 @@ struct Place {
 }
 
 /// The members, where the README names some.
-const MEMBERS: &str = "http://10.0.0.1:2379,http://10.0.0.2:2379,http://10.0.0.3:2379";
+const MEMBERS: &str = "10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379";
 const HOST: &str = "build-1";
 
 #[cfg(feature = "etcd")]
@@ -141,7 +141,7 @@ impl Place {
         let script = script.replace("/srv/", &format!("{home}/")).replace("builders", group.trim());
         let members =
             self.cluster.iter().flat_map(Cluster::endpoints).collect::<Vec<_>>().join(",");
-        let script = script.replace(MEMBERS, &members);
+        let script = script.replace(MEMBERS, &members.replace("http://", ""));
         let mut shell = Command::new("env");
         shell.args(["--default-signal", "sh", "-c", &script]);
         self.scene.environment(&mut shell);
