@@ -1,5 +1,5 @@
-//! Several processes on one tree: who dies releases, and who lost his lock is refused by the
-//! resource.
+//! Several processes on one tree: a process that dies releases, and one that has lost its lock is
+//! refused by the resource.
 //!
 //! `cargo run -p treelock-dir --example crash`
 
@@ -74,7 +74,7 @@ fn a_lost_lock(directory: &Path) -> Outcome {
     let mut gate = FenceGate::default();
     let old = DirLock::new(directory).acquire(&write).wait()?;
     gate.check(treelock::Access::Write, old.token())?;
-    // Somebody cleans up where he should not.
+    // Somebody cleans up in the wrong place.
     std::fs::remove_dir_all(directory)?;
     assert!(!old.is_valid());
     println!("The table was removed under a holder, who can see that its lock is lost.");

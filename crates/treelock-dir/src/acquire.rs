@@ -145,7 +145,7 @@ impl Acquire {
     ///
     /// The answer is ready, with one exception: if whoever is in the way is just leaving, or its
     /// record can no longer be read, the answer waits for it to leave, for at most one second. A
-    /// thread that sleeps ends that time.
+    /// sleeping thread serves as the timer, so async code needs none of its own.
     ///
     /// # Blocking
     ///
@@ -180,12 +180,16 @@ impl Acquire {
     ///         None => acquire.give_up().wait(),
     ///     }
     /// }
-    /// // With tokio: match timeout(limit, &mut acquire).await { … Err(_) => acquire.give_up().await }
+    /// // With tokio: match timeout(limit, &mut acquire).await {
+    /// //     Ok(granted) => granted,
+    /// //     Err(_) => acquire.give_up().await,
+    /// // }
     ///
     /// # let scratch = tempfile::tempdir().unwrap();
     /// let lock = DirLock::new(scratch.path().join("locks"));
     /// let _guard = clean(&lock)?;
-    /// assert_eq!(clean(&lock).unwrap_err().blocked().unwrap().blocker.to_string(), "write /target");
+    /// let error = clean(&lock).unwrap_err();
+    /// assert_eq!(error.blocked().unwrap().blocker.to_string(), "write /target");
     /// # Ok::<(), Error>(())
     /// ```
     pub fn give_up(self) -> Answer<Result<Guard, Error>> {

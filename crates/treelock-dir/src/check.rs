@@ -86,8 +86,8 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
     } else if table_mode & !wanted != 0 {
         Finding::odd(
             format!(
-                "the table lets in more users (mode {table_mode:o}) than may write {directory:?}; who may \
-                 read it can keep all others from asking"
+                "the table lets in more users (mode {table_mode:o}) than may write {directory:?}; \
+                 whoever may read it can keep all others from asking"
             ),
             as_wanted,
         )

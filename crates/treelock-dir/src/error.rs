@@ -220,8 +220,8 @@ impl fmt::Display for Error {
             ),
             Error::Damaged { path } => write!(
                 f,
-                "the lock table {path:?} was emptied, cut short or damaged while in use, so who holds \
-                 what is unknown; wait until those who use it end, or end them",
+                "the lock table {path:?} was emptied, cut short or damaged while in use, so who \
+                 holds what is unknown; wait until those who use it end, or end them",
             ),
             Error::Lost { path } => write!(
                 f,
@@ -269,7 +269,7 @@ mod tests {
 
     /// Errors say what happened, to what, and what to do.
     #[test]
-    fn what_errors_say() {
+    fn what_errors_of_the_system_say() {
         let io = |kind: io::ErrorKind| Error::Io {
             doing: "write the lock table",
             path: "/locks/table".into(),
@@ -311,19 +311,23 @@ mod tests {
             assert!(error.to_string().ends_with(advice), "{error}");
             assert_eq!(error.is_unavailable(), errno != libc::ELOOP, "{error}");
         }
+    }
+
+    #[test]
+    fn what_errors_of_the_table_say() {
         for (error, says) in [
             (
                 Error::Shared { path: "/net/locks".into(), kind: "NFS" },
-                "\"/net/locks\" lies on NFS, which several hosts may share; use a directory on a local \
-                 disk or in memory",
+                "\"/net/locks\" lies on NFS, which several hosts may share; use a directory on \
+                 a local disk or in memory",
             ),
             (
                 Error::Foreign {
                     path: "/locks/table".into(),
                     what: "version 7 instead of 1".into(),
                 },
-                "\"/locks/table\" is not a lock table of this version (version 7 instead of 1); use \
-                 another directory",
+                "\"/locks/table\" is not a lock table of this version (version 7 instead of 1); \
+                 use another directory",
             ),
             (
                 Error::Damaged { path: "/locks/table".into() },
@@ -332,13 +336,13 @@ mod tests {
             ),
             (
                 Error::Lost { path: "/locks/table".into() },
-                "the lock table \"/locks/table\" was removed or replaced while the request waited; ask \
-                 again",
+                "the lock table \"/locks/table\" was removed or replaced while the request \
+                 waited; ask again",
             ),
             (
                 Error::TooLarge { bytes: 100, most: 90 },
-                "the request takes 100 bytes, and a lock table has room for 90; ask for fewer or wider \
-                 roots",
+                "the request takes 100 bytes, and a lock table has room for 90; ask for fewer \
+                 or wider roots",
             ),
         ] {
             assert_eq!(error.to_string(), says);

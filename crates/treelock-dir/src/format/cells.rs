@@ -3,7 +3,8 @@
 //! ```text
 //! header │ cell │ cell │ cell …             each 256 bytes, numbers little-endian
 //! header: magic 12 │ version 4 │ cells 8 │ ticket 8 │ token 8 │ zeros
-//! cell:   ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2 │ length 4 │ payload 208
+//! cell:   ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2
+//!         │ length 4 │ payload 208
 //! ```
 //!
 //! A live request has one cell, or several if its roots are many or long; any free cells will do. A

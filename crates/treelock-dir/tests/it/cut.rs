@@ -36,7 +36,7 @@ fn a_file_longer_than_any_table() {
     assert!(scratch.lock.snapshot().wait().is_err());
 }
 
-/// Emptied, cut within its header, behind it, and within the cells.
+/// Tests a table that is emptied, or cut within its header, behind it, or within the cells.
 #[test]
 fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
     for length in [0, 100, CELL as u64, CELL as u64 + 100] {
@@ -56,7 +56,7 @@ fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
     }
 }
 
-/// Also a table that had grown is known to be cut short, when what it began with is left.
+/// A table that had grown is known to be cut short even if all that it began with is left.
 #[test]
 fn a_table_that_has_grown_and_was_cut_short() {
     let scratch = Scratch::new();

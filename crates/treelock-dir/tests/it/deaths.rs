@@ -7,8 +7,8 @@ use crate::{
     scratch::{Scratch, eventually, waiters, write},
 };
 
-/// C22: killed while it holds, its place is free at once, and nothing is left that anybody trips
-/// over.
+/// C22: when a process is killed while it holds, its place is free at once, and nothing is left
+/// that anybody trips over.
 #[test]
 fn a_killed_holder_frees_its_place() {
     let Scratch { lock, .. } = &Scratch::new();

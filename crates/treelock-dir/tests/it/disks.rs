@@ -42,7 +42,7 @@ fn small_disk(scratch: &Scratch, size: &str) -> DirLock {
     DirLock::new(disk.join("locks"))
 }
 
-/// Fill the disk to the last byte.
+/// Fills the disk to the last byte.
 fn fill(lock: &DirLock) -> std::path::PathBuf {
     let path = lock.path().with_file_name("filler");
     let mut filler = File::create(&path).expect("an empty file needs no room");

@@ -1,5 +1,5 @@
-//! A process that forks and goes on without `exec`: both then have the same open file descriptions,
-//! and with them the same locks.
+//! Processes that fork and go on without `exec`: parent and child then have the same open file
+//! descriptions, and with them the same locks.
 
 use std::process::exit;
 
@@ -17,11 +17,11 @@ use crate::{
     scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
-/// Fork; the child does its work and ends with 0 if that is true.
+/// Forks; the child does its work and ends with 0 if that is true.
 #[expect(unsafe_code, reason = "forking is what is tested")]
 fn in_a_child(work: impl FnOnce() -> bool) -> Pid {
-    // SAFETY: the test is alone in its process, and its only other threads wait, so that no lock of the
-    // allocator or of `std` is held by a thread that the child has not.
+    // SAFETY: the test is alone in its process, and its only other threads wait, so that no lock of
+    // the allocator or of `std` is held by a thread that the child has not.
     match unsafe { fork() }.expect("one more process") {
         ForkResult::Parent { child } => child,
         ForkResult::Child => exit(i32::from(!work())),
@@ -36,7 +36,7 @@ fn is_held(lock: &DirLock, node: &str) -> bool {
     lock.try_acquire(&write(node)).wait().is_err_and(|error| error.blocked().is_some())
 }
 
-/// What the parent used before is not used by the child, whose requests are its own.
+/// A child does not use what the parent used before; its requests are its own.
 #[test]
 fn a_child_asks_for_itself() {
     if !is_alone("fork::a_child_asks_for_itself", &[&[]]) {
@@ -59,7 +59,7 @@ fn a_child_asks_for_itself() {
     scratch.assert_at_rest();
 }
 
-/// What the parent holds stays its own: the child waits for it, and cannot release it.
+/// What the parent holds stays its own: the child waits for it and cannot release it.
 #[test]
 fn a_child_cannot_release_what_its_parent_holds() {
     if !is_alone("fork::a_child_cannot_release_what_its_parent_holds", &[&[]]) {
@@ -85,7 +85,7 @@ fn a_child_cannot_release_what_its_parent_holds() {
     scratch.assert_at_rest();
 }
 
-/// A child that drops all that it has of the lock does not make its parent deaf.
+/// Even if a child drops all that it has of the lock, its parent still learns of a loss.
 #[test]
 fn a_child_takes_no_listener_away() {
     if !is_alone("fork::a_child_takes_no_listener_away", &[&[]]) {

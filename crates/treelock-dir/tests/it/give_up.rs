@@ -25,7 +25,8 @@ fn queued(scratch: &Scratch, node: &str) -> Acquire {
     acquire
 }
 
-/// One whose time is over stays in line: who comes later waits behind it, in another process too.
+/// A request whose time is over stays in line: a later one waits behind it, even in another
+/// process.
 #[test]
 fn a_limit_that_is_over_keeps_the_place() {
     let scratch = Scratch::new();
@@ -53,7 +54,7 @@ fn a_limit_that_is_over_keeps_the_place() {
     later.expect("holds");
 }
 
-/// Who gives up is told who was in the way, and those behind it go on.
+/// A request that gives up is told who was in the way, and those behind it go on.
 #[test]
 fn who_gives_up_names_the_blocker_and_leaves_nothing() {
     let scratch = Scratch::new();
@@ -74,7 +75,8 @@ fn who_gives_up_names_the_blocker_and_leaves_nothing() {
     scratch.assert_at_rest();
 }
 
-/// Who gives up without having seen its grant gets the guard, whichever process was in the way.
+/// A request that gives up without having seen its grant gets the guard, whichever process was in
+/// the way.
 #[test]
 fn who_gives_up_when_granted_meanwhile_gets_the_guard() {
     let scratch = Scratch::new();
@@ -105,7 +107,8 @@ fn who_gives_up_before_it_asks_tries() {
     scratch.assert_at_rest();
 }
 
-/// One that gives up behind somebody who has freed its cell, and not yet unlocked its ticket.
+/// Returns a holder that has freed its cell and not yet unlocked its ticket, and a request that
+/// gives up behind it.
 fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingUp) {
     let leaver = scratch.lock.acquire(&write("a")).wait().expect("a new lock is free");
     let acquire = queued(scratch, "a");
@@ -117,7 +120,8 @@ fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingU
 
 type GivingUp = Polled<Result<treelock_dir::Guard, Error>>;
 
-/// Who gives up behind one that is just leaving is woken when that has left, and has the lock.
+/// A request that gives up behind one that is just leaving is woken when that has left, and has the
+/// lock.
 #[test]
 fn who_gives_up_behind_a_leaver_gets_the_guard() {
     let scratch = Scratch::new();
@@ -132,7 +136,7 @@ fn who_gives_up_behind_a_leaver_gets_the_guard() {
     scratch.assert_at_rest();
 }
 
-/// If nobody can say who is in the way the answer comes all the same, also in async code.
+/// If nobody can say who is in the way, the answer comes all the same, even in async code.
 #[test]
 fn who_gives_up_behind_nobody_knows_whom_is_told_in_time() {
     let scratch = Scratch::new();

@@ -1,99 +1,45 @@
 //! Helper processes: this test binary once more, started to play a part.
 //!
-//! [`Part::start`] starts one. It runs the "test" [`a_part`], which looks into its environment for
-//! what to play. What the harness prints comes before the line `ready`.
+//! [`Part::start`] starts one. It runs the "test" [`a_part`](crate::parts::a_part), which looks
+//! into its environment for what to play. What the harness prints comes before the line `ready`.
 
 use std::{
     env,
     io::{BufRead, BufReader, Write, stdin, stdout},
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio, exit},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     str::FromStr,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use treelock::Wait;
 use treelock_dir::DirLock;
 
-use crate::{
-    killed, processes,
-    scratch::{AcquireWithin, LONG, long, write},
-    steps,
-};
+use crate::scratch::LONG;
 
-const PART: &str = "TREELOCK_TEST_PART";
-const DIRECTORY: &str = "TREELOCK_TEST_DIRECTORY";
+/// The variables in which a helper process finds its part, the lock's directory, and a word.
+pub(crate) const PART: &str = "TREELOCK_TEST_PART";
+pub(crate) const DIRECTORY: &str = "TREELOCK_TEST_DIRECTORY";
 const WORD: &str = "TREELOCK_TEST_WORD";
-
-/// Not a test: what a helper process runs.
-#[test]
-#[ignore = "a process that other tests start"]
-fn a_part() {
-    let Ok(part) = env::var(PART) else { return };
-    let lock = DirLock::new(env::var_os(DIRECTORY).expect("set with the part"));
-    say("\nready");
-    match part.as_str() {
-        "hold" => hold(&lock),
-        "serve" => processes::serve(),
-        "work" => killed::work(&lock),
-        "step" => steps::step(&lock),
-        "crowd" => crowd(&lock),
-        "make" => make(&lock),
-        other => panic!("no such part: {other}"),
-    }
-    // Before the harness prints its sum, for which nobody may listen any more.
-    exit(0)
-}
 
 /// A word that was given to this process.
 pub(crate) fn word() -> String {
     env::var(WORD).expect("set by who started this process")
 }
 
-/// Print a line that the one who started this process waits for.
+/// Prints a line that the one who started this process waits for.
 pub(crate) fn say(line: &str) {
     let mut out = stdout().lock();
     // Nobody may listen any more, if this process outlives its test by a moment.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Read a line; `None` if there will be no more.
+/// Reads a line; `None` if there will be no more.
 pub(crate) fn hear() -> Option<String> {
     let mut line = String::new();
     let count = stdin().lock().read_line(&mut line).unwrap_or(0);
     (count > 0).then(|| line.trim_end().to_string())
-}
-
-/// Hold a node until there is no more input.
-fn hold(lock: &DirLock) {
-    let guard = lock.acquire(&long(&word())).wait().expect("a table that works");
-    say("holds");
-    while hear().is_some() {}
-    drop(guard);
-}
-
-/// Hold many nodes that have nothing to do with each other, until there is no more input.
-fn crowd(lock: &DirLock) {
-    let (count, above) = (250, word());
-    let hold =
-        |i| lock.try_acquire(&write(&format!("{above}/{i}"))).wait().expect("nobody is in the way");
-    let guards: Vec<_> = (0..count).map(hold).collect();
-    say("holds");
-    while hear().is_some() {}
-    drop(guards);
-}
-
-/// Make one lock table after another, each when it is told to, and say how it went.
-fn make(lock: &DirLock) {
-    while let Some(name) = hear() {
-        let lock = DirLock::new(lock.path().join(name));
-        match lock.acquire_within(&write("/"), LONG) {
-            Ok(_) => say("made"),
-            Err(error) => say(&error.to_string()),
-        }
-    }
 }
 
 /// A process that is about to be started.
@@ -106,7 +52,7 @@ impl Part {
 
     /// A part that is started through other programs, such as `setpriv --reuid 1000`.
     pub(crate) fn wrapped(wrap: &[&str], part: &str, directory: &Path, word: &str) -> Part {
-        let mut command = this_program(wrap, "helper::a_part");
+        let mut command = this_program(wrap, "parts::a_part");
         command.env(PART, part).env(DIRECTORY, directory).env(WORD, word);
         Part(command)
     }
@@ -190,7 +136,7 @@ impl Drop for Process {
 }
 
 impl Helper {
-    /// One that holds a node by now.
+    /// Starts a process that holds a node when this returns.
     pub(crate) fn holding(lock: &DirLock, node: &str) -> Helper {
         let helper = Part::new("hold", lock.path(), node).start();
         helper.expect("holds");
@@ -201,7 +147,7 @@ impl Helper {
         self.process.0.id()
     }
 
-    /// Read lines up to this one.
+    /// Reads lines up to this one.
     pub(crate) fn expect(&self, line: &str) {
         while let Some(said) = self.line() {
             if said == line {
@@ -211,7 +157,7 @@ impl Helper {
         panic!("the process ended before it said {line:?}");
     }
 
-    /// The next line that it says; `None` if it will say no more.
+    /// Returns the next line that it says; `None` if it will say no more.
     pub(crate) fn line(&self) -> Option<String> {
         match self.output.recv_timeout(LONG) {
             Ok(line) => Some(line),
@@ -245,12 +191,12 @@ impl Helper {
         nix::sys::signal::kill(pid, signal).expect("our child");
     }
 
-    /// Killed, and about to be gone.
+    /// Kills it. It is about to be gone when this returns.
     pub(crate) fn strike(&mut self) {
         self.process.0.kill().expect("our child");
     }
 
-    /// Killed, and gone when this returns.
+    /// Kills it. It is gone when this returns.
     pub(crate) fn kill(&mut self) {
         self.strike();
         self.process.0.wait().expect("our child");
@@ -261,7 +207,7 @@ impl Helper {
         self.process.0.try_wait().expect("our child")
     }
 
-    /// No more input: it comes to its end. Returns how.
+    /// Ends its input, so that it comes to its end. Returns how it ended.
     pub(crate) fn end(&mut self) -> ExitStatus {
         self.input = None;
         self.process.0.wait().expect("our child")

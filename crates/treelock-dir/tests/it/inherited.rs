@@ -35,7 +35,7 @@ fn a_child_keeps_the_lock() {
     child.wait().expect("our child");
 }
 
-/// The number of an inherited descriptor is none that scripts use for their own.
+/// An inherited descriptor has a number that scripts do not use for their own.
 #[test]
 fn an_inherited_descriptor_has_a_high_number() {
     let scratch = Scratch::new();

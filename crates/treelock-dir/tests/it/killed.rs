@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// Whether it is a write, and the node.
+/// Whether a root is a write, and its node.
 type Root = (bool, &'static str);
 
 fn request(roots: &[Root], is_long: bool) -> Request {
@@ -72,12 +72,12 @@ fn request(roots: &[Root], is_long: bool) -> Request {
     request.with_label("label ".repeat(if is_long { 150 } else { 1 }))
 }
 
-/// Use up some time, without giving the processor away.
+/// Uses up some time, without giving the processor away.
 fn spin(rounds: u64) {
     (0..rounds).for_each(|_| std::hint::spin_loop());
 }
 
-/// The part of a worker: work until the file that says so is gone.
+/// Plays the part of a worker: works until the file that says so is gone.
 pub(crate) fn work(lock: &DirLock) {
     // A core for each that aborts would fill the disk.
     setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("less is always allowed");
@@ -98,7 +98,7 @@ pub(crate) fn work(lock: &DirLock) {
     say(&format!("grants {grants}"));
 }
 
-/// Ask in a random way; perhaps give up.
+/// Asks in a random way; perhaps gives up.
 fn ask(lock: &DirLock, request: &Request, random: &mut Random) -> Option<Guard> {
     match random.below(4) {
         0 => lock.try_acquire(request).wait().ok(),
@@ -125,7 +125,7 @@ fn fail(why: &str) -> ! {
     process::exit(3)
 }
 
-/// Mark the places below these roots. Returns the marks.
+/// Marks the places below these roots. Returns the marks.
 fn enter(places: &Path, roots: &[Root], token: u64) -> Vec<PathBuf> {
     let covering = |place: &str| {
         let over = roots.iter().filter(|(_, root)| *root == "/" || place.starts_with(root));
@@ -143,7 +143,7 @@ fn enter(places: &Path, roots: &[Root], token: u64) -> Vec<PathBuf> {
     covered.map(mark).collect()
 }
 
-/// See that no living process is in a place that must not be.
+/// Checks that no living process is in a place that must not be.
 fn meet_nobody(place: &Path, writes: bool) {
     for entry in fs::read_dir(place).expect("a place") {
         let path = entry.expect("a place that can be read").path();
@@ -202,7 +202,7 @@ fn workplace() -> Scratch {
     scratch
 }
 
-/// Send a signal until it has ended the worker, which must not have ended in another way.
+/// Sends a signal until it has ended the worker, which must not have ended in another way.
 fn kill(worker: &mut Helper, signal: Signal) {
     use std::os::unix::process::ExitStatusExt;
     loop {

@@ -1,4 +1,4 @@
-//! What the kernel may have no more of: file descriptors and threads.
+//! Limits of the kernel: no more file descriptors, no more threads.
 
 use std::{fs::File, process::Command};
 
@@ -13,7 +13,7 @@ use crate::{
     scratch::{AcquireWithin, LONG, Scratch, eventually, write},
 };
 
-/// Whether the error says that the system has no more of something, doing what.
+/// Checks that the error says that the system has no more of something, and what was being done.
 fn assert_no_more<T>(result: Result<T, Error>, errno: i32, doing: &str) {
     match result.map(drop) {
         Err(Error::Io { doing: done, source, .. }) => {
@@ -64,8 +64,8 @@ fn no_more_file_descriptors() {
     assert!(lost.poll().is_some());
 }
 
-/// A waiter for another process needs a thread. If there is none it is told so, and stands in
-/// nobody's way.
+/// A request that waits for another process needs a thread. If none can be started it is told so,
+/// and is in nobody's way.
 #[test]
 fn no_more_threads() {
     // Nobody else has this user's number, and root has no limit.

@@ -80,7 +80,7 @@ fn a_directory_above_is_renamed() {
     assert_resolves(&mut lost);
 }
 
-/// Who begins to listen only when it has happened learns of it all the same.
+/// A holder that begins to listen only after the loss learns of it all the same.
 #[test]
 fn a_loss_before_anybody_listened() {
     for (way, lose) in WAYS.into_iter().filter(|(way, _)| !way.contains("directory")) {
@@ -95,7 +95,7 @@ fn a_loss_before_anybody_listened() {
     }
 }
 
-/// What else is done in the directory, or to the table's rights, is no loss.
+/// Other changes in the directory, or to the table's rights, are not a loss.
 #[test]
 fn other_changes_are_no_loss() {
     let scratch = Scratch::new();
@@ -114,7 +114,7 @@ fn other_changes_are_no_loss() {
     assert_resolves(&mut lost);
 }
 
-/// Who released in good order has lost nothing, whatever becomes of the table later.
+/// A guard that was released has lost nothing, whatever becomes of the table later.
 #[test]
 fn a_lock_that_was_released_is_never_lost() {
     let scratch = Scratch::new();
@@ -129,7 +129,7 @@ fn a_lock_that_was_released_is_never_lost() {
     assert!(unpolled.poll().is_none(), "it was released before the table was removed");
 }
 
-/// Whether one thread of this process listens, and sleeps meanwhile. Reads `/proc`.
+/// Returns whether one thread of this process listens, and sleeps meanwhile. Reads `/proc`.
 pub(crate) fn somebody_listens() -> bool {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok);
     let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
@@ -137,7 +137,7 @@ pub(crate) fn somebody_listens() -> bool {
     listeners.len() == 1 && listeners[0].contains(") S ")
 }
 
-/// Each loss is heard of by one who has looked before it happened, and only listens.
+/// A holder that looked before the loss and only listens since hears of every kind of loss.
 #[test]
 fn one_who_listens_hears_of_every_loss() {
     if !is_alone("lost::one_who_listens_hears_of_every_loss", &[&[]]) {
@@ -158,7 +158,7 @@ fn one_who_listens_hears_of_every_loss() {
     }
 }
 
-/// The names of the threads of this process that begin with `treelock`.
+/// Returns the names of the threads of this process that begin with `treelock`.
 fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc");
     let name =

@@ -15,6 +15,7 @@ mod latch;
 mod limits;
 mod lost;
 mod numbers;
+mod parts;
 mod processes;
 mod raw;
 mod scratch;

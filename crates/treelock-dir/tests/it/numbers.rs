@@ -13,7 +13,7 @@ use crate::{
     scratch::{Scratch, read, write},
 };
 
-/// There is no counter to be lost: whatever the header says behind its version, no live ticket is
+/// No counter can be lost: whatever the header says behind its version, no live ticket is
 /// given again, and tokens grow. The same if the cells of those who left are lost, and with them
 /// the last ticket.
 #[test]
@@ -65,7 +65,7 @@ fn tokens_grow_when_the_directory_is_emptied() {
     }
 }
 
-/// As if a grant had been given before the clock was set back by an hour.
+/// Tests a table in which a grant was given before the clock was set back by an hour.
 #[test]
 fn a_clock_that_is_set_back_takes_no_token_back() {
     let scratch = Scratch::new();
@@ -88,7 +88,7 @@ fn a_clock_that_is_set_back_takes_no_token_back() {
     assert!(odd.advice.contains("do not remove the table"), "{odd}");
 }
 
-/// Ticket numbers near the end of what is taken for one are refused, and nothing is granted unseen.
+/// Ticket numbers near the end of the valid range are refused, and nothing is granted unseen.
 #[test]
 fn a_last_ticket_at_the_end_of_numbers() {
     let scratch = Scratch::new();

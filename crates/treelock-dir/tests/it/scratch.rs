@@ -48,7 +48,7 @@ impl Scratch {
         table.expect("a table that exists")
     }
 
-    /// Nobody is in the table, and there is nothing to be said against it.
+    /// Checks that nobody is in the table, and that everything in it can be acquired.
     pub(crate) fn assert_at_rest(&self) {
         let snapshot = self.lock.snapshot().wait().expect("a table that can be read");
         assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
@@ -114,7 +114,7 @@ impl Latch {
         Latch::taken(table, libc::F_WRLCK)
     }
 
-    /// One who may only read, and shares it with his like.
+    /// Taken by a process that may only read, and shares it with others like it.
     pub(crate) fn of_a_reader_who_stopped(table: &Path) -> Latch {
         Latch::taken(table, libc::F_RDLCK)
     }

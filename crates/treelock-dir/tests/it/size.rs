@@ -104,8 +104,8 @@ fn a_table_becomes_short_behind_whoever_is_left() {
     }
 }
 
-/// One who is refused may be the one who makes the table short, and enters nothing that tells the
-/// last ticket and token, the latter as if the clock had been set back.
+/// A request that is refused may be the one that makes the table short. It enters nothing that
+/// tells the last ticket and token. The token is as if the clock had been set back.
 #[test]
 fn what_is_cut_off_leaves_its_numbers() {
     let scratch = Scratch::new();
@@ -125,7 +125,7 @@ fn what_is_cut_off_leaves_its_numbers() {
     drop(held);
 }
 
-/// All cells of those who left are marked as free, but for those of one place of the handle.
+/// All cells of those who left are marked as free, except those of one seat of the handle.
 #[test]
 fn who_leaves_frees_its_cells() {
     let (few, many) = (write("few"), long("many"));
@@ -158,7 +158,7 @@ fn who_leaves_frees_its_cells() {
     assert_eq!(scratch.used(), 0);
 }
 
-/// Cells of the dead are used again before the table grows, also if they are in nobody's way.
+/// Cells of the dead are used again before the table grows, even if they are in nobody's way.
 #[test]
 fn the_dead_make_no_table_long() {
     let scratch = Scratch::new();

@@ -29,8 +29,8 @@ use crate::{
     scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, long, write},
 };
 
-/// The part of the one who is killed: do one thing, in a thread that is not the first of its
-/// process, since the first is waited for in another way.
+/// Plays the part of the process that is killed: does one thing, in a thread that is not the first
+/// of its process, since the first is waited for in another way.
 pub(crate) fn step(lock: &DirLock) {
     let lock = lock.clone();
     let steps = thread::spawn(move || {
@@ -52,7 +52,7 @@ pub(crate) fn step(lock: &DirLock) {
     steps.join().expect("no panic");
 }
 
-/// What becomes of the one whom the traced process waits for.
+/// What becomes of the request that the traced process waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rival {
     /// There is none.
@@ -85,7 +85,7 @@ impl Traced {
         Ok(Traced { helper, thread })
     }
 
-    /// Run until the next system call begins or returns. Returns false if there are no more.
+    /// Runs until the next system call begins or returns. Returns false if there are no more.
     /// `asleep` is called when nothing moves.
     fn next(&self, mut asleep: impl FnMut()) -> bool {
         ptrace::syscall(self.thread, None).expect("it has stopped");
@@ -115,7 +115,7 @@ impl Traced {
         tokens.next()
     }
 
-    /// Killed, and gone when this returns.
+    /// Kills it. It is gone when this returns.
     fn kill(&mut self) {
         self.helper.strike();
         // Who is traced stays until the tracer has seen its end.
@@ -127,22 +127,22 @@ impl Traced {
     }
 }
 
-/// Also if a test fails meanwhile.
+/// Kills it even if the test fails.
 impl Drop for Traced {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Whether somebody waits. If the latch is taken this cannot be seen, and it must not be waited
-/// for: the one who has it has been stopped by us.
+/// Returns whether somebody waits. If the latch is taken this cannot be seen, and it must not be
+/// waited for: we have stopped the process that has it.
 fn stands_in_line(scratch: &Scratch) -> bool {
     let seen = || scratch.lock.snapshot().wait().expect("a table").waiting().count() > 0;
     !Latch::is_taken(&scratch.table()) && seen()
 }
 
-/// Someone who asks for everything while the traced process is stopped, and who blocks, if at all,
-/// when this returns: at the latch or behind the ticket of the one who is about to die.
+/// Starts a thread that asks for everything while the traced process is stopped. If it blocks, at
+/// the latch or behind the ticket of the process that is about to die, it does when this returns.
 fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     let lock = lock.clone();
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -163,7 +163,7 @@ fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     behind
 }
 
-/// Kill a process that does this at each of its stops, and look at what is left.
+/// Kills a process that does this at each of its stops, and looks at what is left.
 fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
     let mut last = FencingToken::new(0);
     let mut stop = 1;
@@ -206,13 +206,13 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
     assert!(stop > 20, "it makes more calls than that");
 }
 
-/// Everything is new: the directory, the table, the place.
+/// Tests with everything new: the directory, the table, the cells.
 #[test]
 fn one_who_makes_the_table() {
     die_at_each_stop("hold", Rival::None, Scratch::new);
 }
 
-/// The same table for all, so that what one left would be in the way of the next.
+/// Returns the same table for all, so that what one left would be in the way of the next.
 fn one_table() -> impl Fn() -> Scratch {
     let scratch = Scratch::new();
     scratch.assert_at_rest();

@@ -68,7 +68,7 @@ fn what_the_error_of_one_who_is_blocked_says() {
     assert!(error::Error::source(&error).is_none(), "the sentence says it already");
 }
 
-/// A record has a limit, far beyond what anybody means to ask for.
+/// A record is limited in size, far beyond what anybody means to ask for.
 #[test]
 fn a_request_that_is_too_large_is_refused_and_leaves_nothing() {
     let scratch = Scratch::new();

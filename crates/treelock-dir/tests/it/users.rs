@@ -1,4 +1,4 @@
-//! Different users. These tests need root, to become others.
+//! Users that share a directory, or may not. These tests need root, to become other users.
 
 use std::{
     fs::{self, Permissions},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 const ONE: [&str; 6] = ["setpriv", "--reuid", "54301", "--regid", "54301", "--clear-groups"];
-/// To be root, and to say so if one is not.
+/// Runs a program as root, or says that this is not possible.
 const ROOT: [&str; 3] = ["setpriv", "--reuid", "0"];
 const TWO: [&str; 6] = ["setpriv", "--reuid", "54302", "--regid", "54302", "--clear-groups"];
 
@@ -26,7 +26,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own file");
 }
 
-/// A lock whose directory was made with these rights, in a place where everybody may go.
+/// Returns a lock whose directory was made with these rights, in a place where everybody may go.
 fn shared(mode: u32) -> Scratch {
     let scratch = Scratch::new();
     set_mode(scratch.path(), 0o755);
@@ -35,7 +35,7 @@ fn shared(mode: u32) -> Scratch {
     scratch
 }
 
-/// One who asks for a node as this user, who lets nobody see its files if it is not told to.
+/// Starts a process that asks for a node as this user, and whose umask hides its files from others.
 fn asking(user: &[&str], lock: &DirLock, node: &str) -> Helper {
     let secretive = ["sh", "-c", r#"umask 077; exec "$0" "$@""#];
     let wrap: Vec<&str> = user.iter().chain(&secretive).copied().collect();
@@ -69,9 +69,9 @@ fn two_users_share_a_directory() {
     }
 }
 
-/// In a directory where all may write and nobody may remove what is another's, Linux may be told
-/// not to let a file of another be opened by who would also make it (`fs.protected_regular`, as
-/// systemd sets it).
+/// In a directory where all may write and nobody may remove files of others, Linux may be told to
+/// refuse opening a file of another user with `O_CREAT` (`fs.protected_regular`, as systemd sets
+/// it).
 #[test]
 fn two_users_share_a_protected_directory() {
     let protected = fs::read_to_string("/proc/sys/fs/protected_regular").unwrap_or_default();
@@ -86,7 +86,7 @@ fn two_users_share_a_protected_directory() {
     asking(&TWO, &scratch.lock, "b").expect("holds");
 }
 
-/// Two users make a table in the same moment: neither finds what the other has only begun.
+/// Two users make a table at the same moment: neither finds a table that the other has only begun.
 #[test]
 fn two_users_make_a_table_at_once() {
     if !is_possible(&ONE) || !is_possible(&TWO) {
@@ -118,7 +118,7 @@ fn assert_denied<T>(result: Result<T, Error>) {
     }
 }
 
-/// One who may read may look; one who may not even read is told so.
+/// A user who may read may look; a user who may not even read is told so.
 #[test]
 fn a_directory_without_rights() {
     // Root may do everything, so it becomes another. Who is not root needs not.
@@ -151,7 +151,7 @@ fn a_directory_without_rights() {
     drop(looker.try_acquire(&write("a")).wait().expect("it may be written again"));
 }
 
-/// What `check` says first of the rights of a directory and its table.
+/// Returns what `check` says first about the rights of a directory and its table.
 fn said_of_rights(directory: u32, table: u32, above: u32) -> (Severity, String) {
     let scratch = Scratch::new();
     let parent = scratch.path().join("above");
@@ -174,7 +174,7 @@ fn rights_that_do_not_fit_are_odd() {
         (0o777, 0o666, 0o755, Some("any user may remove the table")),
         (0o770, 0o600, 0o755, Some("lets in more users than its table does (mode 600)")),
         (0o755, 0o666, 0o755, Some("the table lets in more users (mode 666) than")),
-        (0o755, 0o644, 0o755, Some("who may read it can keep all others from asking")),
+        (0o755, 0o644, 0o755, Some("whoever may read it can keep all others from asking")),
         (0o700, 0o600, 0o777, Some("may put another directory in the place of")),
     ] {
         let (severity, said) = said_of_rights(directory, table, above);
@@ -184,7 +184,7 @@ fn rights_that_do_not_fit_are_odd() {
     }
 }
 
-/// The table of a group's directory is the group's, also where the directory does not hand its
+/// The table in a group's directory belongs to the group, even if the directory does not hand its
 /// group on.
 #[test]
 fn a_table_belongs_to_the_group_of_its_directory() {
@@ -200,8 +200,8 @@ fn a_table_belongs_to_the_group_of_its_directory() {
     assert_eq!((table.gid(), table.mode() & 0o777), (54303, 0o660));
 }
 
-/// Who may write no lock of this directory may not read them either, or could hold the latch for
-/// ever.
+/// A user who may not write the directory may not read the table either, and so cannot hold the
+/// latch for ever.
 #[test]
 fn a_table_is_for_those_who_may_write_its_directory() {
     for (directory, table) in [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o1777, 0o666)] {
@@ -227,7 +227,7 @@ fn a_table_that_was_only_begun_is_shared() {
     assert_eq!(fs::metadata(scratch.table()).expect("a table").mode() & 0o777, 0o666);
 }
 
-/// Nobody hangs at a pipe that may only be read either.
+/// Nobody hangs at a pipe that may only be read.
 #[test]
 fn a_pipe_that_may_not_be_written() {
     let user: &[&str] = if nix::unistd::geteuid().is_root() { &ONE } else { &[] };

@@ -51,7 +51,7 @@ fn one_who_waited_holds_since_it_was_granted() {
     drop(guard);
 }
 
-/// One who waits is told of those ahead of it, and not of those behind it or of itself.
+/// A waiter is told of those ahead of it, and not of those behind it or of itself.
 #[test]
 fn one_who_waits_is_behind_those_ahead() {
     let Scratch { lock, .. } = &Scratch::new();
@@ -66,7 +66,7 @@ fn one_who_waits_is_behind_those_ahead() {
     }
 }
 
-/// One who waits at a table that was replaced is not told of those whom nobody else sees any more.
+/// A waiter at a table that was replaced is not told of requests that nobody else sees any more.
 #[test]
 fn a_lost_place_is_behind_nobody() {
     let scratch = Scratch::new();
@@ -102,12 +102,12 @@ fn a_waiter_whose_table_is_replaced_is_told() {
     }
 }
 
-/// Whoever is in the way may be unreadable; a time-out is over all the same.
+/// If nobody can read who is in the way, a time-out is over all the same.
 #[test]
 fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
     let lose: [fn(&Scratch, u64); 2] = [
         |scratch, _| scratch.raw_table().set_len(0).expect("a scratch file"),
-        // As one is marked who is about to unlock his ticket, and is stopped just then.
+        // A process that is about to unlock its ticket marks it so, and may be stopped just then.
         |scratch, ticket| scratch.overwrite(scratch.cells(ticket)[0] + STATE_AT as u64, &[0; 4]),
     ];
     for lose in lose {
@@ -128,7 +128,7 @@ fn a_time_out_ends_though_nobody_knows_who_is_in_the_way() {
     }
 }
 
-/// Whoever waited for another process keeps no lock of its ticket when that has left.
+/// A process that waited for another one keeps no lock of its ticket when that has left.
 #[test]
 fn who_has_waited_keeps_no_lock() {
     if !is_alone("waiting::who_has_waited_keeps_no_lock", &[&[]]) {

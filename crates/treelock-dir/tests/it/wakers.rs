@@ -71,7 +71,7 @@ fn a_waker_that_panics_in_a_panic() {
     scratch.assert_at_rest();
 }
 
-/// One who gives up lets go of its waker, though the ticket that it waited for stays.
+/// A request that is dropped lets go of its waker, though the ticket that it waited for stays.
 #[test]
 fn who_gives_up_keeps_no_waker() {
     struct Quiet;

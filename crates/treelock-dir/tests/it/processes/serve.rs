@@ -1,4 +1,4 @@
-//! The part of a helper: to do as it is told.
+//! The part of a helper that does as it is told.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ struct Server {
     kept: Mutex<HashMap<u64, Kept>>,
 }
 
-/// The part of a helper: do as it is told until there are no more orders.
+/// Plays the part of a helper: does as it is told until there are no more orders.
 pub(crate) fn serve() {
     let server = Arc::new(Server::default());
     while let Some(line) = helper::hear() {

@@ -7,7 +7,7 @@ use treelock::{Access, Blocked, Entry, Node, Request, Root, Snapshot, State, eng
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Make a future, of this number from now on.
+    /// Make a future, which has this number from now on.
     Make {
         directory: PathBuf,
         request: Asked,
@@ -181,8 +181,8 @@ fn state(held: bool) -> State {
     if held { State::Held } else { State::Waiting }
 }
 
-/// Some live request. Entries and blockers cannot be made by hand, so they are made of it and
-/// filled.
+/// Returns some live request. Entries and blockers cannot be made by hand, so they are made of it
+/// and filled.
 fn sighting() -> Sighting {
     let request = Request::new().with(Access::Write, Node::root());
     Sighting { ticket: 1, request, asked: Duration::ZERO, granted: None, process: None }

@@ -1,0 +1,63 @@
+//! The parts that helper processes play.
+
+use std::{env, process::exit};
+
+use treelock::Wait;
+use treelock_dir::DirLock;
+
+use crate::{
+    helper::{DIRECTORY, PART, hear, say, word},
+    killed, processes,
+    scratch::{AcquireWithin, LONG, long, write},
+    steps,
+};
+
+/// Not a test, but what a helper process runs.
+#[test]
+#[ignore = "a process that other tests start"]
+fn a_part() {
+    let Ok(part) = env::var(PART) else { return };
+    let lock = DirLock::new(env::var_os(DIRECTORY).expect("set with the part"));
+    say("\nready");
+    match part.as_str() {
+        "hold" => hold(&lock),
+        "serve" => processes::serve(),
+        "work" => killed::work(&lock),
+        "step" => steps::step(&lock),
+        "crowd" => crowd(&lock),
+        "make" => make(&lock),
+        other => panic!("no such part: {other}"),
+    }
+    // Before the harness prints its sum, for which nobody may listen any more.
+    exit(0)
+}
+
+/// Holds a node until there is no more input.
+fn hold(lock: &DirLock) {
+    let guard = lock.acquire(&long(&word())).wait().expect("a table that works");
+    say("holds");
+    while hear().is_some() {}
+    drop(guard);
+}
+
+/// Holds many nodes that have nothing to do with each other, until there is no more input.
+fn crowd(lock: &DirLock) {
+    let (count, above) = (250, word());
+    let hold =
+        |i| lock.try_acquire(&write(&format!("{above}/{i}"))).wait().expect("nobody is in the way");
+    let guards: Vec<_> = (0..count).map(hold).collect();
+    say("holds");
+    while hear().is_some() {}
+    drop(guards);
+}
+
+/// Makes one lock table after another, each when it is told to, and says how it went.
+fn make(lock: &DirLock) {
+    while let Some(name) = hear() {
+        let lock = DirLock::new(lock.path().join(name));
+        match lock.acquire_within(&write("/"), LONG) {
+            Ok(_) => say("made"),
+            Err(error) => say(&error.to_string()),
+        }
+    }
+}
