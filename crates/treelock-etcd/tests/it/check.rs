@@ -8,7 +8,7 @@ use treelock::{Finding, Severity};
 use treelock_etcd::{Error, EtcdLock, Options};
 
 use crate::{
-    leases::{within, write},
+    asking::{within, write},
     server::{Cluster, runtime},
 };
 

@@ -13,7 +13,7 @@ use treelock::Request;
 use treelock_etcd::{EtcdLock, Options};
 
 use crate::{
-    leases::{within, write},
+    asking::{within, write},
     server::{Cluster, runtime},
 };
 
@@ -49,8 +49,8 @@ async fn work(lock: EtcdLock, request: Request, guarded: Arc<Guarded>) {
             }
         };
         assert_eq!(guarded.inside.fetch_add(1, Ordering::SeqCst), 0, "two inside");
-        let before = guarded.last_token.swap(guard.token().0, Ordering::SeqCst);
-        assert!(before < guard.token().0, "the token went back");
+        let before = guarded.last_token.swap(guard.ticket(), Ordering::SeqCst);
+        assert!(before < guard.ticket(), "the token went back");
         tokio::time::sleep(Duration::from_millis(2)).await;
         guarded.inside.fetch_sub(1, Ordering::SeqCst);
         guarded.sections.fetch_add(1, Ordering::SeqCst);

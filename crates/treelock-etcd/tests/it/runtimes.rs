@@ -22,10 +22,10 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::sleep,
 };
-use treelock_etcd::{EtcdLock, Options};
+use treelock_etcd::{EtcdLock, Options, Wait};
 
 use crate::{
-    leases::{LONG, within, write},
+    asking::{LONG, within, write},
     server::{Cluster, runtime},
 };
 
@@ -134,7 +134,7 @@ fn a_guest_makes_its_calls_by_itself() {
     let Some(cluster) = Cluster::start(1) else { return };
     let proxy = Proxy::to(&cluster);
     let lock = proxy.lock();
-    block_on(lock.acquire(&write("a"))).expect("it works").release_blocking();
+    block_on(lock.acquire(&write("a"))).expect("it works").release().wait();
     let ours = proxy.wires();
     let sent = |wires: &[Arc<Wire>]| -> usize {
         wires.iter().map(|wire| wire.sent.load(Ordering::SeqCst)).sum()
@@ -156,7 +156,7 @@ fn a_guest_makes_its_calls_by_itself() {
             scope.spawn(|| (0..20).for_each(|_| one_thread().block_on(pair(&lock))));
             scope.spawn(|| {
                 for _ in 0..20 {
-                    drop(lock.blocking().acquire(&write("b")).expect("it works"));
+                    drop(lock.acquire(&write("b")).wait().expect("it works"));
                 }
             });
         });
@@ -181,7 +181,7 @@ fn connections(cluster: &Cluster) -> usize {
 fn the_connections_of_guests_end_with_them() {
     let Some(cluster) = Cluster::start(1) else { return };
     let lock = lock(&cluster);
-    block_on(lock.acquire(&write("a"))).expect("it works").release_blocking();
+    block_on(lock.acquire(&write("a"))).expect("it works").release().wait();
     let ours = connections(&cluster);
     let until = async |count: usize| {
         let there = async {
@@ -242,8 +242,8 @@ fn what_a_guest_leaves_behind_goes_on() {
     block_on(granted.expect("it works").release());
     threads(1).block_on(guard.release());
     drop(block_on(waiter).expect("it is free"));
-    lock.blocking().settled();
-    assert!(lock.blocking().snapshot().expect("it works").entries.is_empty());
+    lock.settled().wait();
+    assert!(lock.snapshot().wait().expect("it works").entries.is_empty());
 }
 
 /// Whoever needs neither sockets nor timers may have a runtime without them.
@@ -257,7 +257,7 @@ fn a_runtime_that_has_no_sockets() {
         runtime.block_on(guard.release());
         let guard = runtime.block_on(lock.try_acquire(&write("b"))).expect("it works");
         runtime.block_on(guard.release());
-        let guard = runtime.block_on(lock.acquire_timeout(&write("b"), LONG)).expect("it works");
+        let guard = runtime.block_on(lock.acquire(&write("b"))).expect("it works");
         runtime.block_on(guard.release());
     }
 }

@@ -14,7 +14,7 @@ use treelock_etcd::{EtcdLock, Options};
 use treelock_object_store::{DirError, LockError, LockedStore, Phase};
 
 use crate::{
-    leases::within,
+    asking::within,
     server::{Cluster, runtime},
 };
 
