@@ -17,7 +17,7 @@ use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use serde::{Deserialize, Serialize};
 use support::{Cluster, Result};
 use treelock::Engine;
-use treelock_object_store::LockedStore;
+use treelock_object_store::{Folders, LockedStore};
 
 /// Show what a lock between processes is for: whole folders in one directory, two processes.
 ///
@@ -122,7 +122,7 @@ async fn rename_and_look<S: ObjectStore, L: Engine>(
     let renaming = async {
         let (mut from, mut to, mut renames) = ("here", "there", 0);
         while Instant::now() < end {
-            store.rename_dir(format!("{own}/{from}"), format!("{own}/{to}")).await?;
+            store.rename_folder(format!("{own}/{from}"), format!("{own}/{to}")).await?;
             (from, to) = (to, from);
             renames += 1;
         }

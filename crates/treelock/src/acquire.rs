@@ -60,6 +60,7 @@ fn was_ready() -> ! {
 impl Future for Acquire {
     type Output = Guard;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Guard> {
         let turn = match mem::replace(&mut self.state, Progress::Done) {
             Progress::Unasked { shared, request } => match Turn::ask(shared, request) {
@@ -80,6 +81,7 @@ impl Future for Acquire {
 impl Wait for Acquire {}
 
 impl Acquire {
+    #[inline]
     pub(crate) fn new(shared: Arc<Shared>, request: Request) -> Acquire {
         Acquire { state: Progress::Unasked { shared, request } }
     }

@@ -32,6 +32,7 @@ pub struct Guard {
 
 impl Guard {
     /// Of a turn that is granted.
+    #[inline]
     pub(crate) fn new(turn: Turn) -> Guard {
         event::granted(turn.request());
         Guard { turn }

@@ -104,7 +104,6 @@ struct Live {
 /// waker of a cancelled future, whose drop is code of an executor's (C9).
 #[must_use]
 pub(crate) struct Left {
-    _request: Request,
     _waits: Waits,
     _waker: Option<Waker>,
 }
@@ -273,8 +272,8 @@ impl LockTable {
         }
     }
 
-    /// Take a request out, whether it waits or holds, and grant what becomes free. Returns what is left of
-    /// it.
+    /// Takes a request out, whether it waits or holds, and grants what becomes free. Returns what is left of
+    /// it. Whoever asked has the request still, so that nothing of it is freed here.
     pub(crate) fn leave(&mut self, id: Slot, granted: &mut Granted) -> Left {
         let Live { request, leaves, waits, .. } = self.live.remove(id);
         let mut waker = None;
@@ -294,7 +293,7 @@ impl LockTable {
             }
             _ => {}
         }
-        Left { _request: request, _waits: waits, _waker: waker }
+        Left { _waits: waits, _waker: waker }
     }
 
     /// Take the claims of a chain back, from the deepest up.

@@ -37,6 +37,7 @@ impl Shared {
     }
 
     /// Works on the table. Nothing that a user wrote runs in `work` (C9).
+    #[inline(always)]
     pub(crate) fn table<R>(&self, work: impl FnOnce(&mut LockTable) -> R) -> R {
         work(&mut lock(&self.table))
     }
@@ -131,6 +132,7 @@ impl Turn {
 /// Wakes in the order of granting, then tells of the release: whatever a listener to events does, no
 /// wake-up is lost.
 impl Drop for Turn {
+    #[inline]
     fn drop(&mut self) {
         let mut granted = Granted::default();
         let _left = self.shared.table(|table| table.leave(self.id, &mut granted));
