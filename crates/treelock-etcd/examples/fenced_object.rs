@@ -50,7 +50,7 @@ async fn look(store: &impl ObjectStore, at: &Path) -> Result<Seen> {
             // An object without the number was never fenced, and is taken for the oldest.
             let max_write = match found.attributes.get(&TOKEN) {
                 Some(token) => token.parse()?,
-                None => FencingToken(0),
+                None => FencingToken::new(0),
             };
             let version = UpdateVersion { e_tag: found.meta.e_tag, version: found.meta.version };
             let gate = FenceGate { max_write, ..FenceGate::default() };

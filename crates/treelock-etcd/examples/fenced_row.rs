@@ -51,12 +51,13 @@ fn with_row<T>(
     let gate = "SELECT max_read, max_write FROM page WHERE name = 'handbook'";
     let numbers: (i64, i64) =
         transaction.query_row(gate, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let [max_read, max_write] = [numbers.0, numbers.1].map(|number| FencingToken(number as u64));
+    let [max_read, max_write] =
+        [numbers.0, numbers.1].map(|number| FencingToken::new(number as u64));
     let mut gate = FenceGate { max_read, max_write };
     gate.check(access, token)?;
     transaction.execute(
         "UPDATE page SET max_read = ?1, max_write = ?2 WHERE name = 'handbook'",
-        params![gate.max_read.0 as i64, gate.max_write.0 as i64],
+        params![gate.max_read.get() as i64, gate.max_write.get() as i64],
     )?;
     let value = work(&transaction)?;
     transaction.commit()?;
@@ -69,7 +70,7 @@ fn write_at_once(database: &Connection, token: FencingToken, text: &str) -> Resu
     let changed = database.execute(
         "UPDATE page SET text = ?1, max_write = ?2
          WHERE name = 'handbook' AND max_read <= ?2 AND max_write <= ?2",
-        params![text, token.0 as i64],
+        params![text, token.get() as i64],
     )?;
     Ok(changed == 1)
 }

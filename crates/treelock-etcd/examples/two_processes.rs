@@ -16,7 +16,7 @@ use futures_util::{TryStreamExt, future::try_join};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use serde::{Deserialize, Serialize};
 use support::{Cluster, Result};
-use treelock::Engine;
+use treelock::engine::Engine;
 use treelock_object_store::{Folders, LockedStore};
 
 /// Show what a lock between processes is for: whole folders in one directory, two processes.

@@ -14,6 +14,7 @@ use treelock::Request;
 use treelock_etcd::{EtcdLock, Guard, Options};
 
 use crate::{
+    client::give_up_after,
     cluster::{Cluster, NEVER, Outcome},
     loss::{Call, Loss, Losses},
     plan::Plan,
@@ -276,7 +277,7 @@ async fn enter(
     if case.way == Way::TimeOut && !is_dropped_later(case) {
         // Long enough for what has to be lost to be asked for.
         let limit = Duration::from_secs(8);
-        let asked = within("the time is over", lock.acquire_timeout(request, limit)).await?;
+        let asked = within("the time is over", give_up_after(lock, request, limit)).await?;
         let is_blocked = asked.as_ref().is_err_and(treelock_etcd::Error::is_timeout);
         if let Some(guard) = in_the_way {
             if !is_blocked {
@@ -302,7 +303,7 @@ async fn check_held(cluster: &Cluster, namespace: &str, guard: &Guard) -> Outcom
         return Err("its session was lost".into());
     }
     let entries = entries(cluster, namespace).await?;
-    let ours = |(_, ticket): &(String, i64)| *ticket as u64 == guard.token().0;
+    let ours = |(_, ticket): &(String, i64)| *ticket as u64 == guard.ticket();
     match entries.len() == 2 && entries.iter().all(ours) {
         true => Ok(()),
         false => Err(format!("not exactly one entry with token {}: {entries:?}", guard.token())),

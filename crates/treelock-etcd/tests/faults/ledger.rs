@@ -138,7 +138,7 @@ impl Ledger {
         let later = if write { used.read.max(used.written) } else { used.written };
         let is_stale = later > granted;
         let access = if write { Access::Write } else { Access::Read };
-        let accepted = used.gate.check(access, FencingToken(token));
+        let accepted = used.gate.check(access, FencingToken::new(token));
         match &accepted {
             Ok(()) if is_stale => self.wrong.push(format!(
                 "a stale {access} of /{leaf} with token {token} was accepted, of {record:?}"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, Permission};
 use nix::sys::signal::Signal;
-use treelock::{Finding, Severity};
+use treelock::engine::{Finding, Severity};
 use treelock_etcd::{Error, EtcdLock, Options};
 
 use crate::{
