@@ -1,4 +1,5 @@
-//! An object of an object store that refuses the write of a holder who was paused for longer than its lease lasted.
+//! An object of an object store that refuses the write of a holder who was paused for longer than
+//! its lease lasted.
 //!
 //! `cargo run -p treelock-etcd --example fenced_object -- --start-etcd`
 
@@ -33,8 +34,8 @@ struct Args {
 
 /// The gate's number stands in the object's metadata, so that one put changes both.
 ///
-/// One number: who only reads does not raise the other, which would take a put for each read. So a read is
-/// fenced from the writes before it, and a late write is refused from the next write on.
+/// One number: who only reads does not raise the other, which would take a put for each read. So a
+/// read is fenced from the writes before it, and a late write is refused from the next write on.
 const TOKEN: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("fencing-token"));
 
 /// What stood there when we looked.
@@ -63,7 +64,8 @@ async fn look(store: &impl ObjectStore, at: &Path) -> Result<Seen> {
     }
 }
 
-/// Puts the object if the token is not stale and the object still the one that was seen. Returns whether it was.
+/// Puts the object if the token is not stale and the object still the one that was seen. Returns
+/// whether it was.
 async fn put_if_unchanged(
     store: &impl ObjectStore,
     at: &Path,
@@ -81,8 +83,8 @@ async fn put_if_unchanged(
     }
 }
 
-/// Puts the object, unless a later holder was here. Who else writes meanwhile may be an earlier one, so it looks
-/// again.
+/// Puts the object, unless a later holder was here. Who else writes meanwhile may be an earlier
+/// one, so it looks again.
 async fn put(
     store: &impl ObjectStore,
     at: &Path,

@@ -1,4 +1,5 @@
-//! A row of a database that refuses the write of a holder who was paused for longer than its lease lasted.
+//! A row of a database that refuses the write of a holder who was paused for longer than its lease
+//! lasted.
 //!
 //! `cargo run -p treelock-etcd --example fenced_row -- --start-etcd`
 
@@ -39,8 +40,8 @@ const SCHEMA: &str = "
 
 /// Does something with the row, unless a later holder was here; all in one transaction.
 ///
-/// `IMMEDIATE` takes SQLite's own write lock at the start, so that nobody comes between the check and the work.
-/// Other databases: `SELECT … FOR UPDATE`.
+/// `IMMEDIATE` takes SQLite's own write lock at the start, so that nobody comes between the check
+/// and the work. Other databases: `SELECT … FOR UPDATE`.
 fn with_row<T>(
     database: &mut Connection,
     access: Access,
@@ -64,8 +65,8 @@ fn with_row<T>(
     Ok(value)
 }
 
-/// The same for a write, in one statement that every database has: its condition is the gate's rule. Returns
-/// whether the row took it.
+/// The same for a write, in one statement that every database has: its condition is the gate's
+/// rule. Returns whether the row took it.
 fn write_at_once(database: &Connection, token: FencingToken, text: &str) -> Result<bool> {
     let changed = database.execute(
         "UPDATE page SET text = ?1, max_write = ?2

@@ -135,9 +135,9 @@ impl Acquire {
     /// use std::time::Duration;
     /// use treelock_etcd::{Error, EtcdLock, Guard, treelock::Request};
     ///
-    /// async fn within(limit: Duration, lock: &EtcdLock, request: &Request) -> Result<Guard, Error> {
+    /// async fn soon(lock: &EtcdLock, request: &Request) -> Result<Guard, Error> {
     ///     let mut acquire = lock.acquire(request);
-    ///     match tokio::time::timeout(limit, &mut acquire).await {
+    ///     match tokio::time::timeout(Duration::from_secs(5), &mut acquire).await {
     ///         Ok(granted) => granted,
     ///         Err(_) => acquire.give_up().await,
     ///     }

@@ -98,8 +98,8 @@ struct Asking {
 }
 
 impl Asking {
-    /// Makes the one call that enters it, in the caller's runtime. If it is granted by that, nothing
-    /// else is done.
+    /// Makes the one call that enters it, in the caller's runtime. If it is granted by that,
+    /// nothing else is done.
     async fn ask_by_caller(
         self,
         connection: CallerConnection,

@@ -100,8 +100,8 @@ impl Guard {
     /// Returns the answer that comes when the lock is lost (C21).
     ///
     /// That is: when the lease has ended, or could have by the clock of this machine, or when
-    /// somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). It does not need
-    /// the guard.
+    /// somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). It does not
+    /// need the guard.
     ///
     /// # Cancel safety
     ///

@@ -220,9 +220,9 @@ impl EtcdLock {
     /// Begins a new epoch of the namespace, after etcd was restored from a backup. Returns its
     /// number.
     ///
-    /// All sessions and requests end, and their owners are told. From then on tokens are larger than
-    /// all before, although etcd counts again from where the backup was made. A namespace has 65,535
-    /// epochs.
+    /// All sessions and requests end, and their owners are told. From then on tokens are larger
+    /// than all before, although etcd counts again from where the backup was made. A namespace has
+    /// 65,535 epochs.
     ///
     /// # Cancel safety
     ///

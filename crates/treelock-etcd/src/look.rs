@@ -1,8 +1,8 @@
 //! Looking at the lock table: who holds, who waits, and who is in the way of a request.
 //!
-//! Everything is read at one revision, so that it is one moment (C16), and in pages, because the size
-//! of an answer is limited. For one request only its own ranges are read, and those of its first
-//! blocker, to see whether that one waits itself.
+//! Everything is read at one revision, so that it is one moment (C16), and in pages, because the
+//! size of an answer is limited. For one request only its own ranges are read, and those of its
+//! first blocker, to see whether that one waits itself.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,8 +1,9 @@
-//! The answer lost at each call of an acquire and release, and then: the client goes on (retry), its future is
-//! dropped (cancel), or it asks with a time limit and nothing ever comes (time-out).
+//! The answer lost at each call of an acquire and release, and then: the client goes on (retry),
+//! its future is dropped (cancel), or it asks with a time limit and nothing ever comes (time-out).
 //!
-//! That the call was carried out is certain, since its answer was there before it was lost. While held there must
-//! be exactly one entry, with the token as its ticket; afterwards none, and the lock must work.
+//! That the call was carried out is certain, since its answer was there before it was lost. While
+//! held there must be exactly one entry, with the token as its ticket; afterwards none, and the
+//! lock must work.
 
 use std::{
     future::Future,
@@ -37,7 +38,8 @@ enum Way {
     Retry,
     Cancel,
     TimeOut,
-    /// Not the answer is lost, but the call comes late: after the client has asked elsewhere, and left.
+    /// Not the answer is lost, but the call comes late: after the client has asked elsewhere, and
+    /// left.
     Late,
     /// The same, and the client has given up.
     LateCancel,
@@ -55,8 +57,8 @@ const HOLDING: [Call; 2] = [Call::KeepAlive, Call::Release];
 const LATE: [(Call, Way); 3] =
     [(Call::Enter, Way::Late), (Call::Enter, Way::LateCancel), (Call::Release, Way::Late)];
 
-/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of guests those that they
-/// make, with the cancel that follows.
+/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of guests
+/// those that they make, with the cancel that follows.
 pub(crate) const SINGLE: u64 = (10 + 4) * 3 + 2 * LATE.len() as u64;
 
 /// These, and the answers of all two that can happen to one client, also twice the same.
@@ -208,8 +210,8 @@ async fn become_guest(lock: &EtcdLock, losses: &Losses) -> Outcome<()> {
     Ok(())
 }
 
-/// What was late is carried out: an entry when there is none, which must leave none; a release when the same client
-/// holds the same again, at the same place, which must stay.
+/// What was late is carried out: an entry when there is none, which must leave none; a release when
+/// the same client holds the same again, at the same place, which must stay.
 async fn come_late(
     case: &Case,
     lock: &EtcdLock,
@@ -263,7 +265,8 @@ async fn enter(
         let lost = within("the answers are lost", async {
             tokio::select! {
                 () = losses.are_lost(&expected) => Ok(()),
-                _ = &mut acquire => Err("granted although somebody is in its way, or nothing was lost"),
+                _ = &mut acquire => Err("granted although somebody is in its way, or nothing was \
+                    lost"),
             }
         });
         lost.await??;

@@ -1,4 +1,5 @@
-//! A client: a process of its own that asks for random sub-trees, works below them, and says what it does.
+//! A client: a process of its own that asks for random sub-trees, works below them, and says what
+//! it does.
 
 use std::{
     collections::HashMap,
@@ -244,8 +245,8 @@ async fn section(
     let token = guard.token().get();
     let at = now();
     harness.say(request, at, What::Granted { token, valid: guard.is_valid() });
-    // One that does not look at the clock between its last look and its access, as every program has a moment
-    // between the two.
+    // One that does not look at the clock between its last look and its access, as every program
+    // has a moment between the two.
     let (mut at, mut valid) = (at, guard.is_valid());
     let dwell = harness.dwell.swap(0, Ordering::SeqCst);
     if dwell > 0 {

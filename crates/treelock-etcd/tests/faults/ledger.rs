@@ -1,8 +1,9 @@
-//! What the clients say, as it arrives; and the fenced resource that they use, which lives here and not with them.
+//! What the clients say, as it arrives; and the fenced resource that they use, which lives here and
+//! not with them.
 //!
-//! Every leaf of the tree has a [`FenceGate`]. Beside it is a judge that knows no tokens: an access is *stale* if
-//! somebody whose lock conflicts, and was granted later, has used the leaf before. The gate must refuse every
-//! stale access, and none of a holder that is alive.
+//! Every leaf of the tree has a [`FenceGate`]. Beside it is a judge that knows no tokens: an access
+//! is *stale* if somebody whose lock conflicts, and was granted later, has used the leaf before.
+//! The gate must refuse every stale access, and none of a holder that is alive.
 
 use std::{
     collections::{HashMap, HashSet},

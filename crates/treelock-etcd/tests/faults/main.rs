@@ -1,7 +1,9 @@
-//! The faults that the cluster's lock has to survive: real clusters, real processes as clients, a fenced resource,
-//! and a history that is checked against the contract. See FAULTS.md beside this crate's README.
+//! The faults that the cluster's lock has to survive: real clusters, real processes as clients, a
+//! fenced resource, and a history that is checked against the contract. See FAULTS.md beside this
+//! crate's README.
 //!
-//! `cargo test -p treelock-etcd --test faults` does a few of each; `cargo xtask faults --long` does many.
+//! `cargo test -p treelock-etcd --test faults` does a few of each; `cargo xtask faults --long` does
+//! many.
 
 mod answers;
 mod client;
@@ -54,7 +56,8 @@ struct Arguments {
     /// Only the rows whose name contains this
     #[arg(long)]
     only: Option<String>,
-    /// So many faults of each row (or sections, or calls whose answer is lost), whatever the table says
+    /// So many faults of each row (or sections, or calls whose answer is lost), whatever the table
+    /// says
     #[arg(long)]
     count: Option<u64>,
     /// For the same requests and faults again; what processes make of them differs each time

@@ -11,7 +11,8 @@ use crate::{
     server::{Cluster, runtime},
 };
 
-/// Somebody takes away what one holds and what another waits for: these are told, and nobody else of the session.
+/// Somebody takes away what one holds and what another waits for: these are told, and nobody else
+/// of the session.
 #[test]
 fn a_lock_that_is_taken_away() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -91,7 +92,8 @@ fn a_new_epoch() {
     });
 }
 
-/// What others have put or deleted there: nothing is granted beside what cannot be read, nothing is left behind.
+/// What others have put or deleted there: nothing is granted beside what cannot be read, nothing is
+/// left behind.
 #[test]
 fn a_namespace_that_others_write_to() {
     let Some(cluster) = Cluster::start(1) else { return };

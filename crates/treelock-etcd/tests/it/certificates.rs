@@ -83,7 +83,8 @@ impl Files {
         self.put("server.key", &server.key);
     }
 
-    /// One member that has this certificate; with an authority, one that demands a certificate of its clients.
+    /// One member that has this certificate; with an authority, one that demands a certificate of
+    /// its clients.
     pub(crate) fn start(&self, clients: Option<&Authority>) -> Option<Cluster> {
         let path = |name: &str| self.0.path().join(name).display().to_string();
         let mut arguments = vec![

@@ -41,7 +41,8 @@ fn a_cluster_that_is_well() {
         let _held = lock.acquire(&write("a").read("b").expect("a node")).await.expect("it works");
         let found = check(cluster.endpoints()).await;
         let endpoint = &cluster.endpoints()[0];
-        // Of which version is the machine's own affair; what is said of versions has a test beside it.
+        // Of which version is the machine's own affair; what is said of versions has a test beside
+        // it.
         assert!(found[0].what.starts_with(&format!("{endpoint} is etcd 3.")), "{found:#?}");
         let others: Vec<&Finding> = found[1..].iter().collect();
         assert!(others.iter().all(|finding| finding.severity == Severity::Good), "{found:#?}");
@@ -188,7 +189,8 @@ fn what_does_not_belong_into_the_namespace() {
     });
 }
 
-/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no lock.
+/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no
+/// lock.
 #[test]
 fn rights_that_are_missing() {
     let Some(cluster) = Cluster::start(1) else { return };

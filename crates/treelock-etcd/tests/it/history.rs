@@ -67,8 +67,8 @@ fn a_good_history() {
     );
     assert!(found.overlaps.is_empty() && found.violations.is_empty(), "{found:?}");
     assert_eq!((found.sections, found.lost), (4, 0));
-    // The write below `a` was granted 2 after the one above it left; nobody else waited in vain for longer but the
-    // first, whom nobody kept for 10.
+    // The write below `a` was granted 2 after the one above it left; nobody else waited in vain for
+    // longer but the first, whom nobody kept for 10.
     assert_eq!(found.gap, 10);
 }
 
@@ -162,8 +162,9 @@ fn gaps() {
     let holder = asked(1, true, "a/", 0).held(5, 1, 100);
     let next = asked(2, true, "a/", 50).entered(6, 52);
     assert_eq!(gap(vec![holder.clone(), next.clone().held(6, 170, 180)]), 70);
-    // Nobody knows the ticket of one that gave up, and so whether it was in the way until just now. One that ended
-    // long after was not. (Its client dies later, so its own waiting does not count.)
+    // Nobody knows the ticket of one that gave up, and so whether it was in the way until just now.
+    // One that ended long after was not. (Its client dies later, so its own waiting does not
+    // count.)
     let beside_one_that_ends = |at| {
         let gave_up = asked(3, true, "a/", 60).ended(at, End::GaveUp);
         let records = [holder.clone(), next.clone().held(6, 170, 180), gave_up];

@@ -66,7 +66,8 @@ fn a_lease_that_is_revoked_is_lost() {
     });
 }
 
-/// Nobody answers: the session is over before the lease can have ended, and asking says what is wrong.
+/// Nobody answers: the session is over before the lease can have ended, and asking says what is
+/// wrong.
 #[test]
 fn a_server_that_is_gone() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -83,7 +84,8 @@ fn a_server_that_is_gone() {
     });
 }
 
-/// A server that takes what it is asked and does not answer keeps nobody from seeing that the time is over.
+/// A server that takes what it is asked and does not answer keeps nobody from seeing that the time
+/// is over.
 #[test]
 fn a_server_that_is_paused() {
     let Some(cluster) = Cluster::start(1) else { return };

@@ -58,8 +58,9 @@ async fn work(lock: EtcdLock, request: Request, guarded: Arc<Guarded>) {
     }
 }
 
-/// Lets workers with sessions of their own contend while something is done to a cluster of three; nobody may
-/// meet, and all go on afterwards. Returns how many places were lost; `None` if there is no etcd.
+/// Lets workers with sessions of their own contend while something is done to a cluster of three;
+/// nobody may meet, and all go on afterwards. Returns how many places were lost; `None` if there is
+/// no etcd.
 fn under_load(fault: impl AsyncFnOnce(&mut Cluster)) -> Option<u64> {
     let mut cluster = Cluster::start(3)?;
     let options = Options::new(cluster.endpoints());

@@ -9,8 +9,8 @@ use crate::{
     server::{Cluster, runtime},
 };
 
-/// Many tasks of one session and of several, in a chain: each is told by its own, or by the watch, and none by the
-/// safety net.
+/// Many tasks of one session and of several, in a chain: each is told by its own, or by the watch,
+/// and none by the safety net.
 #[test]
 fn a_long_line() {
     let Some(cluster) = Cluster::start(1) else { return };

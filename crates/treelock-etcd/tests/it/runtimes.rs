@@ -1,5 +1,5 @@
-//! The lock in whatever runtime it is used in: which make calls by themselves, and what our thread does for those
-//! that do not bring them to an end.
+//! The lock in whatever runtime it is used in: which make calls by themselves, and what our thread
+//! does for those that do not bring them to an end.
 
 use std::{
     fs,
@@ -313,8 +313,8 @@ fn calls_that_are_not_answered_are_gone_on_with() {
     assert!(block_on(lock.snapshot()).expect("it works").entries.is_empty());
 }
 
-/// A thread that waits as if it were no runtime's drives nothing meanwhile. Nobody should do that; it works, also if
-/// what it waits for is being released by the same runtime.
+/// A thread that waits as if it were no runtime's drives nothing meanwhile. Nobody should do that;
+/// it works, also if what it waits for is being released by the same runtime.
 #[test]
 fn who_blocks_the_only_thread_of_a_guest() {
     let Some(cluster) = Cluster::start(1) else { return };

@@ -158,8 +158,9 @@ fn connections_that_are_closed_are_no_misconfiguration() {
     });
 }
 
-/// The member's certificate expires while a lock is held: the connection stays, and so does the lock. Who has to
-/// connect anew loses it, is told why, and goes on when there is a new certificate.
+/// The member's certificate expires while a lock is held: the connection stays, and so does the
+/// lock. Who has to connect anew loses it, is told why, and goes on when there is a new
+/// certificate.
 #[test]
 fn a_certificate_that_expires_under_a_lock() {
     let authority = Authority::new();

@@ -28,8 +28,8 @@ fn etcdctl(cluster: &Cluster, arguments: &str) -> Option<()> {
 
 const AS_ROOT: &str = "--user=root:root-secret";
 
-/// What the README says to do for the namespace `builds` and the user `builder`, and a user who may only read.
-/// These arguments are given to etcdctl, too.
+/// What the README says to do for the namespace `builds` and the user `builder`, and a user who may
+/// only read. These arguments are given to etcdctl, too.
 fn users(cluster: &Cluster, given: &str) -> Option<()> {
     let readme = include_str!("../../README.md").lines();
     let commands: Vec<&str> = readme.filter_map(|line| line.strip_prefix("etcdctl ")).collect();
@@ -75,7 +75,8 @@ fn users_that_are_not_let_in() {
     });
 }
 
-/// The role of the README may do everything in its namespace and nothing elsewhere; one that may only read, look.
+/// The role of the README may do everything in its namespace and nothing elsewhere; one that may
+/// only read, look.
 #[test]
 fn rights_of_roles() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -156,7 +157,8 @@ fn a_watch_with_an_old_token() {
     });
 }
 
-/// Tokens of etcd that expire, or are older than a change to users and roles, are renewed, and no lock is lost.
+/// Tokens of etcd that expire, or are older than a change to users and roles, are renewed, and no
+/// lock is lost.
 fn outlives_tokens(arguments: &[String]) {
     let Some(cluster) = Cluster::start_with(1, "http", arguments) else { return };
     if users(&cluster, "").is_none() {

@@ -59,8 +59,8 @@ fn blocking_and_any_executor() {
     });
 }
 
-/// A blocking thread of a runtime may wait, and so may, if it must, one that should drive futures: the crate's
-/// thread does the work.
+/// A blocking thread of a runtime may wait, and so may, if it must, one that should drive futures:
+/// the crate's thread does the work.
 #[test]
 fn waiting_in_the_threads_of_runtimes() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -78,8 +78,8 @@ fn waiting_in_the_threads_of_runtimes() {
     current.block_on(async { pair() });
 }
 
-/// Whoever waits with a limit keeps its place: a later one does not overtake, whether the limit is a thread's or
-/// that of a runtime.
+/// Whoever waits with a limit keeps its place: a later one does not overtake, whether the limit is
+/// a thread's or that of a runtime.
 #[test]
 fn a_limit_keeps_the_place() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -131,7 +131,8 @@ fn giving_up_names_the_blocker_and_leaves_nothing() {
     }
 }
 
-/// What was granted and not seen is not lost by giving up, also if the thread's task had no time to tell.
+/// What was granted and not seen is not lost by giving up, also if the thread's task had no time to
+/// tell.
 #[test]
 fn giving_up_when_granted_gives_the_guard() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -151,7 +152,8 @@ fn giving_up_when_granted_gives_the_guard() {
     assert!(lock.snapshot().wait().expect("it works").entries.is_empty());
 }
 
-/// A request that has not asked does so, and does not wait; one whose answer nobody takes leaves all the same.
+/// A request that has not asked does so, and does not wait; one whose answer nobody takes leaves
+/// all the same.
 #[test]
 fn giving_up_at_other_moments() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -183,7 +185,8 @@ fn giving_up_at_other_moments() {
     assert!(error.is_unavailable() || error.is_lost(), "{error}");
 }
 
-/// The answer comes when the lock is lost, to a thread and to a future, and does not need the guard.
+/// The answer comes when the lock is lost, to a thread and to a future, and does not need the
+/// guard.
 #[test]
 fn loss_is_an_answer() {
     let Some(cluster) = Cluster::start(1) else { return };
