@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use super::wire::{End, Root};
 
-/// Who gives up waits so long for etcd's word that he is gone.
+/// How long a request that gives up waits for etcd to confirm that it has left.
 const AT_ITS_END: u64 = 2_000_000_000;
 
 /// What is dropped is given back in the background; who dies so soon after may not have given it

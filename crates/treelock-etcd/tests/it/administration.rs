@@ -54,7 +54,7 @@ fn a_lock_that_is_taken_away() {
     });
 }
 
-/// After a restore nobody goes on with what he had, and tokens are larger than all before.
+/// After a restore nobody goes on with what it had, and tokens are larger than all before.
 #[test]
 fn a_new_epoch() {
     let Some(cluster) = Cluster::start(1) else { return };

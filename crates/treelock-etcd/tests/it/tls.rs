@@ -142,7 +142,7 @@ fn tls_on_one_side_only() {
     });
 }
 
-/// Who only closes connections may be about to stop, or to start.
+/// A server that only closes connections may be about to stop, or to start.
 #[test]
 fn connections_that_are_closed_are_no_misconfiguration() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -159,7 +159,7 @@ fn connections_that_are_closed_are_no_misconfiguration() {
 }
 
 /// The member's certificate expires while a lock is held: the connection stays, and so does the
-/// lock. Who has to connect anew loses it, is told why, and goes on when there is a new
+/// lock. Whoever must connect again loses it, is told why, and goes on when there is a new
 /// certificate.
 #[test]
 fn a_certificate_that_expires_under_a_lock() {

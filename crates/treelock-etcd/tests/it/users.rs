@@ -110,7 +110,7 @@ fn rights_of_roles() {
     });
 }
 
-/// Who holds goes on, and what he asks with the old password is denied.
+/// A holder goes on, and what it asks for with the old password is denied.
 #[test]
 fn a_password_that_is_changed_under_a_lock() {
     let Some(cluster) = Cluster::start(1) else { return };
