@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use treelock::{Blocked, Finding, Request, Snapshot};
 
-use crate::{error::Error, guard::Guard, lock::EtcdLock, runtime::block_on};
+use crate::{error::Error, guard::Guard, lock::EtcdLock, runtime::work::block_on};
 
 /// The verbs of an [`EtcdLock`], each blocking its thread until it is done. Returned by [`EtcdLock::blocking`].
 ///

@@ -72,35 +72,35 @@
 //!
 //! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`, or the like.
 
-mod administration;
+mod acquire;
+mod ask;
 mod blocking;
+mod call;
 mod check;
 mod clock;
-mod endpoint;
+mod cluster;
 mod engine;
 mod error;
-mod flight;
 mod guard;
-mod guests;
 mod key;
 mod lock;
+mod look;
+mod namespace;
 mod options;
-mod page;
-mod probe;
+mod pool;
+mod revoke;
 mod runtime;
-mod servers;
 mod session;
-mod sightings;
+mod shared;
 mod table;
-mod tls;
-mod watches;
+mod turn;
 
+pub use acquire::Acquire;
 pub use blocking::Blocking;
 pub use error::Error;
 pub use guard::Guard;
-pub use lock::{Acquire, EtcdLock};
-pub use options::Options;
-pub use tls::Tls;
+pub use lock::EtcdLock;
+pub use options::{Options, tls::Tls};
 
 #[doc = include_str!("../LEASES.md")]
 pub mod leases {}

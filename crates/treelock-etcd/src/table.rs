@@ -29,11 +29,17 @@ use tokio::time::timeout;
 use treelock::{Access, Node};
 
 use crate::{
+    cluster::{
+        failure::{Failure, RETRY_INTERVAL},
+        response::found,
+    },
     error::Error,
     key::{Range, root_text},
-    servers::{Failure, PAUSE},
-    session::{Place, Session, found},
-    watches::{Cut, Watched},
+    session::{
+        Session,
+        slots::Slot,
+        watches::{Cut, Watched},
+    },
 };
 
 /// How many of the latest blockers a waiter watches. With one, it would have to read once more when that is gone;
@@ -82,7 +88,7 @@ pub(crate) struct Value {
 /// A live request, from before it is first sent until it is known to be gone.
 pub(crate) struct Entry {
     pub(crate) session: Arc<Session>,
-    pub(crate) place: Arc<Place>,
+    pub(crate) slot: Arc<Slot>,
     keys: Vec<Vec<u8>>,
     values: Vec<Vec<u8>>,
     ranges: Vec<Range>,
@@ -158,7 +164,7 @@ impl Blockers {
 /// How a waiter knows that one in its way is gone.
 enum Observed {
     /// It is of the same session.
-    Here(Arc<Place>),
+    Here(Arc<Slot>),
     Watched(Watched),
 }
 
@@ -174,21 +180,21 @@ impl Entry {
     /// At a place that was taken for as many keys as there are roots, or one.
     pub(crate) fn new(
         session: Arc<Session>,
-        place: Arc<Place>,
+        slot: Arc<Slot>,
         roots: &[(Access, Node)],
         value: Value,
     ) -> Entry {
         let keys_count = roots.len().max(1);
-        let keys = session.space.keys(roots, &session.id, place.slot);
+        let keys = session.space.keys(roots, &session.id, slot.number);
         let ranges = session.space.conflicts(roots);
-        let value = Value { nonce: place.nonce, ..value };
+        let value = Value { nonce: slot.nonce, ..value };
         let text = |value: &Value| serde_json::to_vec(value).expect("a value is JSON");
         let mut values = vec![text(&value)];
         if keys_count > 1 {
             let first = roots.first().map(|(access, node)| root_text((*access, node)));
             values.resize(keys_count, text(&Value { roots: Vec::new(), first, ..value }));
         }
-        Entry { session, place, keys, values, ranges, stage: Stage::Unsent }
+        Entry { session, slot, keys, values, ranges, stage: Stage::Unsent }
     }
 
     pub(crate) fn ticket(&self) -> Option<i64> {
@@ -311,7 +317,7 @@ impl Entry {
                     return Err(Error::Unavailable { doing: ASK, tried: start.elapsed(), last });
                 }
                 Err(Failure::InDoubt(_)) => {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                     retried = true;
                 }
             }
@@ -345,7 +351,7 @@ impl Entry {
         if found(&responses, 1).is_some() {
             // At this place there is nobody else of this session, so it is what somebody could not give back.
             let _ = self.cancel().await;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
             return Ok(None);
         }
         if (2..responses.len()).any(|operation| found(&responses, operation).is_some()) {
@@ -382,7 +388,7 @@ impl Entry {
         may_wait: bool,
     ) -> Blockers {
         self.stage = Stage::Entered(ticket);
-        self.place.enter(ticket);
+        self.slot.enter(ticket);
         match self.can_look() {
             // It was carried out on condition that nobody is in the way.
             true if !may_wait => Blockers::none(),
@@ -413,7 +419,7 @@ impl Entry {
     fn own_ticket(&self, responses: &[TxnOpResponse]) -> Option<i64> {
         let found = found(responses, 1)?;
         let value: Value = serde_json::from_slice(found.value()).ok()?;
-        (value.nonce == self.place.nonce).then(|| found.create_revision())
+        (value.nonce == self.slot.nonce).then(|| found.create_revision())
     }
 
     /// Write the session's key, so that what was sent until now is not carried out any more.
@@ -475,7 +481,7 @@ impl Entry {
             if found.header().is_some_and(|header| header.revision() >= since) {
                 return Ok(found);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 
@@ -498,10 +504,10 @@ impl Entry {
         let waited = tokio::select! {
             waited = self.wait_for(blockers) => waited?,
             () = self.session.ended() => return Err(Error::Lost),
-            () = self.place.revoked() => return Err(Error::Lost),
+            () = self.slot.revoked() => return Err(Error::Lost),
         };
         // Whoever was paused for long may not have heard of the end yet.
-        match self.session.is_alive() && !self.place.is_revoked() {
+        match self.session.is_alive() && !self.slot.is_revoked() {
             true => Ok(waited),
             false => Err(Error::Lost),
         }
@@ -593,7 +599,7 @@ impl Entry {
     fn how_to_observe(&self, (created, key): &Blocker) -> Option<Observed> {
         let name = self.session.space.read(key).filter(|name| name.session == self.session.id);
         match name {
-            Some(name) => self.session.place(name.slot, *created).map(Observed::Here),
+            Some(name) => self.session.slot(name.slot, *created).map(Observed::Here),
             None => Some(Observed::Watched(self.session.watches.watch(key.clone()))),
         }
     }
@@ -610,7 +616,7 @@ impl Entry {
             match left {
                 Ok(true) => {
                     self.stage = Stage::Gone;
-                    return self.session.give_back(&self.place);
+                    return self.session.give_back(&self.slot);
                 }
                 // Who may not release any more keeps no lease either, whose end releases for him. Renewing it needs
                 // no right.
@@ -620,7 +626,7 @@ impl Entry {
                     let _ = self.delete().await;
                     tokio::time::sleep(FULL).await;
                 }
-                Ok(false) | Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(false) | Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
         // The end of the lease takes all keys with it.
@@ -646,7 +652,7 @@ impl Entry {
     /// A guest's call to release the request was carried out.
     pub(crate) fn left(&mut self) {
         self.stage = Stage::Gone;
-        self.session.give_back(&self.place);
+        self.session.give_back(&self.slot);
     }
 
     async fn release_these(&self, keys: &[Vec<u8>], ticket: i64) -> Result<bool, Failure> {
@@ -703,7 +709,7 @@ async fn sleep(observed: &BTreeMap<Blocker, Observed>) -> Wake {
     let waking = observed.iter().map(|(blocker, how)| {
         Box::pin(async move {
             match how {
-                Observed::Here(place) => place.gone(blocker.0).await,
+                Observed::Here(slot) => slot.gone(blocker.0).await,
                 Observed::Watched(watched) => match watched.deleted(blocker.0).await {
                     Ok(()) => {}
                     Err(Cut) => return Wake::Cut,

@@ -142,7 +142,7 @@ async fn refused(options: &Options) -> Error {
 async fn refused_by_tls(options: &Options, expected: &str) {
     let looked = within("it is told", EtcdLock::new(options).snapshot()).await;
     for error in [refused(options).await, looked.expect_err("something is wrong")] {
-        let Error::Tls { endpoint, what } = &error else { panic!("{expected}: {error:?}") };
+        let Error::Tls { endpoint, what, .. } = &error else { panic!("{expected}: {error:?}") };
         assert!(what.contains(expected), "{error}");
         assert!(endpoint.contains("127.0.0.1:") && error.to_string().contains(what), "{error}");
     }
@@ -174,11 +174,11 @@ fn members_that_are_not_trusted() {
         works(&options(tls.clone())).await;
         for another in [Authority::named("another"), Authority::new()] {
             let trusting = options(Tls::new().ca(another.pem()));
-            refused_by_tls(&trusting, "signed by nobody who is trusted").await;
+            refused_by_tls(&trusting, "signed by a CA that is not trusted").await;
         }
         // The system does not trust it either; a system that trusts nobody at all says so.
         let error = refused(&Options::new(cluster.endpoints())).await.to_string();
-        let expected = ["signed by nobody who is trusted", "trusts no certificate at all"];
+        let expected = ["signed by a CA that is not trusted", "trusts no certificate at all"];
         assert!(expected.iter().any(|expected| error.contains(expected)), "{error}");
 
         files.renew(&authority.sign("127.0.0.1", SystemTime::now() - HOUR));
@@ -234,9 +234,9 @@ fn tls_on_one_side_only() {
     runtime().block_on(async {
         works(&Options::new(secure.endpoints()).tls(tls.clone())).await;
         works(&Options::new(plain.endpoints())).await;
-        refused_by_tls(&Options::new([with(&secure, "http")]), "it speaks TLS").await;
+        refused_by_tls(&Options::new([with(&secure, "http")]), "it uses TLS").await;
         let https = Options::new([with(&plain, "https")]).tls(tls.clone());
-        refused_by_tls(&https, "it speaks no TLS").await;
+        refused_by_tls(&https, "it does not use TLS").await;
         // Where one member is right, the lock works.
         let both = [with(&plain, "https"), with(&secure, "https")];
         works(&Options::new(both.clone()).tls(tls.clone())).await;
@@ -324,13 +324,13 @@ fn options_that_cannot_be_right() {
         (good().namespace("my builds"), "a space"),
         (good().ttl(Duration::ZERO), "cannot last 0 seconds"),
         (good().ttl(Duration::MAX), "9000000000 at most"),
-        (tls(Tls::new().ca("")), "the CA certificate has no certificate in it"),
-        (tls(Tls::new().ca(&*client.key)), "the CA certificate has no certificate in it"),
-        (tls(Tls::new().ca("-----BEGIN CERTIFICATE-----\n!")), "is not good PEM"),
+        (tls(Tls::new().ca("")), "the CA certificate contains no certificate"),
+        (tls(Tls::new().ca(&*client.key)), "the CA certificate contains no certificate"),
+        (tls(Tls::new().ca("-----BEGIN CERTIFICATE-----\n!")), "is not valid PEM"),
         (tls(Tls::new().ca_file("/nobody/has/this")), "/nobody/has/this cannot be read"),
-        (tls(Tls::new().identity("", &*client.key)), "the client certificate has no certificate"),
-        (tls(Tls::new().identity(&*client.certificate, "")), "the client key is no private key"),
-        (tls(Tls::new().identity(&*client.certificate, other_key)), "do not go together"),
+        (tls(Tls::new().identity("", &*client.key)), "the client certificate contains no certificate"),
+        (tls(Tls::new().identity(&*client.certificate, "")), "the client key is not an unencrypted private key"),
+        (tls(Tls::new().identity(&*client.certificate, other_key)), "do not belong together"),
         (tls(Tls::new().server_name("not a name")), "is neither a DNS name nor an address"),
     ];
     runtime().block_on(async {

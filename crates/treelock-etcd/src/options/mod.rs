@@ -1,25 +1,34 @@
-//! Where the cluster is and how it is used.
+//! Where the cluster is, and how it is used: [`Options`].
+
+pub(crate) mod endpoint;
+pub(crate) mod tls;
 
 use std::{fmt, time::Duration};
 
 use etcd_client::ConnectOptions;
 
-use crate::{
-    endpoint::Endpoint,
-    error::Error,
-    tls::{Secure, Tls},
-};
+use crate::error::Error;
 
-/// Before the namespace in every key.
-const ROOT: &str = "/treelock/";
+use endpoint::Endpoint;
+use tls::{Secure, Tls};
+
+/// The beginning of every key, before the namespace.
+const KEY_ROOT: &str = "/treelock/";
 
 /// The longest lease that etcd grants, in seconds.
-const LONGEST: u64 = 9_000_000_000;
+const TTL_MAX_SECONDS: u64 = 9_000_000_000;
 
-/// Where the cluster is and how it is used.
+/// How long a lease lasts unless the user says otherwise.
+const DEFAULT_TTL: Duration = Duration::from_secs(15);
+
+/// How long connecting may take, how often an idle connection is probed, and how long the answer
+/// to a probe may take.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the cluster is, and how it is used.
 ///
-/// Nothing is checked before a lock is asked for something, and its verbs then say what is wrong; whoever wants to
-/// know earlier uses [`check`](Options::check).
+/// Nothing is checked until the lock is asked for something; its verbs then say what is wrong. To
+/// know earlier, use [`check`](Options::check).
 ///
 /// # Examples
 ///
@@ -33,7 +42,7 @@ const LONGEST: u64 = 9_000_000_000;
 ///     .user("builder", "secret")
 ///     .label("nightly build");
 /// assert!(options.check().is_ok());
-/// // What is secret is not printed.
+/// // Secrets are not printed.
 /// assert!(!format!("{options:?}").contains("secret"));
 /// ```
 #[derive(Clone)]
@@ -41,13 +50,13 @@ pub struct Options {
     pub(crate) endpoints: Vec<String>,
     pub(crate) prefix: String,
     pub(crate) ttl: Duration,
-    /// What requests without a label of their own are labelled.
+    /// The label of requests that have none of their own.
     pub(crate) label: Option<String>,
     user: Option<(String, String)>,
     tls: Option<Tls>,
 }
 
-/// How all members are spoken to.
+/// How to connect to each member, once the options were found to be good.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) secure: Secure,
@@ -56,9 +65,11 @@ pub(crate) struct Setup {
 }
 
 impl Options {
-    /// Returns the options for a cluster with these members, such as `http://10.0.0.1:2379`: the namespace
-    /// `default`, leases of 15 seconds, no user, no label. An endpoint `https://…` is spoken to with TLS; one that
-    /// says neither is if [`tls`](Options::tls) is set.
+    /// Returns the options for a cluster with these members, such as `http://10.0.0.1:2379`.
+    ///
+    /// The namespace is `default`, leases last 15 seconds, and there is neither a user nor a label.
+    /// TLS is used for endpoints `https://…`, and, if [`tls`](Options::tls) is set, also for those
+    /// that name no scheme.
     ///
     /// # Examples
     ///
@@ -71,42 +82,47 @@ impl Options {
     {
         Options {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
-            prefix: format!("{ROOT}default"),
-            ttl: Duration::from_secs(15),
+            prefix: format!("{KEY_ROOT}default"),
+            ttl: DEFAULT_TTL,
             label: None,
             user: None,
             tls: None,
         }
     }
 
-    /// Sets the namespace: locks of different namespaces have nothing to do with each other. One name, without
-    /// `/`; its keys are those that begin with `/treelock/NAMESPACE/`.
+    /// Sets the namespace: one name, without `/`.
+    ///
+    /// Locks of different namespaces have nothing to do with each other. The keys of a namespace
+    /// are those that begin with `/treelock/NAMESPACE/`.
     ///
     /// # Examples
     ///
     /// See [`Options`].
     #[must_use]
     pub fn namespace(mut self, namespace: &str) -> Options {
-        self.prefix = format!("{ROOT}{namespace}");
+        self.prefix = format!("{KEY_ROOT}{namespace}");
         self
     }
 
-    /// Sets how long a lock lives when its process has died; in whole seconds, rounded up. A cluster grants no
-    /// lease that is shorter than one and a half times its election time-out, 2 seconds by default, but a longer
-    /// one instead.
+    /// Sets how long a lock survives the death of its process, in whole seconds, rounded up.
+    ///
+    /// The cluster grants no lease that is shorter than one and a half times its election time-out
+    /// (2 seconds by default). It grants that one instead.
     ///
     /// # Examples
     ///
     /// See [`Options`].
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Options {
-        // etcd counts seconds, and nobody must think that he has more of them than etcd does.
-        let begun = u64::from(ttl.subsec_nanos() > 0);
-        self.ttl = Duration::from_secs(ttl.as_secs().saturating_add(begun));
+        // etcd counts whole seconds, and no holder may believe in more of them than etcd grants.
+        let started = u64::from(ttl.subsec_nanos() > 0);
+        self.ttl = Duration::from_secs(ttl.as_secs().saturating_add(started));
         self
     }
 
-    /// Sets the user and the password. Without TLS they can be read on the way. A user that etcd knows by a client
+    /// Sets the user and the password.
+    ///
+    /// Without TLS, anybody on the network can read them. A user that etcd recognises by a client
     /// certificate ([`Tls::identity`]) needs neither.
     ///
     /// # Examples
@@ -118,7 +134,7 @@ impl Options {
         self
     }
 
-    /// Sets the label of the requests that have none of their own.
+    /// Sets the label of requests that have none of their own.
     ///
     /// # Examples
     ///
@@ -129,7 +145,9 @@ impl Options {
         self
     }
 
-    /// Sets whom to trust, and who we are. Without it, endpoints `https://…` are trusted as far as the system does.
+    /// Sets whom to trust, and which certificate to show.
+    ///
+    /// Without it, endpoints `https://…` are trusted if the system trusts them.
     ///
     /// # Examples
     ///
@@ -140,15 +158,16 @@ impl Options {
         self
     }
 
-    /// Checks what can be checked without the cluster: endpoints, namespace, TTL, certificates and keys.
+    /// Checks what can be checked without the cluster: endpoints, namespace, TTL, certificates and
+    /// keys.
     ///
     /// # Errors
     ///
-    /// [`Error::Options`], which every verb of a lock with these options gives, too.
+    /// [`Error::Options`], which every verb of a lock with these options returns, too.
     ///
     /// # Blocking
     ///
-    /// It reads files, if [`Tls`] names any.
+    /// Reads files if [`Tls`] names any.
     ///
     /// # Examples
     ///
@@ -156,23 +175,23 @@ impl Options {
     /// use treelock_etcd::Options;
     ///
     /// let error = Options::new(["127.0.0.1"]).check().unwrap_err();
-    /// assert!(error.to_string().contains("has no good port; etcd's is 2379"));
+    /// assert!(error.to_string().contains("has no valid port; etcd's is 2379"));
     /// ```
     pub fn check(&self) -> Result<(), Error> {
-        self.connect_options().map(drop).map_err(|what| Error::Options { what })
+        self.setup().map(drop).map_err(|what| Error::Options { what })
     }
 
-    /// How the members are spoken to; an error says which option is wrong.
-    pub(crate) fn connect_options(&self) -> Result<Setup, String> {
+    /// Prepares connecting; the error says which option is wrong.
+    pub(crate) fn setup(&self) -> Result<Setup, String> {
         self.check_namespace()?;
-        if self.ttl.is_zero() || self.ttl.as_secs() > LONGEST {
+        if self.ttl.is_zero() || self.ttl.as_secs() > TTL_MAX_SECONDS {
             return Err(format!(
-                "a lease cannot last {} seconds; give 1 at least and {LONGEST} at most",
+                "a lease cannot last {} seconds; use at least 1 and at most {TTL_MAX_SECONDS}",
                 self.ttl.as_secs()
             ));
         }
         if self.endpoints.is_empty() {
-            return Err("there is no endpoint; give one for each member of the cluster".into());
+            return Err("there is no endpoint; name each member of the cluster".into());
         }
         let mut is_secure = false;
         for endpoint in &self.endpoints {
@@ -181,31 +200,30 @@ impl Options {
         let secure = match &self.tls {
             Some(tls) => Secure::new(tls)?,
             None if is_secure => Secure::new(&Tls::new())?,
-            None => Secure::nobody(),
+            None => Secure::trusting_nobody(),
         };
         Ok(Setup { secure, has_tls: self.tls.is_some(), connect: self.connect() })
     }
 
     fn check_namespace(&self) -> Result<(), String> {
-        let namespace = self.prefix.strip_prefix(ROOT).unwrap_or_default();
+        let namespace = self.prefix.strip_prefix(KEY_ROOT).unwrap_or_default();
         let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
         match namespace {
-            "" => Err("the namespace is empty; leave it out for `default`".into()),
+            "" => Err("the namespace is empty; leave it out to use `default`".into()),
             // Otherwise the keys of `a/R` would be among those of `a`.
             _ if namespace.contains(bad) => Err(format!(
-                "the namespace {namespace:?} has a slash, a space or a control character; give one name, such as \
-                 `builds`"
+                "the namespace {namespace:?} has a slash, a space or a control character; use one \
+                 name, such as `builds`"
             )),
             _ => Ok(()),
         }
     }
 
     fn connect(&self) -> ConnectOptions {
-        let alive = Duration::from_secs(2);
         let options = ConnectOptions::new()
             .with_require_leader(true)
-            .with_connect_timeout(alive)
-            .with_keep_alive(alive, alive)
+            .with_connect_timeout(CONNECTION_TIMEOUT)
+            .with_keep_alive(CONNECTION_TIMEOUT, CONNECTION_TIMEOUT)
             .with_keep_alive_while_idle(true);
         match &self.user {
             None => options,
@@ -217,7 +235,7 @@ impl Options {
 }
 
 impl Setup {
-    /// How this member is spoken to.
+    /// Returns how to connect to this member.
     pub(crate) fn of(&self, endpoint: &Endpoint) -> ConnectOptions {
         match endpoint.is_secure {
             true => self.connect.clone().with_tls(self.secure.options(endpoint)),
@@ -226,11 +244,12 @@ impl Setup {
     }
 }
 
+/// Shows neither the password nor any key.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("endpoints", &self.endpoints)
-            .field("namespace", &self.prefix.strip_prefix(ROOT))
+            .field("namespace", &self.prefix.strip_prefix(KEY_ROOT))
             .field("ttl", &self.ttl)
             .field("label", &self.label)
             .field("user", &self.user.as_ref().map(|(name, _)| name))

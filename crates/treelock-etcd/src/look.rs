@@ -1,37 +1,34 @@
-//! Looking at the table: who holds and who waits, and who is in the way of a request.
+//! Looking at the lock table: who holds, who waits, and who is in the way of a request.
 //!
-//! All that is read is read at one revision, so that it is one moment (C16), and in pages, since an answer of etcd
-//! has its limits. For one request only its own ranges are read, and those of the one that is in its way first:
-//! whether that one waits itself.
+//! Everything is read at one revision, so that it is one moment (C16), and in pages, because the size
+//! of an answer is limited. For one request only its own ranges are read, and those of its first
+//! blocker, to see whether that one waits itself.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use etcd_client::{Client, GetOptions, SortOrder, SortTarget};
 use futures_util::future::try_join_all;
 use treelock::{Access, Blocked, Node, Process, Request, Sighting};
 
 use crate::{
+    clock::since_1970,
     error::Error,
-    key::{Name, Range, Space, essential, read_root_text},
-    servers::Servers,
+    key::{Name, Range, essential, read_root_text},
+    namespace::Namespace,
     table::{AT_ONCE, Value},
 };
 
-/// How long looking is tried.
-const LOOKING: Duration = Duration::from_secs(10);
+/// How long looking is attempted.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So many entries are read at once.
-const PAGE: i64 = 1_000;
+/// How many entries are read at once.
+const ENTRIES_PER_PAGE: i64 = 1_000;
 
-/// So many bytes may an answer have: each entry of a page may name many roots.
-const LARGEST: usize = 256 << 20;
+/// How many bytes an answer may have: each entry of a page may name many roots.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-/// How often all is read anew because etcd forgot the moment that was being read.
-const ATTEMPTS: usize = 5;
+/// How often everything is read again because etcd forgot the revision that was being read.
+const READ_ATTEMPTS_MAX: usize = 5;
 
 /// Entries as they were read, by their keys.
 type Entries = BTreeMap<Vec<u8>, Found>;
@@ -43,27 +40,20 @@ struct Found {
     value: Value,
 }
 
-/// Where a live request stands.
-pub(crate) struct Standing {
+/// Where a live request was found.
+pub(crate) struct Located {
     pub(crate) session: String,
     pub(crate) slot: u64,
     pub(crate) keys: Vec<Vec<u8>>,
 }
 
-/// Where the table is.
-#[derive(Clone, Copy)]
-pub(crate) struct Table<'a> {
-    pub(crate) servers: &'a Servers,
-    pub(crate) space: &'a Space,
-}
-
-impl Table<'_> {
-    /// All live requests.
+impl Namespace<'_> {
+    /// Returns all live requests.
     pub(crate) async fn all(self) -> Result<Vec<Sighting>, Error> {
         at_one_moment(|| self.look_at_all()).await.map(|entries| sightings(&entries))
     }
 
-    /// Who is in the way of a request that has this ticket, or would get it.
+    /// Returns who is in the way of a request that has this ticket, or would get it.
     pub(crate) async fn in_the_way(
         self,
         request: &Request,
@@ -74,11 +64,11 @@ impl Table<'_> {
         Ok(Blocked::of(&sightings(&entries), request, ticket))
     }
 
-    /// Where a live request stands, if there is one with this ticket.
-    pub(crate) async fn standing(self, ticket: u64) -> Result<Option<Standing>, Error> {
+    /// Finds the live request with this ticket, if there is one.
+    pub(crate) async fn locate(self, ticket: u64) -> Result<Option<Located>, Error> {
         let mut entries = at_one_moment(|| self.look_at_all()).await?;
         entries.retain(|_, found| found.ticket == ticket);
-        Ok(entries.values().next().map(|found| Standing {
+        Ok(entries.values().next().map(|found| Located {
             session: found.name.session.clone(),
             slot: found.name.slot,
             keys: entries.keys().cloned().collect(),
@@ -91,7 +81,7 @@ impl Table<'_> {
         Ok(entries)
     }
 
-    /// Those in these ranges, and those that are in the way of the first of them.
+    /// Reads those in these ranges, and those that are in the way of the first of them.
     async fn look_at_those_ahead(self, ranges: &[Range], ticket: u64) -> Result<Entries, Error> {
         let (mut entries, mut moment) = (Entries::new(), 0);
         self.read(ranges, &mut moment, &mut entries).await?;
@@ -105,7 +95,7 @@ impl Table<'_> {
         Ok(entries)
     }
 
-    /// Read what says all roots of a request of which some entry was read.
+    /// Reads the entry that names all roots of a request of which some other entry was read.
     async fn complete(
         self,
         ticket: u64,
@@ -122,7 +112,8 @@ impl Table<'_> {
         self.read(&[(key, end)], moment, entries).await
     }
 
-    /// Read all entries in these ranges. The first read says at which moment; the others are at once.
+    /// Reads all entries in these ranges. The first read determines the moment; the others run
+    /// concurrently.
     async fn read(
         self,
         ranges: &[Range],
@@ -156,12 +147,12 @@ impl Table<'_> {
                     .with_range(end.clone())
                     .with_revision(*moment)
                     .with_sort(SortTarget::Key, SortOrder::Ascend)
-                    .with_limit(PAGE);
+                    .with_limit(ENTRIES_PER_PAGE);
                 let first = first.clone();
-                let client = client.kv_client().max_decoding_message_size(LARGEST);
+                let client = client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX);
                 async move { client.clone().get(first, Some(options)).await }
             };
-            let answer = self.servers.insist("look at the locks", LOOKING, get).await?;
+            let answer = self.servers.insist("look at the locks", LOOK_TIMEOUT, get).await?;
             if *moment == 0 {
                 *moment = answer.header().map_or(0, |header| header.revision());
             }
@@ -174,7 +165,7 @@ impl Table<'_> {
         Ok(entries)
     }
 
-    /// `None` of what others have put there.
+    /// Reads one entry; `None` if something else has written this key.
     fn found(self, kv: &etcd_client::KeyValue) -> Option<Found> {
         Some(Found {
             ticket: kv.create_revision() as u64,
@@ -184,7 +175,7 @@ impl Table<'_> {
     }
 }
 
-/// Look at one moment, which is that of the first read; once more if etcd forgets it meanwhile.
+/// Looks at one moment, that of the first read; again if etcd forgets that moment meanwhile.
 async fn at_one_moment<T, F>(mut look: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>> + Send,
@@ -193,7 +184,7 @@ where
     loop {
         match look().await {
             Err(Error::Refused { what, .. })
-                if what.contains("compacted") && attempts < ATTEMPTS =>
+                if what.contains("compacted") && attempts < READ_ATTEMPTS_MAX =>
             {
                 attempts += 1;
             }
@@ -202,19 +193,19 @@ where
     }
 }
 
-/// The requests that these entries are of, as far as their roots are known.
+/// Returns the requests to which these entries belong, as far as their roots are known.
 fn sightings(entries: &Entries) -> Vec<Sighting> {
-    // Requests that were entered together have one ticket and several places.
+    // Requests that were entered together have one ticket and several slots.
     let mut requests: BTreeMap<_, Vec<&Found>> = BTreeMap::new();
     for found in entries.values() {
-        let place = (found.ticket, &found.name.session, found.name.slot);
-        requests.entry(place).or_default().push(found);
+        let whose = (found.ticket, &found.name.session, found.name.slot);
+        requests.entry(whose).or_default().push(found);
     }
-    let now = milliseconds();
+    let now = since_1970().as_millis() as u64;
     requests.into_values().map(|found| sighting(&found, now)).collect()
 }
 
-/// One request, of the entries that were found of it.
+/// Returns one request, put together from the entries that were found of it.
 fn sighting(found: &[&Found], now: u64) -> Sighting {
     let all = found.iter().find(|found| !found.value.roots.is_empty());
     let all = all.and_then(|found| {
@@ -239,9 +230,4 @@ fn request(roots: Vec<(Access, Node)>, label: Option<&str>) -> Request {
         Some(label) => request.label(label),
         None => request,
     }
-}
-
-/// Since 1970, by the clock of this machine.
-pub(crate) fn milliseconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
 }

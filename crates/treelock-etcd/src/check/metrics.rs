@@ -1,4 +1,5 @@
-//! What a member's page `/metrics` tells and etcd's API does not: the quota of its database, and its clock.
+//! What a member's page `/metrics` tells and etcd's API does not: the quota of its database, and
+//! its clock.
 
 use std::{
     sync::Arc,
@@ -15,48 +16,51 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
-use crate::{endpoint::Endpoint, servers::PATIENCE, tls::Secure};
+use crate::{
+    cluster::failure::ANSWER_TIMEOUT,
+    options::{endpoint::Endpoint, tls::Secure},
+};
 
 /// What was seen; each may be unknown.
 #[derive(Default)]
-pub(crate) struct Page {
+pub(super) struct Metrics {
     /// In bytes; negative if there is none.
-    pub(crate) quota: Option<i64>,
-    pub(crate) clock: Option<Clock>,
+    pub(super) quota: Option<i64>,
+    pub(super) clock: Option<Clock>,
 }
 
-/// The clock of this machine beside a member's.
+/// The clock of this machine, compared with a member's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
+pub(super) enum Clock {
     /// They differ by no more than can be seen from here.
     Agrees,
-    /// This machine's is ahead, by this at least.
+    /// This machine's is ahead, by at least this much.
     Ahead(Duration),
-    /// This machine's is behind, by this at least.
+    /// This machine's is behind, by at least this much.
     Behind(Duration),
 }
 
-/// Looks at the page of a member. What cannot be looked at is unknown: these are questions of comfort.
-pub(crate) async fn look(endpoint: &Endpoint, secure: &Secure) -> Page {
+/// Looks at the page of a member. What cannot be seen is unknown: nothing depends on it.
+pub(super) async fn look(endpoint: &Endpoint, secure: &Secure) -> Metrics {
     let look = async {
         let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await.ok()?;
         if !endpoint.is_secure {
             return read(endpoint, stream).await;
         }
-        // This is no gRPC, so it is not HTTP/2 that is agreed on.
+        // This is not gRPC, so HTTP/2 is not offered.
         let mut config = (*secure.config).clone();
         config.alpn_protocols.clear();
         let name = ServerName::try_from(secure.name_of(endpoint).to_string()).ok()?;
         let connector = TlsConnector::from(Arc::new(config));
         read(endpoint, connector.connect(name, stream).await.ok()?).await
     };
-    timeout(PATIENCE, look).await.ok().flatten().unwrap_or_default()
+    timeout(ANSWER_TIMEOUT, look).await.ok().flatten().unwrap_or_default()
 }
 
 async fn read(
     endpoint: &Endpoint,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Option<Page> {
+) -> Option<Metrics> {
     let (mut member, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
     let host = endpoint.url.split_once("://").map_or("", |(_, host)| host);
@@ -69,10 +73,10 @@ async fn read(
     let clock = date.map(|date| compare(sent, SystemTime::now(), date));
     let text = answer.into_body().collect().await.ok()?.to_bytes();
     connection.abort();
-    Some(Page { quota: quota(&String::from_utf8_lossy(&text)), clock })
+    Some(Metrics { quota: quota(&String::from_utf8_lossy(&text)), clock })
 }
 
-/// What is known of two clocks if the other one showed this full second at some time between these two.
+/// Compares two clocks: the other one showed this full second at some moment between these two.
 fn compare(sent: SystemTime, received: SystemTime, second: SystemTime) -> Clock {
     let end_of_second = second + Duration::from_secs(1);
     if let Ok(ahead) = sent.duration_since(end_of_second) {
@@ -105,7 +109,8 @@ mod tests {
 
     #[test]
     fn quotas() {
-        let text = "# HELP etcd_server_quota_backend_bytes x\netcd_server_quota_backend_bytes 2.147483648e+09\n";
+        let text = "# HELP etcd_server_quota_backend_bytes x\n\
+                    etcd_server_quota_backend_bytes 2.147483648e+09\n";
         assert_eq!(quota(text), Some(2_147_483_648));
         assert_eq!(quota("etcd_server_quota_backend_bytes -1\n"), Some(-1));
         assert_eq!(quota(""), None);

@@ -7,17 +7,18 @@ use http::Uri;
 pub(crate) struct Endpoint {
     /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub(crate) url: String,
-    /// A name or an address, that of IPv6 without brackets.
+    /// A name or an address; an IPv6 address has no brackets here.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) is_secure: bool,
 }
 
 impl Endpoint {
-    /// Reads what a user has given; an error says what is wrong with it. `has_tls` if TLS is set, which is then what
-    /// an endpoint is spoken to with that does not say.
+    /// Reads what a user has written; the error says what is wrong with it.
+    ///
+    /// With `has_tls`, an endpoint that names no scheme is an `https://` one.
     pub(crate) fn read(text: &str, has_tls: bool) -> Result<Endpoint, String> {
-        // What stands before the `@` is not printed.
+        // What stands before the `@` may be a password, so it is not printed.
         if let Some((_, host)) = text.rsplit_once('@') {
             return Err(format!(
                 "the endpoint of {host:?} has a user in it; give user and password as options"
@@ -29,24 +30,24 @@ impl Endpoint {
             None => (if has_tls { "https" } else { "http" }, text.trim()),
         };
         if rest.contains(',') {
-            return wrong("has a comma; give each member on its own");
+            return wrong("has a comma; give each member separately");
         }
         if !matches!(scheme, "http" | "https") {
             return wrong("is neither http:// nor https://");
         }
         if scheme == "http" && has_tls {
-            return wrong("says http://, and TLS is set; write https://, or set no TLS");
+            return wrong("says http://, and TLS is set; write https://, or do not set TLS");
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let Ok(uri) = rest.parse::<Uri>() else {
-            return wrong("is no address; write it as in https://10.0.0.1:2379");
+            return wrong("is not an address; write it like https://10.0.0.1:2379");
         };
         let Some(host) = uri.host().filter(|host| uri.scheme().is_none() && !host.is_empty())
         else {
-            return wrong("is no address; write it as in https://10.0.0.1:2379");
+            return wrong("is not an address; write it like https://10.0.0.1:2379");
         };
         let Some(port) = uri.port_u16() else {
-            return wrong("has no good port; etcd's is 2379, unless it was told otherwise");
+            return wrong("has no valid port; etcd's is 2379, unless it was configured otherwise");
         };
         Ok(Endpoint {
             url: format!("{scheme}://{rest}"),
@@ -79,17 +80,17 @@ mod tests {
     #[test]
     fn bad_ones() {
         for (text, has_tls, what) in [
-            ("", false, "is no address"),
-            ("http://", false, "is no address"),
-            ("http://a b:2379", false, "is no address"),
-            ("http://a:99999", false, "has no good port"),
-            ("http://:2379", false, "is no address"),
-            ("a", false, "has no good port"),
-            ("https://[::1]", false, "has no good port"),
+            ("", false, "is not an address"),
+            ("http://", false, "is not an address"),
+            ("http://a b:2379", false, "is not an address"),
+            ("http://a:99999", false, "has no valid port"),
+            ("http://:2379", false, "is not an address"),
+            ("a", false, "has no valid port"),
+            ("https://[::1]", false, "has no valid port"),
             ("a:1,b:2", false, "has a comma"),
             ("unix://a:1", false, "is neither"),
             ("http://a:1", true, "says http://, and TLS is set"),
-            ("http://a:1/b", false, "is no address"),
+            ("http://a:1/b", false, "is not an address"),
             ("http://me:secret@a:1", false, "has a user"),
         ] {
             let error = Endpoint::read(text, has_tls).expect_err(text);

@@ -1,63 +1,61 @@
-//! What is done for others: to take a lock away, and to begin anew after a restore.
+//! What an administrator does: taking a lock away, and beginning an epoch after a restore.
 
 use std::{sync::Arc, time::Duration};
 
 use etcd_client::{Client, Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp, TxnResponse};
 
-use crate::{
-    error::Error,
-    session::Meta,
-    sightings::{Standing, Table},
-};
+use crate::{error::Error, look::Located, namespace::Namespace, session::meta::Meta};
 
-/// How long it is tried.
-const DOING: Duration = Duration::from_secs(10);
+/// How long each of these is attempted.
+const ADMINISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Table<'_> {
-    /// Take away what a live request has, and say so to its session. Returns whether it was there.
+impl Namespace<'_> {
+    /// Takes away what a live request has, and tells its session. Returns whether it was there.
     pub(crate) async fn revoke(self, ticket: u64) -> Result<bool, Error> {
-        let Some(standing) = self.standing(ticket).await? else { return Ok(false) };
-        if self.delete(&standing, ticket, true).await? {
+        let Some(located) = self.locate(ticket).await? else { return Ok(false) };
+        if self.delete(&located, ticket, true).await? {
             return Ok(true);
         }
-        // Its session may be over while the entry is still there. Or the first answer was lost, and it is done.
-        Ok(self.delete(&standing, ticket, false).await? || self.is_said(&standing, ticket).await?)
+        // Its session may be over while the entry is still there. Or the first answer was lost, and
+        // it is done.
+        Ok(self.delete(&located, ticket, false).await? || self.is_told(&located, ticket).await?)
     }
 
-    /// Delete an entry if it is still there; and say so to its session, if that is there and there is space.
-    async fn delete(self, standing: &Standing, ticket: u64, say: bool) -> Result<bool, Error> {
+    /// Deletes an entry if it is still there, and tells its session, if that is there and there is
+    /// space.
+    async fn delete(self, located: &Located, ticket: u64, tell: bool) -> Result<bool, Error> {
         let own =
             |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket as i64);
-        let mut compares: Vec<Compare> = standing.keys.iter().map(own).collect();
+        let mut compares: Vec<Compare> = located.keys.iter().map(own).collect();
         let mut operations: Vec<TxnOp> =
-            standing.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
-        // The session's lease is its name. What is said to it goes with it.
-        if say && let Ok(lease) = u64::from_str_radix(&standing.session, 16) {
-            let session = self.space.session(&standing.session);
+            located.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
+        // A session is named after its lease. The message to it goes with it.
+        if tell && let Ok(lease) = u64::from_str_radix(&located.session, 16) {
+            let session = self.space.session(&located.session);
             compares.push(Compare::create_revision(session, CompareOp::Greater, 0));
-            let key = self.space.revoked(&standing.session, standing.slot);
+            let key = self.space.revoked(&located.session, located.slot);
             let options = PutOptions::new().with_lease(lease as i64);
             operations.push(TxnOp::put(key, ticket.to_string(), Some(options)));
         }
         let txn = Txn::new().when(compares).and_then(operations);
         match self.carry_out("take a lock away", txn).await {
-            Err(Error::NoSpace) if say => Ok(false),
+            Err(Error::NoSpace) if tell => Ok(false),
             answer => answer.map(|answer| answer.succeeded()),
         }
     }
 
-    /// Whether it was said to the session that the entry is taken away.
-    async fn is_said(self, standing: &Standing, ticket: u64) -> Result<bool, Error> {
-        let key = self.space.revoked(&standing.session, standing.slot);
+    /// Returns whether the session was told that the entry was taken away.
+    async fn is_told(self, located: &Located, ticket: u64) -> Result<bool, Error> {
+        let key = self.space.revoked(&located.session, located.slot);
         let get = |client: Arc<Client>| {
             let key = key.clone();
             async move { client.kv_client().get(key, None).await }
         };
-        let found = self.servers.insist("take a lock away", DOING, get).await?;
+        let found = self.servers.insist("take a lock away", ADMINISTRATION_TIMEOUT, get).await?;
         Ok(found.kvs().iter().any(|kv| kv.value() == ticket.to_string().as_bytes()))
     }
 
-    /// End all sessions and requests, and raise what stands before the revisions in tokens.
+    /// Ends all sessions and requests, and raises the high bits of tokens.
     pub(crate) async fn begin_epoch(self) -> Result<u16, Error> {
         loop {
             let key = self.space.meta();
@@ -65,11 +63,11 @@ impl Table<'_> {
                 let key = key.clone();
                 async move { client.kv_client().get(key, None).await }
             };
-            let found = self.servers.insist("begin an epoch", DOING, get).await?;
+            let found = self.servers.insist("begin an epoch", ADMINISTRATION_TIMEOUT, get).await?;
             let kv = found.kvs().first();
             let meta = Meta::read(kv.map(|kv| kv.value()))?;
             let epoch = meta.epoch.checked_add(1).ok_or_else(|| Error::Unsupported {
-                what: "the namespace has had all its epochs; use another namespace".into(),
+                what: "the namespace has used all its epochs; use another namespace".into(),
             })?;
             let value = serde_json::to_vec(&Meta { epoch, ..meta }).expect("it is JSON");
             let seen = kv.map_or(0, |kv| kv.mod_revision());
@@ -85,12 +83,12 @@ impl Table<'_> {
         }
     }
 
-    /// A transaction whose repetition does no harm.
+    /// Carries out a transaction whose repetition does no harm.
     async fn carry_out(self, doing: &'static str, txn: Txn) -> Result<TxnResponse, Error> {
         let ask = |client: Arc<Client>| {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
-        self.servers.insist(doing, DOING, ask).await
+        self.servers.insist(doing, ADMINISTRATION_TIMEOUT, ask).await
     }
 }

@@ -1,8 +1,8 @@
-//! A look at a member that does not speak to us: is it, for certain, because of what one of the two was told?
+//! A probe of a member that cannot be reached: is it certainly because of how one side is configured?
 //!
-//! etcd's client says that a connection was closed, which it also is when a member stops. So this opens one of its
-//! own and looks at how it goes. Only an answer of the member counts, or a certificate: who says nothing may say
-//! more in a moment.
+//! etcd's client reports a closed connection, which is also what happens when a member stops. So the
+//! probe opens a connection of its own and looks at how that goes. Only an answer of the member
+//! counts, or a certificate: a member that says nothing may say more in a moment.
 
 use std::{io, time::Duration};
 
@@ -17,28 +17,28 @@ use tokio_rustls::{
     rustls::{AlertDescription, CertificateError, Error, pki_types::ServerName},
 };
 
-use crate::{endpoint::Endpoint, tls::Secure};
+use crate::options::{endpoint::Endpoint, tls::Secure};
 
-/// How long a look may take.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How HTTP/2 begins: who speaks it answers with its settings.
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The type of that answer, and where it says so.
-const SETTINGS: (usize, u8) = (3, 4);
+/// How HTTP/2 begins: a server that speaks it answers with its settings.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// Where that answer says its type, and the type.
+const SETTINGS_FRAME: (usize, u8) = (3, 4);
 
-/// What is certainly wrong, and what to do about it; `None` if nothing is, or nobody can tell.
-pub(crate) async fn find_wrong(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
+/// Returns what is certainly wrong, and what to do; `None` if nothing is, or nobody can tell.
+pub(crate) async fn find_fault(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
     let look = async {
         match endpoint.is_secure {
-            true => find_wrong_with_tls(endpoint, secure).await,
-            false => find_wrong_without(endpoint, secure).await,
+            true => fault_with_tls(endpoint, secure).await,
+            false => fault_without_tls(endpoint, secure).await,
         }
     };
-    timeout(LOOK, look).await.ok().flatten()
+    timeout(PROBE_TIMEOUT, look).await.ok().flatten()
 }
 
-async fn find_wrong_without(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
+async fn fault_without_tls(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
     if speaks_http(endpoint).await {
         return None;
     }
@@ -48,15 +48,15 @@ async fn find_wrong_without(endpoint: &Endpoint, secure: &Secure) -> Option<Stri
             matches!(of_tls(&error), Some(Error::InvalidCertificate(_) | Error::AlertReceived(_)))
         }
     };
-    speaks_tls.then(|| "it speaks TLS; write the endpoint with https://".into())
+    speaks_tls.then(|| "it uses TLS; write the endpoint with https://".into())
 }
 
-async fn find_wrong_with_tls(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
+async fn fault_with_tls(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
     let answer = match handshake(endpoint, secure).await {
         Ok(stream) if stream.get_ref().1.alpn_protocol().is_none() => {
-            return Some("it speaks TLS, and no HTTP/2; see that it is etcd".into());
+            return Some("it uses TLS without HTTP/2; check that it is etcd".into());
         }
-        // What it says to our certificate comes only now.
+        // It answers to our certificate only now.
         Ok(mut stream) => greet(&mut stream).await.err()?,
         Err(error) => error,
     };
@@ -64,10 +64,10 @@ async fn find_wrong_with_tls(endpoint: &Endpoint, secure: &Secure) -> Option<Str
         Some(Error::InvalidCertificate(why)) => Some(about_certificate(why, endpoint, secure)),
         Some(Error::AlertReceived(alert)) => about_alert(*alert, secure),
         Some(Error::PeerIncompatible(why)) => {
-            Some(format!("it speaks no TLS that we speak ({why:?}); update it"))
+            Some(format!("it shares no TLS version or cipher with us ({why:?}); update it"))
         }
         _ if speaks_http(endpoint).await => Some(
-            "it speaks no TLS; write the endpoint with http://, or give it a certificate".into(),
+            "it does not use TLS; write the endpoint with http://, or give it a certificate".into(),
         ),
         _ => None,
     }
@@ -83,9 +83,9 @@ async fn handshake(endpoint: &Endpoint, secure: &Secure) -> io::Result<TlsStream
     TlsConnector::from(secure.config.clone()).connect(name, connect(endpoint).await?).await
 }
 
-/// Begins to speak HTTP/2; returns the beginning of the answer.
+/// Begins HTTP/2; returns the beginning of the answer.
 async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<[u8; 9]> {
-    stream.write_all(HELLO).await?;
+    stream.write_all(HTTP2_PREFACE).await?;
     stream.flush().await?;
     let mut answer = [0; 9];
     stream.read_exact(&mut answer).await?;
@@ -95,7 +95,9 @@ async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result
 async fn speaks_http(endpoint: &Endpoint) -> bool {
     let Ok(mut stream) = connect(endpoint).await else { return false };
     let answer = greet(&mut stream).await;
-    answer.is_ok_and(|answer| answer[SETTINGS.0] == SETTINGS.1 || answer.starts_with(b"HTTP/"))
+    answer.is_ok_and(|answer| {
+        answer[SETTINGS_FRAME.0] == SETTINGS_FRAME.1 || answer.starts_with(b"HTTP/")
+    })
 }
 
 fn of_tls(error: &io::Error) -> Option<&Error> {
@@ -105,23 +107,23 @@ fn of_tls(error: &io::Error) -> Option<&Error> {
 fn about_certificate(why: &CertificateError, endpoint: &Endpoint, secure: &Secure) -> String {
     use CertificateError as Why;
     match why {
-        Why::Expired | Why::ExpiredContext { .. } => format!(
-            "its certificate has expired ({why}); renew it, and see that the clock here is right"
-        ),
-        Why::NotValidYet | Why::NotValidYetContext { .. } => format!(
-            "its certificate is not valid yet ({why}); see that the clocks here and there are right"
-        ),
-        // The latter is by a CA that has the name of one that is trusted.
+        Why::Expired | Why::ExpiredContext { .. } => {
+            format!("its certificate has expired ({why}); renew it, and check the clock here")
+        }
+        Why::NotValidYet | Why::NotValidYetContext { .. } => {
+            format!("its certificate is not valid yet ({why}); check the clocks on both sides")
+        }
+        // The latter: signed by a CA that has the same name as one that is trusted.
         Why::UnknownIssuer | Why::BadSignature => format!(
-            "its certificate was signed by nobody who is trusted here ({why}); give the certificate of the CA \
-             that has signed it"
+            "its certificate was signed by a CA that is not trusted here ({why}); give the \
+             certificate of that CA"
         ),
         Why::NotValidForName | Why::NotValidForNameContext { .. } => format!(
-            "its certificate is not for {} ({why}); name it as its certificate does, or give the server name \
-             that is expected",
+            "its certificate is not for {} ({why}); write the endpoint as the certificate does, or \
+             set the server name that it is for",
             secure.name_of(endpoint)
         ),
-        _ => format!("its certificate is not good ({why}); give it another"),
+        _ => format!("its certificate is not acceptable ({why}); give it another"),
     }
 }
 
@@ -138,8 +140,8 @@ fn about_alert(alert: AlertDescription, secure: &Secure) -> Option<String> {
         | Alert::AccessDenied => Some(match secure.has_identity {
             false => "it asks for a client certificate; give one, and its key".into(),
             true => format!(
-                "it does not accept our client certificate ({alert:?}); see that it has not expired, is for \
-                 clients, and was signed by the CA that the member trusts"
+                "it does not accept our client certificate ({alert:?}); check that it has not \
+                 expired, is for clients, and was signed by a CA that the member trusts"
             ),
         }),
         Alert::HandshakeFailure
@@ -147,9 +149,9 @@ fn about_alert(alert: AlertDescription, secure: &Secure) -> Option<String> {
         | Alert::InsufficientSecurity
         | Alert::NoApplicationProtocol
         | Alert::UnrecognisedName => {
-            Some(format!("it speaks no TLS that we speak ({alert:?}); see that it is etcd"))
+            Some(format!("it refuses to agree on TLS with us ({alert:?}); check that it is etcd"))
         }
-        // What is wrong there may pass.
+        // These may pass by themselves.
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! TLS: whom we trust, and who we are.
+//! TLS: whom to trust, and which certificate to show.
 
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
@@ -9,12 +9,12 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use crate::endpoint::Endpoint;
+use super::endpoint::Endpoint;
 
-/// Whom to trust, and who we are: what etcdctl has as `--cacert`, `--cert`, `--key`.
+/// Whom to trust, and which certificate to show: what etcdctl calls `--cacert`, `--cert`, `--key`.
 ///
-/// Files are read when the lock is made. A lock that lives longer than its certificate has to be made anew with
-/// the next one.
+/// Files are read when the lock is created. If a certificate is renewed while the lock exists,
+/// create a new lock to use it.
 ///
 /// # Examples
 ///
@@ -34,6 +34,7 @@ pub struct Tls {
     server_name: Option<String>,
 }
 
+/// Where a certificate or a key is.
 #[derive(Clone)]
 enum Pem {
     Bytes(Vec<u8>),
@@ -41,7 +42,7 @@ enum Pem {
 }
 
 impl Tls {
-    /// Returns TLS that trusts as far as the system does, and shows no certificate.
+    /// Returns TLS that trusts whom the system trusts, and shows no certificate.
     ///
     /// # Examples
     ///
@@ -51,8 +52,8 @@ impl Tls {
         Tls::default()
     }
 
-    /// Sets the certificates, in PEM, of those who may sign a member's certificate, in place of those that the
-    /// system trusts.
+    /// Sets the certificates, in PEM, of those who may sign a member's certificate. They replace the
+    /// ones that the system trusts.
     ///
     /// # Examples
     ///
@@ -61,7 +62,7 @@ impl Tls {
     ///
     /// let tls = Tls::new().ca("not a certificate");
     /// let error = Options::new(["https://10.0.0.1:2379"]).tls(tls).check().unwrap_err();
-    /// assert!(error.to_string().contains("the CA certificate has no certificate in it; give PEM"));
+    /// assert!(error.to_string().contains("the CA certificate contains no certificate; give PEM"));
     /// ```
     #[must_use]
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Tls {
@@ -69,7 +70,7 @@ impl Tls {
         self
     }
 
-    /// As [`ca`](Tls::ca), from a file.
+    /// Does what [`ca`](Tls::ca) does, from a file.
     ///
     /// # Examples
     ///
@@ -80,8 +81,9 @@ impl Tls {
         self
     }
 
-    /// Sets the certificate, with those that lead to its CA if there are any between, and the key that we show
-    /// to members that ask for it, both in PEM.
+    /// Sets the certificate to show to members that ask for one, and its key, both in PEM.
+    ///
+    /// If there are intermediate certificates between it and its CA, append them to it.
     ///
     /// # Examples
     ///
@@ -98,7 +100,7 @@ impl Tls {
         self
     }
 
-    /// As [`identity`](Tls::identity), from files.
+    /// Does what [`identity`](Tls::identity) does, from files.
     ///
     /// # Examples
     ///
@@ -113,7 +115,7 @@ impl Tls {
         self
     }
 
-    /// Sets the name for which the members' certificates have to be, in place of the host of the endpoint.
+    /// Sets the name that the members' certificates must be for, instead of the endpoint's host.
     ///
     /// # Examples
     ///
@@ -150,7 +152,7 @@ impl fmt::Debug for Pem {
 }
 
 impl Pem {
-    /// What is in it; an error says what is wrong with this, which is called so.
+    /// Returns what to call it in errors, and its contents; the error says what is wrong.
     fn read(&self, name: &str) -> Result<(String, Vec<u8>), String> {
         match self {
             Pem::Bytes(bytes) => Ok((format!("the {name}"), bytes.clone())),
@@ -167,28 +169,28 @@ impl Pem {
 
 fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| format!("{name} is not good PEM: {error}"))?;
+    let found = found.map_err(|error| format!("{name} is not valid PEM: {error}"))?;
     match found.is_empty() {
-        true => Err(format!(
-            "{name} has no certificate in it; give PEM, which begins with `-----BEGIN`"
-        )),
+        true => {
+            Err(format!("{name} contains no certificate; give PEM, which begins with `-----BEGIN`"))
+        }
         false => Ok(found),
     }
 }
 
-/// [`Tls`] that was read and is good.
+/// [`Tls`] that was read and found to be good.
 #[derive(Clone)]
 pub(crate) struct Secure {
-    /// What our own look at a member uses.
+    /// For this crate's own look at a member.
     pub(crate) config: Arc<ClientConfig>,
-    /// The same for etcd's client.
+    /// The same, for etcd's client.
     options: TlsOptions,
     server_name: Option<String>,
     pub(crate) has_identity: bool,
 }
 
 impl Secure {
-    /// Reads it; an error says what is wrong with what.
+    /// Reads the files; the error says which one is wrong, and how.
     pub(crate) fn new(tls: &Tls) -> Result<Secure, String> {
         if let Some(name) = &tls.server_name
             && ServerName::try_from(name.as_str()).is_err()
@@ -202,7 +204,7 @@ impl Secure {
         let options = TlsOptions::new().trust_anchors(roots.roots.clone());
         let builder = builder().with_root_certificates(roots);
         let Some((certificate, key)) = &tls.identity else {
-            let config = Arc::new(spoken(builder.with_no_client_auth()));
+            let config = Arc::new(with_http2(builder.with_no_client_auth()));
             let server_name = tls.server_name.clone();
             return Ok(Secure { config, options, server_name, has_identity: false });
         };
@@ -210,31 +212,31 @@ impl Secure {
         let chain = certificates(&name, &certificate)?;
         let (key_name, key) = key.read("client key")?;
         let private = PrivateKeyDer::from_pem_slice(&key).map_err(|error| {
-            format!("{key_name} is no private key in PEM that is not encrypted: {error}")
+            format!("{key_name} is not an unencrypted private key in PEM: {error}")
         })?;
         let config = builder
             .with_client_auth_cert(chain, private)
-            .map_err(|error| format!("{name} and {key_name} do not go together: {error}"))?;
+            .map_err(|error| format!("{name} and {key_name} do not belong together: {error}"))?;
         Ok(Secure {
-            config: Arc::new(spoken(config)),
+            config: Arc::new(with_http2(config)),
             options: options.identity(Identity::from_pem(certificate, key)),
             server_name: tls.server_name.clone(),
             has_identity: true,
         })
     }
 
-    /// Of one who does not use TLS, and trusts nobody.
-    pub(crate) fn nobody() -> Secure {
+    /// Returns what a lock without TLS has.
+    pub(crate) fn trusting_nobody() -> Secure {
         let config = builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
         Secure {
-            config: Arc::new(spoken(config)),
+            config: Arc::new(with_http2(config)),
             options: TlsOptions::new(),
             server_name: None,
             has_identity: false,
         }
     }
 
-    /// The name for which the certificate of this member has to be.
+    /// Returns the name that the certificate of this member must be for.
     pub(crate) fn name_of<'a>(&'a self, endpoint: &'a Endpoint) -> &'a str {
         self.server_name.as_deref().unwrap_or(&endpoint.host)
     }
@@ -246,7 +248,7 @@ impl Secure {
 
 fn builder()
 -> tokio_rustls::rustls::ConfigBuilder<ClientConfig, tokio_rustls::rustls::WantsVerifier> {
-    // The same as etcd's client takes.
+    // The same one as etcd's client uses.
     let provider = CryptoProvider::get_default().cloned();
     ClientConfig::builder_with_provider(
         provider.unwrap_or_else(|| Arc::new(ring::default_provider())),
@@ -255,8 +257,8 @@ fn builder()
     .expect("the provider knows the versions")
 }
 
-/// gRPC is HTTP/2.
-fn spoken(mut config: ClientConfig) -> ClientConfig {
+/// Offers HTTP/2, which gRPC needs.
+fn with_http2(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }
@@ -267,7 +269,7 @@ fn trusted(ca: &Pem) -> Result<RootCertStore, String> {
     for certificate in certificates(&name, &pem)? {
         roots
             .add(certificate)
-            .map_err(|error| format!("{name} is no good certificate: {error}"))?;
+            .map_err(|error| format!("{name} is not a valid certificate: {error}"))?;
     }
     Ok(roots)
 }

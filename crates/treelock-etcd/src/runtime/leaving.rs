@@ -1,0 +1,55 @@
+//! What is being given back in the background: [`Leaving`].
+
+use std::{future::Future, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::thread::thread;
+
+/// Counts what is being given back.
+#[derive(Clone)]
+pub(crate) struct Leaving(Arc<watch::Sender<usize>>);
+
+impl Leaving {
+    pub(crate) fn new() -> Leaving {
+        Leaving(Arc::new(watch::Sender::new(0)))
+    }
+
+    /// Counts one more, for as long as the returned value lives.
+    pub(crate) fn count(&self) -> Counted {
+        Counted::new(self.clone())
+    }
+
+    /// Gives something back in the background.
+    pub(crate) fn start(&self, leaving: impl Future<Output = ()> + Send + 'static) {
+        // Without the thread nothing was ever asked for, so there is nothing to give back.
+        let Ok(thread) = thread() else { return };
+        let counted = self.count();
+        thread.spawn(async move {
+            leaving.await;
+            drop(counted);
+        });
+    }
+
+    /// Waits until nothing is being given back.
+    pub(crate) async fn settled(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// One thing that is being given back. It is uncounted when dropped, also by a panic.
+pub(crate) struct Counted(Leaving);
+
+impl Counted {
+    fn new(leaving: Leaving) -> Counted {
+        leaving.0.send_modify(|count| *count += 1);
+        Counted(leaving)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}

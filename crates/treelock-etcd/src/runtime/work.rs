@@ -1,0 +1,66 @@
+//! What this crate's thread does for somebody: [`Work`].
+
+use std::{
+    future::Future,
+    panic::resume_unwind,
+    pin::Pin,
+    sync::mpsc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::task::JoinHandle;
+
+use super::{leaving::Leaving, thread::thread};
+use crate::error::Error;
+
+/// The future of something that goes on in the thread. Dropping it ends that, and gives back what
+/// it had.
+pub(crate) struct Work<T: Send + 'static> {
+    running: Option<JoinHandle<T>>,
+    leaving: Leaving,
+}
+
+impl<T: Send + 'static> Work<T> {
+    pub(crate) fn start(
+        leaving: &Leaving,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<Work<T>, Error> {
+        Ok(Work { running: Some(thread()?.spawn(work)), leaving: leaving.clone() })
+    }
+}
+
+impl<T: Send + 'static> Future for Work<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let running = self.running.as_mut().expect("polled after it was ready");
+        let done = ready!(Pin::new(running).poll(context));
+        self.running = None;
+        // Nobody else aborts it, so an error is a panic.
+        Poll::Ready(done.unwrap_or_else(|error| resume_unwind(error.into_panic())))
+    }
+}
+
+impl<T: Send + 'static> Drop for Work<T> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.leaving.start(async move {
+                running.abort();
+                // What it has by now is dropped here, and counts itself from then on.
+                drop(running.await);
+            });
+        }
+    }
+}
+
+/// Does something in the thread and blocks this one until it is done.
+pub(crate) fn block_on<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, wait) = mpsc::sync_channel(1);
+    thread()?.spawn(async move {
+        // The receiver waits.
+        let _ = done.send(work.await);
+    });
+    wait.recv().unwrap_or_else(|_| panic!("the thread that talks to etcd panicked"))
+}
