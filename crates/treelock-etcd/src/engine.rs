@@ -2,14 +2,14 @@
 
 use treelock::{Engine, Request};
 
-use crate::{error::Error, guard::Guard, lock::EtcdLock, table::OPERATIONS};
+use crate::{error::Error, guard::Guard, lock::EtcdLock, protocol::wish::OPERATIONS_MAX};
 
 impl Engine for EtcdLock {
     type Guard = Guard;
     type Error = Error;
 
     /// Each is one operation of one transaction.
-    const MAX_ROOTS: usize = OPERATIONS;
+    const MAX_ROOTS: usize = OPERATIONS_MAX;
 
     async fn acquire(&self, request: &Request) -> Result<Guard, Error> {
         EtcdLock::acquire(self, request).await

@@ -77,6 +77,19 @@ impl Entry {
         }
     }
 
+    /// Returns whether it is in line, and nobody was in its way when it entered.
+    pub(crate) fn is_free(&self) -> bool {
+        match &self.stage {
+            Stage::Entered { blockers, .. } => blockers.as_ref().is_some_and(Blockers::are_none),
+            _ => false,
+        }
+    }
+
+    /// Returns whether it is certainly not there, and will not be.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.stage == Stage::Gone
+    }
+
     /// Returns what has to be done next, where this is the epoch of the session.
     pub(crate) fn next(&mut self, now: i64) -> Next {
         let wish = &self.wish;
@@ -125,10 +138,12 @@ impl Entry {
                 (Learnt::Nothing, Pause::None)
             }
             (Stage::Blocked { epoch, retried }, answer) => {
-                self.stage = Stage::Again { retried };
-                let learnt =
-                    answer.map_or(Learnt::Nothing, |answer| cancelled(&self.wish, epoch, answer));
-                (learnt, Pause::Short)
+                // A late copy must not delete what is put there meanwhile.
+                let is_late = matches!(answer, Err(NoAnswer::InDoubt))
+                    && !flaw::has(Flaw::ClearingForgetsRetries);
+                self.stage = Stage::Again { retried: retried || is_late };
+                let learnt = |answer| cancelled(&self.wish, epoch, answer);
+                (answer.map_or(Learnt::Nothing, learnt), Pause::Short)
             }
             (Stage::Found { ticket }, Ok(answer)) if answer.succeeded => {
                 self.enter(ticket, Blockers::unknown(self.wish.ranges.clone()));

@@ -25,6 +25,8 @@ pub(crate) enum Flaw {
     TryForgetsRetries,
     /// Nor of a request that leaves between learning its ticket and making late copies fail.
     LeavingForgetsRetries,
+    /// Nor of the deletion of what lay at a request's slot, before that request is sent again.
+    ClearingForgetsRetries,
     /// A deletion is taken for that of whoever is waited for, even if it is older.
     AnyDeletion,
     /// Nobody learns that the stream was cut.
@@ -64,4 +66,18 @@ pub(crate) fn has(flaw: Flaw) -> bool {
 #[cfg(not(test))]
 pub(crate) const fn has(_: Flaw) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flaw, has, switch};
+
+    #[test]
+    fn a_flaw_is_one_thread_s() {
+        switch(Some(Flaw::NoClock));
+        assert!(has(Flaw::NoClock) && !has(Flaw::AnyDeletion));
+        std::thread::spawn(|| assert!(!has(Flaw::NoClock))).join().expect("it is off there");
+        switch(None);
+        assert!(!has(Flaw::NoClock));
+    }
 }

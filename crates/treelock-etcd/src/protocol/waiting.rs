@@ -35,7 +35,7 @@ pub(crate) struct Waiting {
     may_wait: bool,
     blockers: Blockers,
     observed: BTreeMap<Blocker, How>,
-    doing: Doing,
+    pub(crate) doing: Doing,
     /// Those found gone by the safety net of which no watch had told.
     unheard: Vec<Blocker>,
 }
@@ -133,10 +133,6 @@ impl Waiting {
     pub(crate) fn observed_here(&self) -> impl Iterator<Item = (&Blocker, u64)> {
         let here = self.observed.iter().filter(|(_, how)| **how == How::Here);
         here.filter_map(|(blocker, _)| Some((blocker, self.wish.session.slot(&blocker.1)?)))
-    }
-
-    pub(crate) fn doing(&self) -> Doing {
-        self.doing
     }
 
     /// Returns what has to be done next.

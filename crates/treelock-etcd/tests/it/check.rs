@@ -183,11 +183,7 @@ fn what_does_not_belong_into_the_namespace() {
         one(&found, Severity::Bad, "1 key (/treelock/default/W/b/!1.0): without a lease");
         let first = "2 keys (/treelock/default/R/no entry is the first): among the requests";
         one(&found, Severity::Bad, first);
-        one(
-            &found,
-            Severity::Odd,
-            "1 key (/treelock/default/notes): not a lock",
-        );
+        one(&found, Severity::Odd, "1 key (/treelock/default/notes): not a lock");
         one(&found, Severity::Odd, "1 key (/treelock/default/W/b/!1.0): written in the future");
     });
 }

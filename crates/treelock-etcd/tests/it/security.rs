@@ -328,8 +328,14 @@ fn options_that_cannot_be_right() {
         (tls(Tls::new().ca(&*client.key)), "the CA certificate contains no certificate"),
         (tls(Tls::new().ca("-----BEGIN CERTIFICATE-----\n!")), "is not valid PEM"),
         (tls(Tls::new().ca_file("/nobody/has/this")), "/nobody/has/this cannot be read"),
-        (tls(Tls::new().identity("", &*client.key)), "the client certificate contains no certificate"),
-        (tls(Tls::new().identity(&*client.certificate, "")), "the client key is not an unencrypted private key"),
+        (
+            tls(Tls::new().identity("", &*client.key)),
+            "the client certificate contains no certificate",
+        ),
+        (
+            tls(Tls::new().identity(&*client.certificate, "")),
+            "the client key is not an unencrypted private key",
+        ),
         (tls(Tls::new().identity(&*client.certificate, other_key)), "do not belong together"),
         (tls(Tls::new().server_name("not a name")), "is neither a DNS name nor an address"),
     ];

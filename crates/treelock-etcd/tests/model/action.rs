@@ -62,7 +62,7 @@ impl Scenario {
                 Phase::Idle => actions.push(Action::Ask(id)),
                 Phase::Held { .. } => actions.push(Action::Release(id)),
                 Phase::Queued(queued) if queued.read.is_some() => actions.push(Action::Take(id)),
-                Phase::Queued(queued) => match queued.waiting.doing() {
+                Phase::Queued(queued) => match queued.waiting.doing {
                     Doing::Looking { .. } => actions.push(Action::Read(id)),
                     Doing::Sleeping if queued.is_woken(&world.here(id)) => {
                         actions.push(Action::Wake(id));

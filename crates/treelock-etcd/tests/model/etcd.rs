@@ -32,6 +32,9 @@ pub(crate) struct Stored {
     pub(crate) lease: i64,
 }
 
+/// The value of what somebody could not give back.
+pub(crate) const LITTER: &[u8] = b"litter";
+
 /// What a transaction has changed, which those hear of who watch.
 #[derive(Default)]
 struct Changes {
@@ -40,16 +43,20 @@ struct Changes {
 }
 
 impl Etcd {
-    pub(crate) fn new(sessions: &[Arc<Identity>]) -> Etcd {
+    pub(crate) fn new(scenario: &Scenario) -> Etcd {
         let opened = |session: &Arc<Identity>| {
             let (created, lease) = (session.created, session.lease);
             (session.key(), Stored { value: Vec::new(), created, written: created, lease })
         };
-        Etcd {
-            revision: sessions.len() as i64,
-            keys: sessions.iter().map(opened).collect(),
-            deleted: BTreeMap::new(),
+        let mut keys: BTreeMap<Key, Stored> = scenario.sessions.iter().map(opened).collect();
+        let mut revision = keys.len() as i64;
+        if scenario.is_littered {
+            revision += 1;
+            let (created, lease) = (revision, scenario.sessions[0].lease);
+            let litter = Stored { value: LITTER.into(), created, written: created, lease };
+            keys.insert(scenario.wish(0, 0, 0).keys[0].clone(), litter);
         }
+        Etcd { revision, keys, deleted: BTreeMap::new() }
     }
 
     /// Whether the key of a session is there, and the one that was created for it.

@@ -160,6 +160,17 @@ fn who_waits_gives_up() {
     assert_clean("giving up", giving_up(), &[WAITS, DONE]);
 }
 
+/// At the first one's slot lies what somebody could not give back.
+fn clearing() -> Scenario {
+    let scenario = with(Faults { retries: 2, ..NONE }, two());
+    Scenario { is_littered: true, ..scenario }
+}
+
+#[test]
+fn a_slot_is_not_free_yet() {
+    assert_clean("clearing a slot", clearing(), &[WAITS, DONE]);
+}
+
 fn trying(is_wide: bool) -> Scenario {
     let job = Job { is_try: true, is_wide, gives_up: true, ..WRITE };
     with(RETRY, Scenario::apart(vec![vec![job, job], vec![BELOW]]))
@@ -262,6 +273,7 @@ fn mutants_of_asking_are_caught() {
     assert_caught(Mutant::Around(Lapse::Overtaking), three, "nobody is overtaken");
     assert_caught(Mutant::Of(Flaw::TryForgetsRetries), trying(false), "no orphans");
     assert_caught(Mutant::Of(Flaw::LeavingForgetsRetries), giving_up(), "no orphans");
+    assert_caught(Mutant::Of(Flaw::ClearingForgetsRetries), clearing(), "every entry is kept");
     assert_caught(Mutant::Around(Lapse::WideTryStays), trying(true), "no orphans");
 }
 

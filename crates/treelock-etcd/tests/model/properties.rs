@@ -3,6 +3,7 @@
 use stateright::Property;
 
 use crate::{
+    etcd::LITTER,
     protocol::waiting::Doing,
     scenario::{Kind, Scenario},
     world::{Event, Held, Phase, Task, TaskId, World},
@@ -25,7 +26,7 @@ pub(crate) fn all() -> Vec<Property<Scenario>> {
         // The model would prove little if it could not do these.
         Property::sometimes("somebody waits", |_, world: &World| {
             let sleeps = |task: &Task| match &task.phase {
-                Phase::Queued(queued) => queued.waiting.doing() == Doing::Sleeping,
+                Phase::Queued(queued) => queued.waiting.doing == Doing::Sleeping,
                 _ => false,
             };
             world.tasks.iter().any(sleeps)
@@ -78,7 +79,8 @@ fn nobody_is_overtaken(scenario: &Scenario, world: &World) -> bool {
 
 /// Who has nothing to do has nothing in the table.
 fn no_orphans(_: &Scenario, world: &World) -> bool {
-    world.etcd.entries().all(|(_, stored)| {
+    let mut entries = world.etcd.entries().filter(|(_, stored)| stored.value != LITTER);
+    entries.all(|(_, stored)| {
         let (task, step) = (&world.tasks[usize::from(stored.value[0])], stored.value[1]);
         let is_at_it = usize::from(step) == task.step && task.phase.entry().is_some();
         // The end of the lease will take it.

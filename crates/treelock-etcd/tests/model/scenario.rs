@@ -125,6 +125,8 @@ pub(crate) struct Scenario {
     pub(crate) faults: Faults,
     /// Whether those who hold access a resource that checks their tokens.
     pub(crate) accesses: bool,
+    /// Whether something lies at the first slot that somebody could not give back.
+    pub(crate) is_littered: bool,
 }
 
 impl Scenario {
@@ -147,6 +149,7 @@ impl Scenario {
             window: LIMITS.window,
             faults: Faults::default(),
             accesses: false,
+            is_littered: false,
         }
     }
 

@@ -83,7 +83,7 @@ impl Scenario {
             watch.delete(at);
         }
         for queued in world.queued_mut(session) {
-            if self.has(Lapse::DeafWhileReading) && queued.waiting.doing() != Doing::Sleeping {
+            if self.has(Lapse::DeafWhileReading) && queued.waiting.doing != Doing::Sleeping {
                 continue;
             }
             let of_key = queued.told.iter_mut().filter(|((_, of), _)| of == key);

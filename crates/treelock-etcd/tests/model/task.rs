@@ -227,7 +227,7 @@ impl Scenario {
 
     /// A waiter goes on that has waited for its watches to begin.
     pub(crate) fn see_begun(&self, queued: &mut Queued, here: &OfSession<'_>) {
-        let Doing::Beginning { .. } = queued.waiting.doing() else { return };
+        let Doing::Beginning { .. } = queued.waiting.doing else { return };
         let waiting::Next::Watch(blockers) = queued.waiting.next(here) else { return };
         for blocker in blockers {
             match queued.told.get(&blocker).and_then(|told| told.begun()) {

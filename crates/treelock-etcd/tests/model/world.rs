@@ -198,7 +198,7 @@ impl World {
             phase: Phase::Idle,
         };
         World {
-            etcd: Etcd::new(&scenario.sessions),
+            etcd: Etcd::new(scenario),
             calls: BTreeSet::new(),
             answers: BTreeMap::new(),
             sessions: (1..).take(scenario.sessions.len()).map(session).collect(),
