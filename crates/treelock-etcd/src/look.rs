@@ -18,7 +18,8 @@ use crate::{
     error::Error,
     key::{Name, Range, essential, read_root_text},
     namespace::Namespace,
-    table::{AT_ONCE, Value},
+    value::Value,
+    wire::READS_AT_ONCE_MAX,
 };
 
 /// How long looking is attempted.
@@ -131,7 +132,7 @@ impl Namespace<'_> {
             ranges = others;
         }
         let now = *moment;
-        for ranges in ranges.chunks(AT_ONCE) {
+        for ranges in ranges.chunks(READS_AT_ONCE_MAX) {
             let reads = ranges.iter().map(|range| async move {
                 let mut moment = now;
                 self.read_one(range, &mut moment).await

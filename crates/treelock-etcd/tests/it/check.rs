@@ -157,7 +157,7 @@ fn a_lease_that_is_too_short() {
         client(&cluster).await;
         let options = Options::new(cluster.endpoints()).ttl(Duration::from_secs(2));
         let found = EtcdLock::new(&options).check().await.expect("it runs");
-        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd gives ");
+        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd grants ");
     });
 }
 

@@ -26,7 +26,7 @@ fn options_that_cannot_be_right() {
         (good().namespace("builds/R"), "has a slash"),
         (good().namespace("my builds"), "a space"),
         (good().ttl(Duration::ZERO), "cannot last 0 seconds"),
-        (good().ttl(Duration::MAX), "9000000000 at most"),
+        (good().ttl(Duration::MAX), "at most 9000000000"),
         (tls(Tls::new().ca("")), "the CA certificate contains no certificate"),
         (tls(Tls::new().ca(&*client.key)), "the CA certificate contains no certificate"),
         (tls(Tls::new().ca("-----BEGIN CERTIFICATE-----\n!")), "is not valid PEM"),

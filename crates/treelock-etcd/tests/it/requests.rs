@@ -97,7 +97,7 @@ fn requests_that_etcd_cannot_take() {
         let elsewhere =
             Request::new().with_ancestors(treelock::Access::Write, node("7"), [node("3")]);
         let error = lock.acquire(&elsewhere).await.expect_err("names lead nowhere else");
-        assert!(error.to_string().contains("where their names say"), "{error}");
+        assert!(error.to_string().contains("where its name says"), "{error}");
         // Nothing was left, and the lock works.
         assert!(lock.snapshot().await.expect("it works").entries.is_empty());
         lock.acquire(&write("a")).await.expect("it works").release().await;
