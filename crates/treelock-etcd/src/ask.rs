@@ -245,8 +245,8 @@ fn roots(request: &Request) -> Result<Vec<(Access, Node)>, Error> {
     let roots = essential(request);
     if roots.len() > OPERATIONS_MAX {
         let what = format!(
-            "the request has {} roots, and etcd takes at most {OPERATIONS_MAX} at once; ask for fewer \
-             or wider roots",
+            "the request has {} roots, and etcd takes at most {OPERATIONS_MAX} at once; ask for \
+             fewer or wider roots",
             roots.len()
         );
         return Err(Error::Unsupported { what });
