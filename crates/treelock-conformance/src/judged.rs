@@ -15,7 +15,7 @@ use std::{
 
 use treelock::{
     Blocked, Request, Snapshot, Wait,
-    engine::{Engine, EngineError, Held, Pending},
+    engine::{Engine, EngineError, Finding, Held, Pending},
 };
 
 use crate::{
@@ -39,11 +39,14 @@ pub struct Judged<L: Engine, const EXACT: bool> {
     handles: Vec<L>,
     turn: AtomicUsize,
     inspect: Inspect<L>,
+    excuse: Excuse,
     setting: Setting,
 }
 
 /// What else an engine promises, asserted when nobody uses it.
 type Inspect<L> = Arc<dyn Fn(&L, &Snapshot) + Send + Sync>;
+
+type Excuse = Arc<dyn Fn(&Finding) -> bool + Send + Sync>;
 
 /// Where everything takes place.
 #[derive(Clone)]
@@ -95,7 +98,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     fn new(lock: L) -> Judged<L, EXACT> {
         let setting = Setting { kept: None, enter: None };
         let (handles, turn) = (vec![lock], AtomicUsize::new(0));
-        Judged { handles, turn, inspect: Arc::new(|_, _| {}), setting }
+        Judged { handles, turn, inspect: Arc::new(|_, _| {}), excuse: Arc::new(|_| false), setting }
     }
 
     /// Adds another handle of the same lock that knows nothing of the first, as one in another process. They
@@ -172,6 +175,24 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     ) -> Judged<L, EXACT> {
         self.inspect = Arc::new(inspect);
         self
+    }
+
+    /// Sets which bad findings of `check` are about the machine of the tests, and no fault of the engine.
+    ///
+    /// # Examples
+    ///
+    /// See [`Judged`].
+    #[must_use]
+    pub fn excusing(
+        mut self,
+        excuse: impl Fn(&Finding) -> bool + Send + Sync + 'static,
+    ) -> Judged<L, EXACT> {
+        self.excuse = Arc::new(excuse);
+        self
+    }
+
+    pub(crate) fn excuses(&self, finding: &Finding) -> bool {
+        (self.excuse)(finding)
     }
 
     pub(crate) fn handles(&self) -> &[L] {

@@ -291,7 +291,7 @@ fn the_engine_checks_its_place<L: Engine, const EXACT: bool>(engine: &Judged<L, 
     drop(engine.hold(&write("a")));
     let findings = engine.answered(engine.lock().check()).expect("an engine that works");
     for finding in findings {
-        assert!(finding.severity < Severity::Bad, "{finding}");
+        assert!(finding.severity < Severity::Bad || engine.excuses(&finding), "{finding}");
     }
 }
 

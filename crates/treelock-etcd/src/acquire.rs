@@ -14,6 +14,7 @@ use crate::{
     ask::{Asked, ask},
     error::Error,
     guard::Guard,
+    runtime::work::answer,
     shared::Shared,
 };
 
@@ -55,19 +56,17 @@ use crate::{
 #[must_use = "a future asks for nothing until it is awaited or waited for"]
 pub struct Acquire {
     /// `None` once it was ready.
-    asking: Option<Asking>,
+    asking: Option<Answer<Result<Guard, Error>>>,
     shared: Arc<Shared>,
     request: Request,
     asked: Arc<Asked>,
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Guard, Error>> + Send>>;
-
 impl Acquire {
     pub(crate) fn new(shared: Arc<Shared>, request: Request) -> Acquire {
         let asked = Arc::default();
-        let asking = ask(Arc::clone(&shared), request.clone(), Arc::clone(&asked));
-        Acquire { asking: Some(Box::pin(asking)), shared, request, asked }
+        let asking = answer(ask(Arc::clone(&shared), request.clone(), Arc::clone(&asked)));
+        Acquire { asking: Some(asking), shared, request, asked }
     }
 
     /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None`
@@ -135,9 +134,9 @@ impl Acquire {
     /// use std::time::Duration;
     /// use treelock_etcd::{Error, EtcdLock, Guard, treelock::Request};
     ///
-    /// async fn within(limit: Duration, lock: &EtcdLock, request: &Request) -> Result<Guard, Error> {
+    /// async fn soon(lock: &EtcdLock, request: &Request) -> Result<Guard, Error> {
     ///     let mut acquire = lock.acquire(request);
-    ///     match tokio::time::timeout(limit, &mut acquire).await {
+    ///     match tokio::time::timeout(Duration::from_secs(5), &mut acquire).await {
     ///         Ok(granted) => granted,
     ///         Err(_) => acquire.give_up().await,
     ///     }
@@ -162,7 +161,7 @@ impl Future for Acquire {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(asking) = &mut self.asking else { was_ready() };
-        let done = ready!(asking.as_mut().poll(context));
+        let done = ready!(Pin::new(asking).poll(context));
         self.asking = None;
         Poll::Ready(done)
     }

@@ -11,15 +11,18 @@ use treelock::{Access, Node, Request};
 use crate::{
     call::{Answered, Call, TakenOver},
     clock::since_1970,
-    cluster::failure::{Failure, judge},
+    cluster::failure::judge,
+    enter::ASK,
     error::Error,
     guard::Guard,
     key::{are_its_own, essential, root_text},
+    live::Live,
+    protocol::{blockers::Blockers, wish::OPERATIONS_MAX},
     runtime::{caller::CallerConnection, work::Work},
     session::{Session, slots::Slot},
     shared::Shared,
-    table::{ASK, Answer, Begun, Blockers, Entry, OPERATIONS, Value},
     turn::Turn,
+    value::Value,
 };
 
 /// How often a try is repeated when it was refused, and then nobody was found to be in the way any
@@ -83,7 +86,7 @@ pub(crate) async fn ask(
     let there = asking.clone();
     let granted = async move {
         let turn = there.turn(request).await?;
-        there.granted(turn, Begun::Not).await
+        there.granted(turn).await
     };
     asking.shared.work(granted)?.await
 }
@@ -98,21 +101,19 @@ struct Asking {
 }
 
 impl Asking {
-    /// Makes the one call that enters it, in the caller's runtime. If it is granted by that, nothing
-    /// else is done.
+    /// Makes the one call that enters it, in the caller's runtime. If it is granted by that,
+    /// nothing else is done.
     async fn ask_by_caller(
         self,
         connection: CallerConnection,
         mut turn: Turn,
     ) -> Result<Guard, Error> {
-        let Some((epoch, txn)) = turn.send(self.may_wait) else {
-            return self.go_on(turn, Begun::Not)?.await;
-        };
+        let Some(txn) = turn.ask() else { return self.go_on(turn)?.await };
         let (taken_over, taken) = oneshot::channel();
         let there = self.clone();
-        let take_over = move |turn| {
-            let begun = Begun::Sent(epoch, Err(Failure::late()));
-            let _ = taken_over.send(there.go_on(turn, begun));
+        let take_over = move |mut turn: Turn| {
+            turn.asked_in_vain();
+            let _ = taken_over.send(there.go_on(turn));
         };
         let (leaving, slot) = (turn.leaving().clone(), turn.slot.clone());
         let call = Call::begin(leaving, turn, Box::new(take_over), None);
@@ -126,29 +127,28 @@ impl Asking {
             }
         };
         drop(connection);
-        let answer = answer.map_err(|error| judge(ASK, &error));
-        let begun = turn.sent(epoch, answer, self.may_wait);
+        let is_granted = turn.asked(answer.map_err(|error| judge(ASK, &error)))?;
         self.asked.set_ticket(turn.ticket());
-        match begun {
-            Begun::Entered(blockers) if blockers.are_none() => Guard::new(turn),
-            begun => self.go_on(turn, begun)?.await,
+        match is_granted {
+            true => Guard::new(turn),
+            false => self.go_on(turn)?.await,
         }
     }
 
     /// Goes on with it in our thread.
-    fn go_on(&self, turn: Turn, begun: Begun) -> Result<Work<Result<Guard, Error>>, Error> {
+    fn go_on(&self, turn: Turn) -> Result<Work<Result<Guard, Error>>, Error> {
         let there = self.clone();
-        self.shared.work(async move { there.granted(turn, begun).await })
+        self.shared.work(async move { there.granted(turn).await })
     }
 
     /// Returns the guard when it is granted.
-    async fn granted(&self, mut turn: Turn, begun: Begun) -> Result<Guard, Error> {
+    async fn granted(&self, mut turn: Turn) -> Result<Guard, Error> {
         if !self.may_wait {
-            return self.try_now(turn, begun).await;
+            return self.try_now(turn).await;
         }
-        let answer = turn.enter(begun, true).await?;
+        let blockers = turn.enter().await?;
         self.asked.set_ticket(turn.ticket());
-        let Answer::Entered(blockers) = answer else { return Err(Error::Lost) };
+        let Some(blockers) = blockers else { return Err(Error::Lost) };
         tokio::select! {
             biased;
             waited = self.wait(&turn, blockers) => {
@@ -179,9 +179,9 @@ impl Asking {
         }
     }
 
-    async fn try_now(&self, mut turn: Turn, mut begun: Begun) -> Result<Guard, Error> {
+    async fn try_now(&self, mut turn: Turn) -> Result<Guard, Error> {
         for _ in 0..TRY_ATTEMPTS_MAX {
-            if let Answer::Entered(_) = turn.enter(begun, false).await? {
+            if turn.enter().await?.is_some() {
                 return Guard::new(turn);
             }
             let request = turn.request().clone();
@@ -191,7 +191,7 @@ impl Asking {
             if let Some(blocked) = namespace.in_the_way(&request, u64::MAX).await? {
                 return Err(blocked.into());
             }
-            (turn, begun) = (self.turn(request).await?, Begun::Not);
+            turn = self.turn(request).await?;
         }
         Err(Error::unreadable("a key"))
     }
@@ -213,7 +213,7 @@ impl Asking {
 
     fn turn_at(
         &self,
-        (session, slot): (Arc<Session>, Arc<Slot>),
+        at: (Arc<Session>, Arc<Slot>),
         roots: &[(Access, Node)],
         request: Request,
     ) -> Turn {
@@ -231,7 +231,7 @@ impl Asking {
             first: None,
             since: since_1970().as_millis() as u64,
         };
-        Turn::new(Entry::new(session, slot, roots, value), request)
+        Turn::new(Live::new(at, roots, value, self.may_wait), request)
     }
 }
 
@@ -243,10 +243,10 @@ fn roots(request: &Request) -> Result<Vec<(Access, Node)>, Error> {
         return Err(Error::Unsupported { what: what.into() });
     }
     let roots = essential(request);
-    if roots.len() > OPERATIONS {
+    if roots.len() > OPERATIONS_MAX {
         let what = format!(
-            "the request has {} roots, and etcd takes at most {OPERATIONS} at once; ask for fewer \
-             or wider roots",
+            "the request has {} roots, and etcd takes at most {OPERATIONS_MAX} at once; ask for \
+             fewer or wider roots",
             roots.len()
         );
         return Err(Error::Unsupported { what });

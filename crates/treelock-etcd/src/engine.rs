@@ -5,7 +5,9 @@ use treelock::{
     engine::{Engine, EngineError, Finding, Held, Pending},
 };
 
-use crate::{acquire::Acquire, error::Error, guard::Guard, lock::EtcdLock, table::OPERATIONS};
+use crate::{
+    acquire::Acquire, error::Error, guard::Guard, lock::EtcdLock, protocol::wish::OPERATIONS_MAX,
+};
 
 impl Engine for EtcdLock {
     type Acquire = Acquire;
@@ -13,7 +15,7 @@ impl Engine for EtcdLock {
     type Error = Error;
 
     /// Each root is one operation of one transaction.
-    const MAX_ROOTS: usize = OPERATIONS;
+    const MAX_ROOTS: usize = OPERATIONS_MAX;
 
     fn acquire(&self, request: &Request) -> Acquire {
         EtcdLock::acquire(self, request)

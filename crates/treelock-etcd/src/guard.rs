@@ -4,7 +4,7 @@ use std::fmt;
 
 use treelock::{Answer, FencingToken, Request};
 
-use crate::{error::Error, turn::Turn};
+use crate::{error::Error, runtime::work::answer, turn::Turn};
 
 /// How many bits of a token are etcd's revision; those above are the epoch.
 const REVISION_BITS: u32 = 48;
@@ -100,8 +100,8 @@ impl Guard {
     /// Returns the answer that comes when the lock is lost (C21).
     ///
     /// That is: when the lease has ended, or could have by the clock of this machine, or when
-    /// somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). It does not need
-    /// the guard.
+    /// somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). It does not
+    /// need the guard.
     ///
     /// # Cancel safety
     ///
@@ -116,7 +116,7 @@ impl Guard {
     /// ```
     pub fn lost(&self) -> Answer<()> {
         let (session, slot) = (self.turn.session.clone(), self.turn.slot.clone());
-        Answer::of(async move {
+        answer(async move {
             tokio::select! {
                 () = session.ended() => {}
                 () = slot.revoked() => {}
@@ -139,7 +139,7 @@ impl Guard {
     /// # }
     /// ```
     pub fn release(self) -> Answer<()> {
-        Answer::of(self.turn.leave())
+        answer(self.turn.leave())
     }
 }
 

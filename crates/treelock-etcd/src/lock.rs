@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     guard::Guard,
     options::Options,
+    runtime::work::answer,
     shared::Shared,
 };
 
@@ -110,7 +111,7 @@ impl EtcdLock {
     /// # }
     /// ```
     pub fn try_acquire(&self, request: &Request) -> Answer<Result<Guard, Error>> {
-        Answer::of(ask(self.0.clone(), request.clone(), Asked::without_waiting()))
+        answer(ask(self.0.clone(), request.clone(), Asked::without_waiting()))
     }
 
     /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Does
@@ -220,9 +221,9 @@ impl EtcdLock {
     /// Begins a new epoch of the namespace, after etcd was restored from a backup. Returns its
     /// number.
     ///
-    /// All sessions and requests end, and their owners are told. From then on tokens are larger than
-    /// all before, although etcd counts again from where the backup was made. A namespace has 65,535
-    /// epochs.
+    /// All sessions and requests end, and their owners are told. From then on tokens are larger
+    /// than all before, although etcd counts again from where the backup was made. A namespace has
+    /// 65,535 epochs.
     ///
     /// # Cancel safety
     ///
@@ -263,7 +264,7 @@ impl EtcdLock {
     /// ```
     pub fn settled(&self) -> Answer<()> {
         let shared = self.0.clone();
-        Answer::of(async move { shared.pool.leaving.settled().await })
+        answer(async move { shared.pool.leaving.settled().await })
     }
 
     /// Waits until everything that was dropped is given back, and gives back the leases on which
@@ -285,7 +286,7 @@ impl EtcdLock {
     /// ```
     pub fn close(&self) -> Answer<()> {
         let shared = self.0.clone();
-        Answer::of(async move {
+        answer(async move {
             shared.pool.leaving.settled().await;
             let there = shared.clone();
             // Without the thread nothing was ever asked for, so an error does not matter.

@@ -1,8 +1,8 @@
 //! Looking at the lock table: who holds, who waits, and who is in the way of a request.
 //!
-//! Everything is read at one revision, so that it is one moment (C16), and in pages, because the size
-//! of an answer is limited. For one request only its own ranges are read, and those of its first
-//! blocker, to see whether that one waits itself.
+//! Everything is read at one revision, so that it is one moment (C16), and in pages, because the
+//! size of an answer is limited. For one request only its own ranges are read, and those of its
+//! first blocker, to see whether that one waits itself.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,7 +18,8 @@ use crate::{
     error::Error,
     key::{Name, Range, essential, read_root_text},
     namespace::Namespace,
-    table::{AT_ONCE, Value},
+    value::Value,
+    wire::READS_AT_ONCE_MAX,
 };
 
 /// How long looking is attempted.
@@ -131,7 +132,7 @@ impl Namespace<'_> {
             ranges = others;
         }
         let now = *moment;
-        for ranges in ranges.chunks(AT_ONCE) {
+        for ranges in ranges.chunks(READS_AT_ONCE_MAX) {
             let reads = ranges.iter().map(|range| async move {
                 let mut moment = now;
                 self.read_one(range, &mut moment).await

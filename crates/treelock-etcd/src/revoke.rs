@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use etcd_client::{Client, Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp, TxnResponse};
+use etcd_client::{Client, Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnResponse};
 
-use crate::{error::Error, look::Located, namespace::Namespace, session::meta::Meta};
+use crate::{
+    error::Error, look::Located, namespace::Namespace, protocol::revoke::revoke,
+    session::meta::Meta, wire,
+};
 
 /// How long each of these is attempted.
 const ADMINISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,20 +27,9 @@ impl Namespace<'_> {
     /// Deletes an entry if it is still there, and tells its session, if that is there and there is
     /// space.
     async fn delete(self, located: &Located, ticket: u64, tell: bool) -> Result<bool, Error> {
-        let own =
-            |key: &Vec<u8>| Compare::create_revision(key.clone(), CompareOp::Equal, ticket as i64);
-        let mut compares: Vec<Compare> = located.keys.iter().map(own).collect();
-        let mut operations: Vec<TxnOp> =
-            located.keys.iter().map(|key| TxnOp::delete(key.clone(), None)).collect();
-        // A session is named after its lease. The message to it goes with it.
-        if tell && let Ok(lease) = u64::from_str_radix(&located.session, 16) {
-            let session = self.space.session(&located.session);
-            compares.push(Compare::create_revision(session, CompareOp::Greater, 0));
-            let key = self.space.revoked(&located.session, located.slot);
-            let options = PutOptions::new().with_lease(lease as i64);
-            operations.push(TxnOp::put(key, ticket.to_string(), Some(options)));
-        }
-        let txn = Txn::new().when(compares).and_then(operations);
+        let Located { session, slot, keys } = located;
+        let txn = revoke(self.space, session, *slot, keys, ticket as i64, tell);
+        let txn = wire::encode(txn);
         match self.carry_out("take a lock away", txn).await {
             Err(Error::NoSpace) if tell => Ok(false),
             answer => answer.map(|answer| answer.succeeded()),

@@ -11,7 +11,11 @@ use std::{
 use treelock::Answer;
 
 use crate::{
-    error::Error, namespace::Namespace, options::Options, pool::Pool, runtime::work::Work,
+    error::Error,
+    namespace::Namespace,
+    options::Options,
+    pool::Pool,
+    runtime::work::{Work, answer},
 };
 
 pub(crate) struct Shared {
@@ -50,7 +54,7 @@ impl Shared {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let shared = self.clone();
-        Answer::of(async move { shared.work(work(shared.clone()))?.await })
+        answer(async move { shared.work(work(shared.clone()))?.await })
     }
 
     pub(crate) fn namespace(&self) -> Namespace<'_> {

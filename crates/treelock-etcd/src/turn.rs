@@ -10,12 +10,13 @@ use crate::{
     call::{Answered, Call},
     cluster::failure::Failure,
     error::Error,
+    live::Live,
+    protocol::blockers::Blockers,
     runtime::{
         caller::CallerConnection,
         leaving::{Counted, Leaving},
     },
     session::{Session, slots::Slot},
-    table::{Answer, Begun, Blockers, Entry},
 };
 
 /// How long a request that is refused waits for etcd to confirm that it has left.
@@ -28,13 +29,13 @@ pub(crate) struct Turn {
     pub(crate) session: Arc<Session>,
     pub(crate) slot: Arc<Slot>,
     /// `None` once it is being given back.
-    entry: Option<Entry>,
+    live: Option<Live>,
 }
 
 impl Turn {
-    pub(crate) fn new(entry: Entry, request: Request) -> Turn {
-        let (session, slot) = (entry.session.clone(), entry.slot.clone());
-        Turn { request, session, slot, entry: Some(entry) }
+    pub(crate) fn new(live: Live, request: Request) -> Turn {
+        let (session, slot) = (live.session.clone(), live.slot.clone());
+        Turn { request, session, slot, live: Some(live) }
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -43,7 +44,7 @@ impl Turn {
 
     /// Returns its ticket; 0 until it is known.
     pub(crate) fn ticket(&self) -> u64 {
-        self.entry.as_ref().and_then(Entry::ticket).unwrap_or(0) as u64
+        self.live.as_ref().and_then(Live::ticket).unwrap_or(0) as u64
     }
 
     /// Returns what counts the things that are being given back.
@@ -51,47 +52,46 @@ impl Turn {
         &self.session.leaving
     }
 
-    /// Does what [`Entry::send`] does, if one call is enough to enter it.
-    pub(crate) fn send(&mut self, may_wait: bool) -> Option<(i64, Txn)> {
-        self.entry
-            .as_mut()
-            .filter(|entry| entry.can_look())
-            .map(|entry| entry.send(false, may_wait))
+    /// Returns the transaction that enters it, if one is enough for that.
+    pub(crate) fn ask(&mut self) -> Option<Txn> {
+        self.live.as_mut().and_then(Live::ask)
     }
 
-    /// Does what [`Entry::sent`] does.
-    pub(crate) fn sent(
-        &mut self,
-        epoch: i64,
-        answer: Result<TxnResponse, Failure>,
-        may_wait: bool,
-    ) -> Begun {
-        match &mut self.entry {
-            Some(entry) => entry.sent(epoch, answer, may_wait),
-            None => Begun::Not,
+    /// Does what [`Live::asked`] does.
+    pub(crate) fn asked(&mut self, answer: Result<TxnResponse, Failure>) -> Result<bool, Error> {
+        match &mut self.live {
+            Some(live) => live.asked(answer),
+            None => Err(Error::Lost),
         }
     }
 
-    /// Does what [`Entry::enter`] does.
-    pub(crate) async fn enter(&mut self, begun: Begun, may_wait: bool) -> Result<Answer, Error> {
-        match &mut self.entry {
-            Some(entry) => entry.enter(begun, may_wait).await,
-            None => Ok(Answer::Refused),
+    /// Notes that the caller's runtime has no answer in time.
+    pub(crate) fn asked_in_vain(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.hear_nothing();
+        }
+    }
+
+    /// Does what [`Live::enter`] does.
+    pub(crate) async fn enter(&mut self) -> Result<Option<Blockers>, Error> {
+        match &mut self.live {
+            Some(live) => live.enter().await,
+            None => Err(Error::Lost),
         }
     }
 
     /// Waits until it is granted; returns how often the safety net was needed.
     pub(crate) async fn wait(&self, blockers: Blockers) -> Result<u64, Error> {
-        match &self.entry {
-            Some(entry) => entry.wait(blockers).await,
+        match &self.live {
+            Some(live) => live.wait(blockers).await,
             None => Err(Error::Lost),
         }
     }
 
-    /// Does what [`Entry::nobody_is_in_the_way`] does.
+    /// Does what [`Live::nobody_is_in_the_way`] does.
     pub(crate) async fn nobody_is_in_the_way(&self) -> Result<(), Error> {
-        match &self.entry {
-            Some(entry) => entry.nobody_is_in_the_way().await,
+        match &self.live {
+            Some(live) => live.nobody_is_in_the_way().await,
             None => Err(Error::Lost),
         }
     }
@@ -104,12 +104,13 @@ impl Turn {
 
     /// Gives it back. Returns when etcd has confirmed that. Once this is polled, leaving goes on
     /// even if the future is dropped.
-    pub(crate) async fn leave(self) {
-        let releasing = self.entry.as_ref().and_then(Entry::releasing);
+    pub(crate) async fn leave(mut self) {
         // What hangs on a lease that has ended needs no call.
-        let releasing = releasing.filter(|_| self.session.is_alive());
-        let by_caller = releasing
-            .and_then(|releasing| Some((self.session.servers.caller_connection()?, releasing)));
+        let connection = match self.session.is_alive() {
+            true => self.session.servers.caller_connection(),
+            false => None,
+        };
+        let by_caller = connection.and_then(|connection| Some((connection, self.release()?)));
         match by_caller {
             Some((connection, releasing)) => self.leave_by_caller(connection, releasing).await,
             None => self.leave_by_thread(None).await,
@@ -126,8 +127,8 @@ impl Turn {
         // If our thread has taken over, it has said by now that it is done.
         let Ok(answered) = call.make(&connection, releasing, left).await else { return };
         let Answered { answer, item: mut turn, counted } = answered;
-        match answer.is_ok_and(|answer| answer.succeeded()) {
-            true => turn.has_left(),
+        match turn.released(answer.ok()) {
+            true => {}
             false => turn.leave_by_thread(counted).await,
         }
     }
@@ -142,26 +143,33 @@ impl Turn {
 
     /// Leaves in the background; tells when that is done.
     fn give_back(mut self, done: oneshot::Sender<()>) {
-        if let Some(mut entry) = self.entry.take() {
+        if let Some(mut live) = self.live.take() {
             self.session.leaving.start(async move {
-                entry.leave().await;
+                live.leave().await;
                 let _ = done.send(());
             });
         }
     }
 
-    /// Notes that it was given back.
-    fn has_left(&mut self) {
-        if let Some(mut entry) = self.entry.take() {
-            entry.left();
+    /// Does what [`Live::release`] does.
+    fn release(&mut self) -> Option<Txn> {
+        self.live.as_mut().and_then(Live::release)
+    }
+
+    /// Takes what came of that. Returns whether nothing is left to do.
+    fn released(&mut self, answer: Option<TxnResponse>) -> bool {
+        let has_left = self.live.as_mut().is_none_or(|live| live.released(answer));
+        if has_left {
+            self.live = None;
         }
+        has_left
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(mut entry) = self.entry.take() {
-            self.session.leaving.start(async move { entry.leave().await });
+        if let Some(mut live) = self.live.take() {
+            self.session.leaving.start(async move { live.leave().await });
         }
     }
 }

@@ -18,49 +18,29 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     RenameTargetMode, Result,
 };
-use treelock::{Access, Engine, Node, Request, ToNode, TreeLock};
+use treelock::engine::Engine;
+use treelock::{Access, Node, NodeError, Request, TreeLock};
 
-use crate::hold::{Held, HeldUpload, hold_get};
-use crate::lease::Lease;
+use crate::carry::{CarryingStream, CarryingUpload, carry_get};
+use crate::error::folder::FolderError;
+use crate::error::lock::STORE_NAME;
+use crate::folders::Folders;
+use crate::hold::Hold;
+use crate::job::FolderJob;
+use crate::job::lock_source::LockSource;
+use crate::job::plan::Plan;
+use crate::path::node;
 
-/// How this crate names itself in errors of the store.
-pub(crate) const NAME: &str = "LockedStore";
-
-/// How many locations `delete_stream` locks and hands on at once: the bulk delete of S3.
-const DELETE_BATCH: usize = 1000;
+/// How many locations `delete_stream` locks and hands on at once, at most: the bulk delete of S3.
+const LOCATIONS_PER_DELETE_MAX: usize = 1000;
 
 /// An object store that takes the right sub-tree lock for every operation, and knows folders.
 ///
-/// Wraps any [`ObjectStore`] (`Arc<dyn ObjectStore>` too) and is one itself, so that it can stand
-/// wherever the wrapped store stood. A clone is a handle to the same store and the same lock.
+/// Wraps any [`ObjectStore`] (`Arc<dyn ObjectStore>` too) and is one itself, so that it can be used
+/// wherever the wrapped store was. A clone is a handle to the same store and the same lock. The
+/// verbs for whole folders are in the trait [`Folders`](crate::Folders).
 ///
-/// | operation | lock |
-/// |---|---|
-/// | `get`, `get_range`, `get_ranges`, `head` | read of the location; a `GetResult` holds it until its payload ends or is dropped |
-/// | `list`, `list_with_offset`, `list_with_delimiter` | read of the prefix (no prefix: of the root); a stream holds it until it ends or is dropped |
-/// | `put` | write of the location |
-/// | `put_multipart` | write of the location, until completed, aborted or dropped |
-/// | `delete`, `delete_stream` | write of each location, up to 1,000 at once |
-/// | `copy` | read of the source and write of the target |
-/// | `rename` | write of both |
-/// | [`copy_dir`](LockedStore::copy_dir) | read of the source folder and write of the target folder |
-/// | [`rename_dir`](LockedStore::rename_dir) | write of both folders |
-/// | [`delete_dir`](LockedStore::delete_dir) | write of the folder |
-/// | [`list_dir`](LockedStore::list_dir) | read of the folder |
-///
-/// Conditions (`PutMode`, `CopyMode`, `if_match`…) are the wrapped store's and pass through. Three
-/// things differ from the wrapped store, for safety:
-///
-/// - The payload of a local file comes as a stream, as an open `File` cannot hold a lock.
-/// - `delete_stream` reads its locations to their end before it deletes the first. So
-///   `store.delete_stream(store.list(..))` does not wait for its own list.
-/// - `rename` of an object onto itself, overwriting, changes nothing; some stores would copy it and
-///   then delete it.
-///
-/// `rename` is one call of the wrapped store, and most stores do it as a copy and then a delete. A
-/// lock that is [lost](crate#several-processes) in between does not keep the delete back. Where
-/// that matters, hold both locations with a [view](LockedStore::folders), and call its `copy` and
-/// then its `delete`: each looks at the lock.
+#[doc = include_str!("../docs/locks.md")]
 ///
 /// The lock is fair and not re-entrant: see [the one rule](crate#the-one-rule). Its nodes are the
 /// segments of a path, byte for byte. So `a/b` is locked with whatever is below `a/b/`, and on a
@@ -68,7 +48,7 @@ const DELETE_BATCH: usize = 1000;
 ///
 /// # Cancel safety
 ///
-/// Dropping a future or a stream gives its lock, or its place in the queue, back at once. But a
+/// Dropping a future or a stream gives its lock, or its place in the line, back at once. But a
 /// write whose future is dropped after it began may still reach the store, a moment after the lock
 /// is gone: a remote server and a blocking thread do not hear of it. Where that matters, spawn the
 /// write as a task of its own and drop only the handle.
@@ -77,14 +57,14 @@ const DELETE_BATCH: usize = 1000;
 ///
 /// ```
 /// use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
-/// use treelock_object_store::LockedStore;
+/// use treelock_object_store::{Folders, LockedStore};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = LockedStore::new(InMemory::new());
 /// store.put(&Path::from("inbox/a.txt"), "hello".into()).await?;
 ///
-/// store.rename_dir("inbox", "done/monday").await?;
+/// store.rename_folder("inbox", "done/monday").await?;
 ///
 /// let text = store.get(&Path::from("done/monday/a.txt")).await?.bytes().await?;
 /// assert_eq!(text, "hello");
@@ -142,7 +122,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// let lock = TreeLock::new();
     /// let store = LockedStore::with_lock(InMemory::new(), lock.clone());
     ///
-    /// let backup = lock.acquire(&Request::new().read("photos")?.label("backup")).await;
+    /// let backup = lock.acquire(&Request::new().read("photos")?.with_label("backup")).await;
     /// // Until `backup` is dropped, `store` changes nothing below `photos`.
     /// # drop(backup);
     /// # Ok(())
@@ -167,7 +147,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = LockedStore::new(InMemory::new());
     /// let folder = store.write_folder("inbox").await?;
-    /// assert_eq!(store.lock().snapshot().entries.len(), 1);
+    /// assert_eq!(store.lock().snapshot().await.entries.len(), 1);
     /// # drop(folder);
     /// # Ok(())
     /// # }
@@ -192,31 +172,31 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     }
 
     /// Waits for the locks of one operation. A task may be polled late after the grant, so the lock
-    /// is looked at before it is handed on.
+    /// is checked before it is handed on.
     async fn acquire(
         &self,
         label: &'static str,
         roots: &[(Access, &Path)],
-    ) -> Result<Arc<Lease<L>>> {
+    ) -> Result<Arc<Hold<L>>> {
         let mut request = Request::new();
         for (access, path) in roots {
-            request = request.with(*access, node(path)?);
+            request = request.with(*access, node(path).map_err(not_a_node)?);
         }
-        let lease = Lease::acquire(&self.lock, request.label(label)).await?;
-        lease.check()?;
-        Ok(lease)
+        let hold = Hold::acquire(&self.lock, request.with_label(label)).await?;
+        hold.check()?;
+        Ok(hold)
     }
 
     /// Opens a stream of the wrapped store under a lock that is asked for when it is first polled.
     fn locked_stream<T: Send + 'static>(
         &self,
         request: Result<Request>,
-        open: impl FnOnce(&S, &Arc<Lease<L>>) -> BoxStream<'static, Result<T>> + Send + 'static,
+        open: impl FnOnce(&S, &Arc<Hold<L>>) -> BoxStream<'static, Result<T>> + Send + 'static,
     ) -> BoxStream<'static, Result<T>> {
         let store = self.clone();
         stream::once(async move {
-            let lease = Lease::acquire(&store.lock, request?).await?;
-            Ok::<_, Error>(Held::new(open(&store.inner, &lease), lease))
+            let hold = Hold::acquire(&store.lock, request?).await?;
+            Ok::<_, Error>(CarryingStream::new(open(&store.inner, &hold), hold))
         })
         .try_flatten()
         .boxed()
@@ -233,15 +213,25 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
             .iter()
             .flatten()
             .try_fold(Request::new(), |all, path| Ok(all.with(Access::Write, node(path)?)))
-            .map(|all| all.label("delete"));
-        self.locked_stream(request, |inner, lease| {
-            let lease = Arc::clone(lease);
+            .map(|all| all.with_label("delete"))
+            .map_err(not_a_node);
+        self.locked_stream(request, |inner, hold| {
+            let hold = Arc::clone(hold);
             let checked = move |location: Result<Path>| {
-                lease.check_step(begun.load(Ordering::Relaxed))?;
+                hold.check_step(begun.load(Ordering::Relaxed))?;
                 location.inspect(|_| begun.store(true, Ordering::Relaxed))
             };
             inner.delete_stream(stream::iter(batch).map(checked).boxed())
         })
+    }
+}
+
+impl<S: ObjectStore, L: Engine> Folders for LockedStore<S, L> {
+    type Inner = S;
+    type Lock = L;
+
+    fn job(&self, plan: Result<Plan, FolderError>) -> FolderJob<S, L> {
+        FolderJob::new(Arc::clone(&self.inner), LockSource::Engine(self.lock.clone()), plan)
     }
 }
 
@@ -254,8 +244,8 @@ impl<S: ObjectStore, L: Engine> ObjectStore for LockedStore<S, L> {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        let lease = self.acquire("put", &[(Access::Write, location)]).await?;
-        lease.confirm(self.inner.put_opts(location, payload, opts).await)
+        let hold = self.acquire("put", &[(Access::Write, location)]).await?;
+        hold.confirm(self.inner.put_opts(location, payload, opts).await)
     }
 
     async fn put_multipart_opts(
@@ -263,20 +253,20 @@ impl<S: ObjectStore, L: Engine> ObjectStore for LockedStore<S, L> {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let lease = self.acquire("put_multipart", &[(Access::Write, location)]).await?;
-        let upload = lease.confirm(self.inner.put_multipart_opts(location, opts).await)?;
-        Ok(Box::new(HeldUpload::new(upload, lease)))
+        let hold = self.acquire("put_multipart", &[(Access::Write, location)]).await?;
+        let upload = hold.confirm(self.inner.put_multipart_opts(location, opts).await)?;
+        Ok(Box::new(CarryingUpload::new(upload, hold)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let lease = self.acquire("get", &[(Access::Read, location)]).await?;
-        let result = lease.confirm(self.inner.get_opts(location, options).await)?;
-        Ok(hold_get(result, lease))
+        let hold = self.acquire("get", &[(Access::Read, location)]).await?;
+        let result = hold.confirm(self.inner.get_opts(location, options).await)?;
+        Ok(carry_get(result, hold))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let lease = self.acquire("get_ranges", &[(Access::Read, location)]).await?;
-        lease.confirm(self.inner.get_ranges(location, ranges).await)
+        let hold = self.acquire("get_ranges", &[(Access::Read, location)]).await?;
+        hold.confirm(self.inner.get_ranges(location, ranges).await)
     }
 
     fn delete_stream(
@@ -289,7 +279,8 @@ impl<S: ObjectStore, L: Engine> ObjectStore for LockedStore<S, L> {
             // holds its lock until then.
             let mut rest = locations.collect::<Vec<_>>().await.into_iter();
             let batches = iter::from_fn(move || {
-                let batch: Vec<_> = rest.by_ref().take(DELETE_BATCH.min(L::MAX_ROOTS)).collect();
+                let batch: Vec<_> =
+                    rest.by_ref().take(LOCATIONS_PER_DELETE_MAX.min(L::MAX_ROOTS)).collect();
                 (!batch.is_empty()).then_some(batch)
             });
             let begun = Arc::<AtomicBool>::default();
@@ -319,32 +310,32 @@ impl<S: ObjectStore, L: Engine> ObjectStore for LockedStore<S, L> {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let lease = Lease::acquire(&self.lock, list_request(prefix)?).await?;
-        lease.confirm(self.inner.list_with_delimiter(prefix).await)
+        let hold = Hold::acquire(&self.lock, list_request(prefix)?).await?;
+        hold.confirm(self.inner.list_with_delimiter(prefix).await)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let roots = [(Access::Read, from), (Access::Write, to)];
-        let lease = self.acquire("copy", &roots).await?;
-        lease.confirm(self.inner.copy_opts(from, to, options).await)
+        let hold = self.acquire("copy", &roots).await?;
+        hold.confirm(self.inner.copy_opts(from, to, options).await)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         let roots = [(Access::Write, from), (Access::Write, to)];
-        let lease = self.acquire("rename", &roots).await?;
-        lease.confirm(rename(&*self.inner, from, to, options).await)
+        let hold = self.acquire("rename", &roots).await?;
+        hold.confirm(rename(&*self.inner, from, to, options).await)
     }
 }
 
 impl<S: fmt::Display, L: Engine> fmt::Display for LockedStore<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{NAME}({})", self.inner)
+        write!(f, "{STORE_NAME}({})", self.inner)
     }
 }
 
 impl<S: fmt::Debug, L: Engine> fmt::Debug for LockedStore<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(NAME).field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct(STORE_NAME).field("inner", &self.inner).field("lock", &self.lock).finish()
     }
 }
 
@@ -361,16 +352,12 @@ pub(crate) async fn rename<S: ObjectStore>(
     store.rename_opts(from, to, options).await
 }
 
-/// The node of a path. The empty path is the root: the trait says so, and the writing folder verbs
-/// have refused it before.
-pub(crate) fn node(path: &Path) -> Result<Node> {
-    if path.is_root() {
-        return Ok(Node::root());
-    }
-    path.to_node().map_err(|error| Error::Generic { store: NAME, source: error.into() })
+/// Makes the store's error of a path that names no node.
+pub(crate) fn not_a_node(error: NodeError) -> Error {
+    Error::Generic { store: STORE_NAME, source: error.into() }
 }
 
 fn list_request(prefix: Option<&Path>) -> Result<Request> {
-    let node = prefix.map_or_else(|| Ok(Node::root()), node)?;
-    Ok(Request::new().with(Access::Read, node).label("list"))
+    let node = prefix.map_or_else(|| Ok(Node::root()), node).map_err(not_a_node)?;
+    Ok(Request::new().with(Access::Read, node).with_label("list"))
 }

@@ -6,7 +6,7 @@ use etcd_client::{Client, GetOptions};
 use treelock::engine::Finding;
 
 use super::member::{CHECK_TIMEOUT, CLOCK_DIFFERENCE_MAX};
-use crate::{clock::since_1970, error::Error, key::Space, namespace::Namespace, table::Value};
+use crate::{clock::since_1970, error::Error, key::Space, namespace::Namespace, value::Value};
 
 /// How many keys are read at once.
 const KEYS_PER_PAGE: i64 = 1000;

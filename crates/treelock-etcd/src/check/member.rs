@@ -44,7 +44,8 @@ impl Namespace<'_> {
             1 => Finding::good("the cluster has one member: while it is down, nobody gets a lock"),
             _ if named < voting => Finding::odd(
                 format!("{named} of the cluster's {voting} members are among the endpoints"),
-                "name all of them: if the named ones are down, nobody here gets a lock or keeps one",
+                "name all of them: if the named ones are down, nobody here gets a lock or keeps \
+                 one",
             ),
             _ => Finding::good(format!(
                 "the cluster has {voting} members; locks work while {} of them do",
@@ -148,7 +149,8 @@ fn judge(member: &Member) -> Finding {
         Err(Failure::InDoubt(why)) => {
             return Finding::bad(
                 format!(
-                    "{endpoint} (etcd {version}) answers no read ({why}): it is cut off from the others"
+                    "{endpoint} (etcd {version}) answers no read ({why}): it is cut off from the \
+                     others"
                 ),
                 "check that a majority of the members is running, and that they reach each other",
             );

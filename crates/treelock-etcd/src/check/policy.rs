@@ -57,8 +57,8 @@ impl Namespace<'_> {
             true => Finding::good(format!("a dead holder's lock is free after {asked} s")),
             false => Finding::odd(
                 format!(
-                    "leases of {asked} s are asked for and etcd grants {granted} s, so the locks of \
-                     dead holders stay longer"
+                    "leases of {asked} s are asked for and etcd grants {granted} s, so the locks \
+                     of dead holders stay longer"
                 ),
                 format!(
                     "ask for {granted} s, or lower etcd's election timeout, which determines the \

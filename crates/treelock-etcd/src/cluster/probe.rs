@@ -1,7 +1,8 @@
-//! A probe of a member that cannot be reached: is it certainly because of how one side is configured?
+//! A probe of a member that cannot be reached: is it certainly because of how one side is
+//! configured?
 //!
-//! etcd's client reports a closed connection, which is also what happens when a member stops. So the
-//! probe opens a connection of its own and looks at how that goes. Only an answer of the member
+//! etcd's client reports a closed connection, which is also what happens when a member stops. So
+//! the probe opens a connection of its own and looks at how that goes. Only an answer of the member
 //! counts, or a certificate: a member that says nothing may say more in a moment.
 
 use std::{io, time::Duration};

@@ -52,8 +52,8 @@ impl Tls {
         Tls::default()
     }
 
-    /// Sets the certificates, in PEM, of those who may sign a member's certificate. They replace the
-    /// ones that the system trusts.
+    /// Sets the certificates, in PEM, of those who may sign a member's certificate. They replace
+    /// the ones that the system trusts.
     ///
     /// # Examples
     ///

@@ -1,10 +1,10 @@
 //! Runtimes of the application that can make calls by themselves: [`CallerRuntimes`].
 //!
-//! Asking etcd by this crate's thread means handing it the question and being woken with the answer:
-//! for each call, two threads that were asleep must wake up. A tokio runtime of several threads is
-//! spared that for the two calls of a lock that nobody is in the way of. They go over a connection
-//! of the runtime's own, which its threads drive. Our thread does everything else, and also takes
-//! over what such a runtime does not bring to an end (`call.rs`).
+//! Asking etcd by this crate's thread means handing it the question and being woken with the
+//! answer: for each call, two threads that were asleep must wake up. A tokio runtime of several
+//! threads is spared that for the two calls of a lock that nobody is in the way of. They go over a
+//! connection of the runtime's own, which its threads drive. Our thread does everything else, and
+//! also takes over what such a runtime does not bring to an end (`call.rs`).
 //!
 //! A `current_thread` runtime makes no calls: it has no thread of its own that would drive a
 //! connection.
@@ -190,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    /// Asks for a connection until it is made or has failed; returns whether it was made, and whether
-    /// the runtime is able to.
+    /// Asks for a connection until it is made or has failed; returns whether it was made, and
+    /// whether the runtime is able to.
     fn connected(callers: &CallerRuntimes, runtime: &Handle) -> (bool, bool) {
         loop {
             let connect = || Client::connect(["http://127.0.0.1:1"], None);

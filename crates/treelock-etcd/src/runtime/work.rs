@@ -1,4 +1,4 @@
-//! What this crate's thread does for somebody: [`Work`].
+//! What this crate's thread does for somebody, [`Work`], and the answer to that.
 
 use std::{
     future::Future,
@@ -7,10 +7,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, unconstrained};
+use treelock::Answer;
 
 use super::{leaving::Leaving, thread::thread};
 use crate::error::Error;
+
+/// Returns the answer that this future gives.
+///
+/// A thread that waits polls many futures in a row. In a task of tokio that would use up the budget
+/// of the task, after which no future of tokio is ever ready: hence without a budget.
+pub(crate) fn answer<T>(future: impl Future<Output = T> + Send + 'static) -> Answer<T> {
+    Answer::of(unconstrained(future))
+}
 
 /// The future of something that goes on in the thread. Dropping it ends that, and gives back what
 /// it had.

@@ -21,11 +21,15 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Compare, CompareOp, KeyValue};
 use tokio::sync::watch;
 
 use crate::{
-    call::TakeOver, clock, cluster::servers::Servers, key::Space, runtime::leaving::Leaving,
+    call::TakeOver,
+    clock,
+    cluster::servers::Servers,
+    key::Space,
+    protocol::session::{Identity, Learnt},
+    runtime::leaving::Leaving,
 };
 
 use lease::Lease;
@@ -41,8 +45,8 @@ pub(crate) struct Session {
     pub(crate) fencing_epoch: u16,
     pub(crate) watches: Watches,
     pub(crate) leaving: Leaving,
-    /// The revision at which the session's key was created.
-    created: i64,
+    /// Who the session is, for the protocol.
+    pub(crate) identity: Arc<Identity>,
     /// The revision at which the session's key was last written, as far as we know.
     epoch: AtomicI64,
     /// When the session is over for us, in nanoseconds of the clock of the boot.
@@ -68,33 +72,15 @@ impl Session {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Notes that we have written the session's key at this revision.
-    pub(crate) fn raise_epoch(&self, revision: i64) {
-        self.epoch.fetch_max(revision, Ordering::AcqRel);
-    }
-
-    /// Notes how the session's key was found, if it was, by somebody who knew this epoch. Returns
-    /// whether the session goes on.
-    ///
-    /// It does not with another key: a late copy of what opened the session may have created that
-    /// after the session was ended. Nor with an older one, from before etcd was restored from a
-    /// backup.
-    pub(crate) fn see(&self, key: Option<&KeyValue>, epoch: i64) -> bool {
-        match key {
-            Some(key) if key.create_revision() == self.created && key.mod_revision() >= epoch => {
-                self.raise_epoch(key.mod_revision());
-                true
+    /// Notes what an answer says of the session.
+    pub(crate) fn learn(&self, learnt: Learnt) {
+        match learnt {
+            Learnt::Nothing => {}
+            Learnt::Epoch(revision) => {
+                self.epoch.fetch_max(revision, Ordering::AcqRel);
             }
-            _ => {
-                self.end();
-                false
-            }
+            Learnt::Over => self.end(),
         }
-    }
-
-    /// Returns the condition that the session's key is the one with which it was opened.
-    pub(crate) fn is_own(&self) -> Compare {
-        Compare::create_revision(self.space.session(&self.id), CompareOp::Equal, self.created)
     }
 
     /// Returns whether its lease certainly has not ended.

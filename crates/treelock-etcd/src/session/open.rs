@@ -25,6 +25,7 @@ use crate::{
     cluster::{response::found, servers::Servers},
     error::Error,
     key::Space,
+    protocol::session::Identity,
     runtime::leaving::Leaving,
 };
 
@@ -46,6 +47,12 @@ pub(crate) async fn open(
             return Err(error);
         }
     };
+    let identity = Identity {
+        space: space.clone(),
+        id: lease.name(),
+        lease: lease.id,
+        created: own.map_or(revision, |own| own.create_revision()),
+    };
     let (watches, wanted) = Watches::new();
     let session = Arc::new(Session {
         servers,
@@ -54,7 +61,7 @@ pub(crate) async fn open(
         fencing_epoch: meta.epoch,
         watches,
         leaving,
-        created: own.map_or(revision, |own| own.create_revision()),
+        identity: Arc::new(identity),
         epoch: AtomicI64::new(own.map_or(revision, |own| own.mod_revision())),
         deadline: AtomicU64::new(lease.deadline(lease.sent)),
         lease,

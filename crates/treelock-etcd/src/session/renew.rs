@@ -1,8 +1,8 @@
 //! Renews the lease of a session.
 //!
-//! At a quarter of its time. A member that does not answer within [`HEDGE_DELAY`] is not waited for:
-//! the next one is asked as well, and the first answer wins. Otherwise a leader that is paused would
-//! cost everybody their session.
+//! At a quarter of its time. A member that does not answer within [`HEDGE_DELAY`] is not waited
+//! for: the next one is asked as well, and the first answer wins. Otherwise a leader that is paused
+//! would cost everybody their session.
 
 use std::{
     sync::Weak,

@@ -19,11 +19,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    Session,
-    watches::{Cut, Told, Wanted},
+use super::{Session, watches::Wanted};
+use crate::{
+    cluster::failure::{ANSWER_TIMEOUT, Failure, RETRY_INTERVAL},
+    protocol::told::{Cut, Told},
+    wire,
 };
-use crate::cluster::failure::{ANSWER_TIMEOUT, Failure, RETRY_INTERVAL};
 
 /// The number of the session's own watch on its stream.
 const OWN_WATCH: i64 = 1;
@@ -34,9 +35,7 @@ const REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// One watch of the stream, and its listeners.
 struct Watch {
     id: i64,
-    since: Option<i64>,
-    /// The revision of the last deletion that was told.
-    deleted: i64,
+    told: Told,
     listeners: Vec<watch::Sender<Told>>,
 }
 
@@ -105,7 +104,8 @@ async fn open(session: &Arc<Session>) -> Result<(Stream, WatchResponseStream), F
     if said.header().is_none_or(|header| header.revision() < since.max(epoch)) {
         return Err(Failure::InDoubt("an answer from the past".into()));
     }
-    session.see(said.kvs().iter().find(|kv| kv.key() == key), epoch);
+    let own = said.kvs().iter().find(|kv| kv.key() == key).map(wire::kv);
+    session.learn(session.identity.see(own.as_ref(), epoch));
     for kv in said.kvs() {
         hear(session, kv.key(), kv.value());
     }
@@ -155,18 +155,14 @@ impl Stream {
         match wanted {
             Wanted::Watch { key, told } => {
                 if let Some(watch) = self.watches.get_mut(&key) {
-                    // All that was told before: a member may show the newcomer an older state.
-                    told.send_modify(|told| {
-                        told.since = watch.since;
-                        told.deleted = watch.deleted;
-                    });
+                    told.send_replace(watch.told.joined());
                     watch.listeners.push(told);
                     return Ok(());
                 }
                 self.last_id += 1;
                 let id = self.last_id;
                 self.keys.insert(id, key.clone());
-                let watch = Watch { id, since: None, deleted: 0, listeners: vec![told] };
+                let watch = Watch { id, told: Told::default(), listeners: vec![told] };
                 self.watches.insert(key.clone(), watch);
                 self.requests.watch(key, Some(WatchOptions::new().with_watch_id(id))).await
             }
@@ -197,25 +193,24 @@ impl Stream {
         }
         // Other answers belong to watches that nobody wants any more.
         let Some(watch) = watch else { return Ok(()) };
-        if answer.created() {
-            watch.since = answer.header().map(|header| header.revision());
+        if answer.created()
+            && let Some(header) = answer.header()
+        {
+            watch.told.begin(header.revision());
         }
         let deletions =
             answer.events().iter().filter(|event| event.event_type() == EventType::Delete);
         let revisions = deletions.filter_map(|event| Some(event.kv()?.mod_revision()));
-        watch.deleted = revisions.fold(watch.deleted, i64::max);
+        revisions.for_each(|revision| watch.told.delete(revision));
         for listener in &watch.listeners {
-            listener.send_modify(|told| {
-                told.since = watch.since;
-                told.deleted = watch.deleted;
-            });
+            listener.send_replace(watch.told);
         }
         Ok(())
     }
 
     fn cut(&self) {
         for listener in self.watches.values().flat_map(|watch| &watch.listeners) {
-            listener.send_modify(|told| told.is_cut = true);
+            listener.send_modify(Told::cut);
         }
     }
 }

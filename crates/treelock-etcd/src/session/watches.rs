@@ -7,16 +7,7 @@
 
 use tokio::sync::{mpsc, watch};
 
-/// What a stream has told of a key.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    /// The revision from which on everything is told.
-    pub(super) since: Option<i64>,
-    /// The revision of the last deletion.
-    pub(super) deleted: i64,
-    /// Nothing more will be told.
-    pub(super) is_cut: bool,
-}
+use crate::protocol::told::{Cut, Told};
 
 /// What the tasks of a session ask of its stream.
 pub(super) enum Wanted {
@@ -42,10 +33,6 @@ struct Forgotten {
     wanted: mpsc::UnboundedSender<Wanted>,
 }
 
-/// The stream was cut.
-#[derive(Debug)]
-pub(crate) struct Cut;
-
 impl Watches {
     pub(super) fn new() -> (Watches, mpsc::UnboundedReceiver<Wanted>) {
         let (wanted, asked) = mpsc::unbounded_channel();
@@ -65,16 +52,16 @@ impl Watched {
     /// Waits until everything is told; returns the revision from which on it is.
     pub(crate) async fn since(&self) -> Result<i64, Cut> {
         let mut told = self.told.clone();
-        let told = told.wait_for(|told| told.is_cut || told.since.is_some()).await;
-        told.ok().filter(|told| !told.is_cut).and_then(|told| told.since).ok_or(Cut)
+        let told = told.wait_for(|told| told.begun().is_some()).await;
+        told.ok().and_then(|told| told.begun()).unwrap_or(Err(Cut))
     }
 
     /// Waits until an entry that was created at this revision is deleted. The key may belong to
     /// another entry since.
     pub(crate) async fn deleted(&self, created: i64) -> Result<(), Cut> {
         let mut told = self.told.clone();
-        let told = told.wait_for(|told| told.is_cut || told.deleted > created).await;
-        told.ok().filter(|told| told.deleted > created).map(drop).ok_or(Cut)
+        let told = told.wait_for(|told| told.deleted(created).is_some()).await;
+        told.ok().and_then(|told| told.deleted(created)).unwrap_or(Err(Cut))
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, Permission};
 use nix::sys::signal::Signal;
-use treelock::{Finding, Severity};
+use treelock::engine::{Finding, Severity};
 use treelock_etcd::{Error, EtcdLock, Options};
 
 use crate::{
-    leases::{within, write},
+    asking::{within, write},
     server::{Cluster, runtime},
 };
 
@@ -41,7 +41,8 @@ fn a_cluster_that_is_well() {
         let _held = lock.acquire(&write("a").read("b").expect("a node")).await.expect("it works");
         let found = check(cluster.endpoints()).await;
         let endpoint = &cluster.endpoints()[0];
-        // Of which version is the machine's own affair; what is said of versions has a test beside it.
+        // Of which version is the machine's own affair; what is said of versions has a test beside
+        // it.
         assert!(found[0].what.starts_with(&format!("{endpoint} is etcd 3.")), "{found:#?}");
         let others: Vec<&Finding> = found[1..].iter().collect();
         assert!(others.iter().all(|finding| finding.severity == Severity::Good), "{found:#?}");
@@ -156,7 +157,7 @@ fn a_lease_that_is_too_short() {
         client(&cluster).await;
         let options = Options::new(cluster.endpoints()).ttl(Duration::from_secs(2));
         let found = EtcdLock::new(&options).check().await.expect("it runs");
-        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd gives ");
+        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd grants ");
     });
 }
 
@@ -188,7 +189,8 @@ fn what_does_not_belong_into_the_namespace() {
     });
 }
 
-/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no lock.
+/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no
+/// lock.
 #[test]
 fn rights_that_are_missing() {
     let Some(cluster) = Cluster::start(1) else { return };

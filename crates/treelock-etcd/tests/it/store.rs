@@ -11,10 +11,10 @@ use futures_util::{TryStreamExt, future::join};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use treelock::Request;
 use treelock_etcd::{EtcdLock, Options};
-use treelock_object_store::{DirError, LockError, LockedStore, Phase};
+use treelock_object_store::{FolderError, Folders, LockError, LockedStore, Phase};
 
 use crate::{
-    leases::within,
+    asking::within,
     server::{Cluster, runtime},
 };
 
@@ -51,7 +51,7 @@ fn folders_are_never_torn() {
     let is_over = AtomicBool::new(false);
     let renaming = async {
         for (from, to) in [("a/x", "a/y"), ("a/y", "a/x")].into_iter().cycle().take(40) {
-            one.rename_dir(from, to).await.expect("a cluster that works");
+            one.rename_folder(from, to).await.expect("a cluster that works");
         }
         is_over.store(true, Ordering::SeqCst);
     };
@@ -59,7 +59,7 @@ fn folders_are_never_torn() {
         let mut looks = 0;
         while !is_over.load(Ordering::SeqCst) {
             let both = Request::new().read("a").expect("a good node");
-            let view = other.folders(&both).await.expect("a cluster that works");
+            let view = other.view(&both).await.expect("a cluster that works");
             let [x, y] = [count(&other, "a/x").await, count(&other, "a/y").await];
             assert_eq!((x + y, x * y), (FILES, 0), "torn");
             drop(view);
@@ -83,10 +83,10 @@ fn a_rename_stops_when_its_lock_is_lost() {
     runtime().block_on(async {
         fill(&store, "a").await;
         let request = Request::new().write("a").and_then(|request| request.write("b"));
-        let view = store.folders(&request.expect("good nodes")).await.expect("it works");
+        let view = store.view(&request.expect("good nodes")).await.expect("it works");
         let (endpoints, held) = (cluster.endpoints(), view.clone());
         // Called after each object, on this very thread: the runtime has others.
-        let job = view.rename_dir("a", "b").parallelism(1).progress(move |now| {
+        let job = view.rename_folder("a", "b").parallelism(1).progress(move |now| {
             if now.done == 3 {
                 let ended = end_leases(endpoints.clone());
                 std::thread::scope(|scope| scope.spawn(|| runtime().block_on(ended)).join())
@@ -97,7 +97,7 @@ fn a_rename_stops_when_its_lock_is_lost() {
             }
         });
         let error = within("it ends", job.into_future()).await.expect_err("its lock was lost");
-        let DirError::Incomplete(state) = &error else { panic!("{error}") };
+        let FolderError::Incomplete(state) = &error else { panic!("{error}") };
         assert!(LockError::of(&error).is_some_and(LockError::is_lost), "{error}");
         assert_eq!((state.phase, state.done.len()), (Phase::Copy, 3), "{error}");
         assert_eq!((count(&store, "a").await, count(&store, "b").await), (FILES, 3));
@@ -142,7 +142,9 @@ fn a_store_whose_lock_cannot_be_asked() {
         let error = within("it is told", put).await.expect_err("nobody answers");
         let source = LockError::of(&error);
         assert!(matches!(source, Some(LockError::NotGranted { .. })), "{error}");
-        assert!(error.to_string().contains("no etcd member answered"), "{error}");
+        // What is wrong is in the cause, once.
+        let cause = source.and_then(std::error::Error::source).expect("why it was not granted");
+        assert!(cause.to_string().contains("no etcd member answered"), "{cause}");
         assert_eq!(count(&store, "a").await, 0);
     });
 }

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) folders: u32,
 
-    /// Seed of the workers' choices; the order in which they meet is the scheduler's
+    /// Seed of the workers' choices; the scheduler decides in which order they meet
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 
@@ -65,9 +65,9 @@ What the table shows:
   torn folders left      the same, looked for in all places after the round
   files lost             each edition of a folder is unique, and a ledger counts its copies: one
                          more for each write or copy that succeeded, one less before each delete or
-                         overwrite. A file of an edition with a copy left, whose content is nowhere
-                         in the store, is lost. The count errs towards none: work that failed counts
-                         as never done if it makes, and as done if it deletes.
+                         overwrite. A file is lost if its edition has a copy left and its content
+                         is nowhere in the store. The count errs on the low side: a write or copy
+                         that failed counts as not done, a delete that failed as done.
 
 Exit code: 0 if and only if the treelock round has no torn folder and no lost file, 1 if it has,
 2 if the example could not run.

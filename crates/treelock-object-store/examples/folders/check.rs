@@ -5,18 +5,23 @@ use std::collections::HashSet;
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::Result;
+use crate::error::Result;
 use crate::folder::{self, Found};
 use crate::ledger::Ledger;
 use crate::worker::place;
 
-pub(crate) struct Left {
+/// What is torn and what is lost.
+pub(crate) struct Damage {
     pub(crate) torn: u64,
     pub(crate) lost: usize,
 }
 
 /// Reads every place and every object, on the store without latency and with nobody at work.
-pub(crate) async fn check(store: &dyn ObjectStore, ledger: &Ledger, places: usize) -> Result<Left> {
+pub(crate) async fn check(
+    store: &dyn ObjectStore,
+    ledger: &Ledger,
+    places: usize,
+) -> Result<Damage> {
     let mut torn = 0;
     for index in 0..places {
         if let Found::Torn(_) = folder::read(store, &place(index)).await? {
@@ -29,5 +34,5 @@ pub(crate) async fn check(store: &dyn ObjectStore, ledger: &Ledger, places: usiz
         let bytes = store.get(&object.location).await?.bytes().await?;
         present.insert(folder::hash(&bytes));
     }
-    Ok(Left { torn, lost: ledger.lost(&present) })
+    Ok(Damage { torn, lost: ledger.lost(&present) })
 }

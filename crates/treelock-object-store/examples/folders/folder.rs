@@ -9,18 +9,16 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::source::File;
+use crate::error::Result;
+use crate::source::{File, MANIFEST};
 
-pub(crate) const MANIFEST: &str = "MANIFEST.json";
-
-/// How many files of one folder are read or written at once.
-const AT_ONCE: usize = 16;
+/// How many files of one folder are read or written at once, at most.
+const FILES_AT_ONCE_MAX: usize = 16;
 
 /// What a folder says about itself.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// Unique for each writing of a folder; copies share it.
+    /// Unique for each time a folder is written; copies share it.
     pub(crate) edition: u64,
     /// Name below the folder, and hash.
     pub(crate) files: BTreeMap<String, u64>,
@@ -33,14 +31,14 @@ pub(crate) enum Found {
     Torn(String),
 }
 
-/// 64 bits of SipHash: the files differ by chance, not by malice.
+/// Returns 64 bits of SipHash, which are enough: nobody forges these files.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
 }
 
-/// The place of a file below a folder.
+/// Returns the place of a file below a folder.
 fn below(folder: &Path, name: &str) -> Result<Path> {
     Ok(Path::parse(format!("{folder}/{name}"))?)
 }
@@ -63,7 +61,7 @@ pub(crate) async fn write(
     }
     let mut puts = stream::iter(contents)
         .map(|(location, bytes)| async move { store.put(&location, bytes.into()).await })
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(FILES_AT_ONCE_MAX);
     while puts.try_next().await?.is_some() {}
     let text = serde_json::to_vec_pretty(&manifest)?;
     store.put(&below(folder, MANIFEST)?, text.into()).await?;
@@ -96,12 +94,12 @@ pub(crate) async fn read(store: &dyn ObjectStore, folder: &Path) -> Result<Found
     }
     let checks = stream::iter(manifest.files)
         .map(|(name, hash)| check_file(store, folder, name, hash))
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(FILES_AT_ONCE_MAX);
     let torn: Vec<Option<String>> = checks.try_collect().await?;
     Ok(torn.into_iter().flatten().next().map_or(Found::Whole, Found::Torn))
 }
 
-/// What is wrong with one file of a manifest, if anything is.
+/// Returns what is wrong with one file of a manifest, if anything is.
 async fn check_file(
     store: &dyn ObjectStore,
     folder: &Path,

@@ -8,8 +8,8 @@ use crate::folder::Manifest;
 /// Counts the copies of each edition: one more when a write or copy has succeeded, one less before
 /// a delete or overwrite begins. A rename changes nothing.
 ///
-/// So it errs towards too few, and what it misses is truly lost, in a round without locks too,
-/// where two workers may both have deleted the one copy.
+/// So it errs towards too few, and a file that it misses is truly lost, also in a round without
+/// locks, where two workers may both have deleted the only copy.
 #[derive(Default)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
@@ -28,7 +28,7 @@ struct Entry {
 }
 
 impl Ledger {
-    /// A number for a new edition.
+    /// Returns a number for a new edition.
     pub(crate) fn edition(&self) -> u64 {
         let mut state = self.state();
         state.editions += 1;
@@ -50,7 +50,7 @@ impl Ledger {
         self.state().entries.entry(edition).or_default().copies -= 1;
     }
 
-    /// How many files should exist and are not among `present`, the hashes of all that does.
+    /// Returns how many files should exist and are not among `present`, by their hashes.
     pub(crate) fn lost(&self, present: &HashSet<u64>) -> usize {
         let state = self.state();
         let alive = state.entries.values().filter(|entry| entry.copies > 0);

@@ -3,10 +3,11 @@
 //!
 //! Each folder carries a manifest of its files' hashes. A reader that finds a folder and its
 //! manifest apart has seen a *torn* folder. The workers keep a ledger of which folders should
-//! exist; at the end, a file that should exist and is nowhere is *lost*. `--help` tells more.
+//! exist; at the end, a file that should exist and is nowhere is *lost*. `--help` says more.
 
 mod args;
 mod check;
+mod error;
 mod folder;
 mod ledger;
 mod report;
@@ -22,11 +23,10 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::args::Args;
+use crate::error::{Result, sentence};
 use crate::report::Report;
 use crate::scheme::Kind;
 use crate::source::Source;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
             if report.is_treelock_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("folders: {error}");
+            eprintln!("folders: {}", sentence(&*error));
             ExitCode::from(2)
         }
     }

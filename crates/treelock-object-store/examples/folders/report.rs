@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::args::Args;
-use crate::check::Left;
+use crate::check::Damage;
 use crate::scheme::Kind;
 use crate::source::Source;
 use crate::worker::Notes;
@@ -40,7 +40,7 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    pub(crate) fn new(kind: Kind, seconds: f64, notes: Notes, left: Left) -> Round {
+    pub(crate) fn new(kind: Kind, seconds: f64, notes: Notes, damage: Damage) -> Round {
         let operations: u64 = notes.done.values().sum();
         Round {
             kind,
@@ -51,8 +51,8 @@ impl Round {
             refused: notes.refused,
             failed: notes.failed,
             torn_seen: notes.torn,
-            torn_left: left.torn,
-            files_lost: left.lost,
+            torn_left: damage.torn,
+            files_lost: damage.lost,
             first_torn: notes.first_torn,
             first_failed: notes.first_failed,
         }

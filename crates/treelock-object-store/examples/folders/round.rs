@@ -10,9 +10,9 @@ use object_store::local::LocalFileSystem;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::Result;
 use crate::args::Args;
 use crate::check::check;
+use crate::error::Result;
 use crate::folder;
 use crate::ledger::Ledger;
 use crate::report::Round;
@@ -21,7 +21,7 @@ use crate::slow::Slow;
 use crate::source::Source;
 use crate::worker::{End, Notes, World, place, work};
 
-const TICK: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(kind: Kind, args: &Args, source: &Arc<Source>) -> Result<Round> {
     let directory = TempDir::with_prefix("treelock-folders-")?;
@@ -46,8 +46,8 @@ pub(crate) async fn run(kind: Kind, args: &Args, source: &Arc<Source>) -> Result
     });
     let notes = workers(&world, kind, args, start).await?;
     let seconds = start.elapsed().as_secs_f64();
-    let left = check(slow.inner(), &world.ledger, world.places).await?;
-    Ok(Round::new(kind, seconds, notes, left))
+    let damage = check(slow.inner(), &world.ledger, world.places).await?;
+    Ok(Round::new(kind, seconds, notes, damage))
 }
 
 /// Puts a folder into every other place.
@@ -73,7 +73,7 @@ async fn workers(world: &Arc<World>, kind: Kind, args: &Args, start: Instant) ->
     }
     let bar = bar(kind, args)?;
     let mut notes = Notes::default();
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = tokio::time::interval(REDRAW_INTERVAL);
     loop {
         tokio::select! {
             finished = workers.join_next() => match finished {

@@ -51,7 +51,7 @@ impl Scheme {
         Scheme { kind, bare, global: Arc::default(), shared }
     }
 
-    /// What an operation has to hold, and the store to work on.
+    /// Returns what an operation has to hold, and the store to work on.
     ///
     /// A `LockedStore` that nobody shares has a lock that nobody else sees: that is how the other
     /// two rounds use the same verbs without treelock keeping them apart.

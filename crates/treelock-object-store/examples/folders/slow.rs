@@ -17,8 +17,8 @@ use object_store::{
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-/// How many deletes of one stream are on their way at once.
-const DELETES: usize = 16;
+/// How many deletes of one stream are under way at once, at most.
+const DELETES_AT_ONCE_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Slow<S> {
@@ -31,7 +31,7 @@ impl<S> Slow<S> {
         Slow { inner: Arc::new(inner), latency }
     }
 
-    /// The store without the wait, to fill it and to look at it.
+    /// Returns the store without the wait, to fill it and to look at it.
     pub(crate) fn inner(&self) -> &S {
         &self.inner
     }
@@ -90,7 +90,7 @@ impl<S: ObjectStore> ObjectStore for Slow<S> {
                     Ok(location)
                 }
             })
-            .buffered(DELETES)
+            .buffered(DELETES_AT_ONCE_MAX)
             .boxed()
     }
 

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use object_store::path::Path as Location;
 
-use crate::Result;
-use crate::folder::MANIFEST;
+use crate::error::Result;
 
-const MOST_FILES: usize = 2_000;
-const MOST_BYTES: u64 = 64 << 20;
-const LARGEST: u64 = 1 << 20;
-const FILES_IN_A_FOLDER: usize = 6;
+/// The name of the object that says what belongs to a folder.
+pub(crate) const MANIFEST: &str = "MANIFEST.json";
+
+const FILES_MAX: usize = 2_000;
+const BYTES_MAX: u64 = 64 << 20;
+const BYTES_PER_FILE_MAX: u64 = 1 << 20;
+const FILES_PER_FOLDER: usize = 6;
 
 /// A real file: its name below the directory, and what is in it.
 pub(crate) struct File {
@@ -80,9 +82,9 @@ impl Source {
             return;
         }
         let size = bytes.len() as u64;
-        if size > LARGEST {
+        if size > BYTES_PER_FILE_MAX {
             self.too_large += 1;
-        } else if self.files.len() == MOST_FILES || self.bytes + size > MOST_BYTES {
+        } else if self.files.len() == FILES_MAX || self.bytes + size > BYTES_MAX {
             self.capped = true;
         } else {
             self.bytes += size;
@@ -90,11 +92,12 @@ impl Source {
         }
     }
 
-    /// The files of the `index`-th folder: the next few, beginning anew when all are dealt out.
+    /// Returns the files of the `index`-th folder: the next few, from the first again after the
+    /// last.
     pub(crate) fn files(&self, index: usize) -> &[File] {
-        let folders = self.files.len().div_ceil(FILES_IN_A_FOLDER);
-        let start = (index % folders) * FILES_IN_A_FOLDER;
-        &self.files[start..self.files.len().min(start + FILES_IN_A_FOLDER)]
+        let folders = self.files.len().div_ceil(FILES_PER_FOLDER);
+        let start = (index % folders) * FILES_PER_FOLDER;
+        &self.files[start..self.files.len().min(start + FILES_PER_FOLDER)]
     }
 }
 
@@ -103,11 +106,11 @@ impl fmt::Display for Source {
         let kib = self.bytes.div_ceil(1024);
         write!(f, "{} files, {kib} KiB, from {}", self.files.len(), self.directory.display())?;
         if self.capped {
-            write!(f, "; CAPPED at {MOST_FILES} files and {} MiB, the rest is", MOST_BYTES >> 20)?;
+            write!(f, "; CAPPED at {FILES_MAX} files and {} MiB, the rest is", BYTES_MAX >> 20)?;
             write!(f, " not used")?;
         }
         if self.too_large > 0 {
-            write!(f, "; {} above {} MiB not used", self.too_large, LARGEST >> 20)?;
+            write!(f, "; {} above {} MiB not used", self.too_large, BYTES_PER_FILE_MAX >> 20)?;
         }
         Ok(())
     }

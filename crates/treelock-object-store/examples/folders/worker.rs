@@ -8,15 +8,15 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use treelock::Request;
-use treelock_object_store::DirError;
+use treelock_object_store::{FolderError, Folders};
 
-use crate::Result;
+use crate::error::{Result, sentence};
 use crate::folder::{self, Found};
 use crate::ledger::Ledger;
 use crate::scheme::{Scheme, Store};
 use crate::source::Source;
 
-const PLACES_ON_A_SHELF: usize = 16;
+const PLACES_PER_SHELF: usize = 16;
 
 /// What all workers of a round share.
 pub(crate) struct World {
@@ -45,7 +45,7 @@ impl World {
 
 /// A place for a folder. Shelves are folders of folders, so that an audit reads a sub-tree.
 pub(crate) fn place(index: usize) -> Path {
-    let (shelf, slot) = (index / PLACES_ON_A_SHELF, index % PLACES_ON_A_SHELF);
+    let (shelf, slot) = (index / PLACES_PER_SHELF, index % PLACES_PER_SHELF);
     Path::from(format!("shelf-{shelf:02}/box-{slot:02}"))
 }
 
@@ -102,18 +102,24 @@ pub(crate) async fn work(world: Arc<World>, seed: u64) -> Notes {
             Err(error) if is_refusal(&*error) => notes.refused += 1,
             Err(error) => {
                 notes.failed += 1;
-                notes.first_failed.get_or_insert_with(|| format!("{name} {from}: {error}"));
+                notes
+                    .first_failed
+                    .get_or_insert_with(|| format!("{name} {from}: {}", sentence(&*error)));
             }
         }
     }
     notes
 }
 
-/// Nothing there, or something there already, or twice the same place: the dice fell so.
+/// Returns whether chance chose a place where nothing is, or something already, or the same twice.
 fn is_refusal(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(
         error.downcast_ref(),
-        Some(DirError::NotFound { .. } | DirError::AlreadyExists { .. } | DirError::Overlap { .. })
+        Some(
+            FolderError::NotFound { .. }
+                | FolderError::AlreadyExists { .. }
+                | FolderError::Overlap { .. }
+        )
     )
 }
 
@@ -126,13 +132,13 @@ async fn read(world: &World, at: &Path, notes: &mut Notes) -> Result<()> {
 
 /// Reads a whole shelf at one moment.
 async fn audit(world: &World, one: usize, notes: &mut Notes) -> Result<()> {
-    let first = one - one % PLACES_ON_A_SHELF;
+    let first = one - one % PLACES_PER_SHELF;
     let shelf = place(first).parent().unwrap_or_default();
     let (_held, store) = world.scheme.enter(false).await;
     let view = &store.read_folder(&shelf).await?;
-    let mut found = stream::iter(first..world.places.min(first + PLACES_ON_A_SHELF))
+    let mut found = stream::iter(first..world.places.min(first + PLACES_PER_SHELF))
         .map(|index| async move { folder::read(view, &place(index)).await })
-        .buffer_unordered(PLACES_ON_A_SHELF);
+        .buffer_unordered(PLACES_PER_SHELF);
     while let Some(found) = found.try_next().await? {
         notes.saw(found);
     }
@@ -145,8 +151,8 @@ async fn write(world: &World, at: &Path, index: usize) -> Result<()> {
     if let Some(old) = folder::manifest(&view, at).await? {
         world.ledger.deleting(old.edition);
     }
-    match view.delete_dir(at).await {
-        Ok(_) | Err(DirError::NotFound { .. }) => {}
+    match view.delete_folder(at).await {
+        Ok(_) | Err(FolderError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     let edition = world.ledger.edition();
@@ -157,15 +163,16 @@ async fn write(world: &World, at: &Path, index: usize) -> Result<()> {
 
 async fn rename(world: &World, from: &Path, to: &Path) -> Result<()> {
     let (_held, store) = world.scheme.enter(true).await;
-    store.rename_dir(from, to).await?;
+    store.rename_folder(from, to).await?;
     Ok(())
 }
 
 async fn copy(world: &World, from: &Path, to: &Path) -> Result<()> {
     let (_held, store) = world.scheme.enter(true).await;
-    let view = store.view(&Request::new().read(from)?.write(to)?.label("copy")).await;
+    let request = Request::new().read(from.as_ref())?.write(to.as_ref())?.with_label("copy");
+    let view = store.view(&request).await?;
     let manifest = folder::manifest(&view, from).await?;
-    view.copy_dir(from, to).await?;
+    view.copy_folder(from, to).await?;
     if let Some(manifest) = manifest {
         world.ledger.copied(manifest.edition);
     }
@@ -178,6 +185,6 @@ async fn delete(world: &World, at: &Path) -> Result<()> {
     if let Some(manifest) = folder::manifest(&view, at).await? {
         world.ledger.deleting(manifest.edition);
     }
-    view.delete_dir(at).await?;
+    view.delete_folder(at).await?;
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! A folder verb dropped at each of its calls: nothing is lost, the lock is free, and asking again
 //! finishes it.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
-use treelock_object_store::LockedStore;
+use treelock::Wait;
+use treelock_object_store::{Folders, LockedStore};
 
 use crate::faulty::{Call, Faulty, How};
 use crate::ground::{Ground, live, poll, soon, waiting, write};
@@ -16,9 +16,9 @@ async fn drop_at(call: Call, nth: usize) {
         let context = format!("dropped at {call:?} {nth} on {}", ground.name);
         let ground = ground.with(&OBJECTS).await;
         let store = LockedStore::new(Faulty::new(ground.bare.clone(), call, nth, How::Hang));
-        let mut job = store.rename_dir("a", "b").parallelism(2).into_future();
+        let mut job = store.rename_folder("a", "b").parallelism(2);
         while !store.inner().came() {
-            // A time-out of zero would not let blocking threads finish their files.
+            // With a time-out of zero, blocking threads could not finish their files.
             let step = tokio::time::timeout(Duration::from_millis(5), &mut job).await;
             assert!(step.is_err(), "{context}: it ended");
         }
@@ -34,7 +34,7 @@ async fn drop_at(call: Call, nth: usize) {
         }
         // Dropped at the very end of the deletes, the source may be gone already.
         if contents.keys().any(|name| name.starts_with("a/")) {
-            soon(store.rename_dir("a", "b").overwrite(true).into_future()).await.unwrap();
+            soon(store.rename_folder("a", "b").overwrite(true)).await.unwrap();
         }
         let expected = OBJECTS.map(|name| (name.replacen("a/", "b/", 1), name.to_string()));
         assert_eq!(ground.contents().await, expected.into(), "{context}");
@@ -54,13 +54,13 @@ async fn a_verb_dropped_in_the_queue_did_nothing() {
     let ground = Ground::memory().with(&OBJECTS).await;
     let store = ground.locked();
     let reader = store.read_folder("a/sub").await.unwrap();
-    let mut job = store.rename_dir("a", "b").into_future();
+    let mut job = store.rename_folder("a", "b");
     assert_eq!(live(store.lock()), 1, "not polled, not asked");
     assert!(poll(&mut job).is_pending());
     assert_eq!(waiting(store.lock()), 1);
     drop(job);
     assert_eq!(live(store.lock()), 1);
     drop(reader);
-    assert!(store.lock().try_acquire(&write("/")).is_ok());
+    assert!(store.lock().try_acquire(&write("/")).wait().is_ok());
     assert_eq!(ground.contents().await.len(), OBJECTS.len());
 }

@@ -1,4 +1,4 @@
-//! object_store's own suite: whoever used the wrapped store sees no other behaviour.
+//! object_store's own suite: the locked store behaves as the store that it wraps.
 //!
 //! Left out are `stream_get` and `multipart_race_condition`, which read or write a location while
 //! an upload to it is open: here the upload holds its lock, so they would wait for themselves.

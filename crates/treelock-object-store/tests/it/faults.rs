@@ -1,11 +1,10 @@
-//! The store fails at each call in turn: nothing is lost, the error says what is where, and what it
-//! advises works.
+//! The store fails at each call in turn: nothing is lost, the error says what is where, and its
+//! advice works.
 
 use std::collections::BTreeSet;
-use std::future::IntoFuture;
 
 use object_store::path::Path;
-use treelock_object_store::{DirError, Incomplete, LockedStore, Phase, Verb};
+use treelock_object_store::{FolderError, Folders, Incomplete, LockedStore, Phase, Verb};
 
 use crate::faulty::{Call, Faulty, How};
 use crate::ground::{Ground, live, soon};
@@ -16,7 +15,7 @@ fn below(path: &Path, from: &str) -> String {
     path.as_ref().strip_prefix(from).unwrap().trim_start_matches('/').to_string()
 }
 
-/// Each object stands below `a`, below `b`, or both, with its own content.
+/// Asserts that each object exists below `a`, below `b`, or both, with its own content.
 async fn assert_nothing_lost(ground: &Ground, context: &str) {
     let contents = ground.contents().await;
     for name in OBJECTS {
@@ -27,7 +26,7 @@ async fn assert_nothing_lost(ground: &Ground, context: &str) {
     }
 }
 
-/// The lists of the error, checked against what stands in the store.
+/// Checks the lists of the error against what exists in the store.
 async fn assert_tells_the_truth(ground: &Ground, state: &Incomplete, how: How, context: &str) {
     let contents = ground.contents().await;
     let listed: BTreeSet<_> = state.done.iter().chain(&state.remaining).map(Path::as_ref).collect();
@@ -52,9 +51,9 @@ async fn assert_tells_the_truth(ground: &Ground, state: &Incomplete, how: How, c
     }
 }
 
-fn incomplete(error: DirError, context: &str) -> Box<Incomplete> {
+fn incomplete(error: FolderError, context: &str) -> Box<Incomplete> {
     match error {
-        DirError::Incomplete(state) => state,
+        FolderError::Incomplete(state) => state,
         error => panic!("{context}: {error:?}"),
     }
 }
@@ -65,10 +64,10 @@ async fn fail_at(verb: Verb, call: Call, nth: usize, how: How, parallelism: usiz
         let ground = ground.with(&OBJECTS).await;
         let store = LockedStore::new(Faulty::new(ground.bare.clone(), call, nth, how));
         let job = match verb {
-            Verb::Rename => store.rename_dir("a", "b"),
-            _ => store.copy_dir("a", "b"),
+            Verb::Rename => store.rename_folder("a", "b"),
+            _ => store.copy_folder("a", "b"),
         };
-        let error = soon(job.parallelism(parallelism).into_future()).await.unwrap_err();
+        let error = soon(job.parallelism(parallelism)).await.unwrap_err();
         assert!(store.inner().came(), "{context}: the fault never came");
         assert_eq!(live(store.lock()), 0, "{context}: left a lock");
         let state = incomplete(error, &context);
@@ -80,7 +79,7 @@ async fn fail_at(verb: Verb, call: Call, nth: usize, how: How, parallelism: usiz
     }
 }
 
-/// What the error tells to do, done: the verb is then finished as if nothing had failed.
+/// Does what the error advises: the verb is then finished as if nothing had failed.
 async fn follow_the_advice(
     ground: &Ground,
     store: &LockedStore<Faulty>,
@@ -90,18 +89,18 @@ async fn follow_the_advice(
     let advice = state.to_string();
     match (state.verb, state.phase) {
         (Verb::Rename, Phase::Delete) => {
-            assert!(advice.contains("delete_dir(\"a\")"), "{advice}");
+            assert!(advice.contains("delete_folder(\"a\")"), "{advice}");
             // Where the last delete was done and only its answer lost, nothing is left to delete.
-            let finished = soon(store.delete_dir("a").into_future()).await;
-            assert!(matches!(finished, Ok(_) | Err(DirError::NotFound { .. })), "{context}");
+            let finished = soon(store.delete_folder("a")).await;
+            assert!(matches!(finished, Ok(_) | Err(FolderError::NotFound { .. })), "{context}");
         }
         (verb, _) => {
             assert!(advice.contains(".overwrite(true)"), "{advice}");
             let job = match verb {
-                Verb::Rename => store.rename_dir("a", "b"),
-                _ => store.copy_dir("a", "b"),
+                Verb::Rename => store.rename_folder("a", "b"),
+                _ => store.copy_folder("a", "b"),
             };
-            soon(job.overwrite(true).into_future()).await.unwrap();
+            soon(job.overwrite(true)).await.unwrap();
         }
     }
     let expected: BTreeSet<_> = OBJECTS.map(|name| name.replacen("a/", "b/", 1)).into();
@@ -138,7 +137,7 @@ async fn a_delete_that_fails_at_any_point_loses_nothing() {
 async fn the_first_failure_starts_no_more() {
     let ground = Ground::memory().with(&OBJECTS).await;
     let store = LockedStore::new(Faulty::new(ground.bare.clone(), Call::Copy, 2, How::Before));
-    let error = soon(store.rename_dir("a", "b").parallelism(1).into_future()).await.unwrap_err();
+    let error = soon(store.rename_folder("a", "b").parallelism(1)).await.unwrap_err();
     let state = incomplete(error, "");
     assert_eq!((state.done.len(), state.remaining.len()), (2, 3));
     assert_eq!(ground.contents().await.len(), OBJECTS.len() + 2);
@@ -150,8 +149,9 @@ async fn an_object_that_is_already_gone_is_no_failure_to_delete() {
         let ground = Ground::memory().with(&OBJECTS).await;
         let faulty = Faulty::new(ground.bare.clone(), Call::Delete, 1, How::NotFound);
         let store = LockedStore::new(faulty);
-        let job = if verb == "rename" { store.rename_dir("a", "b") } else { store.delete_dir("a") };
-        soon(job.into_future()).await.unwrap();
+        let job =
+            if verb == "rename" { store.rename_folder("a", "b") } else { store.delete_folder("a") };
+        soon(job).await.unwrap();
         assert!(store.inner().came());
     }
 }
@@ -163,13 +163,13 @@ async fn delete_dir_that_fails_half_way_says_what_remains() {
             let ground = ground.with(&OBJECTS).await;
             let faulty = Faulty::new(ground.bare.clone(), Call::Delete, nth, How::Before);
             let store = LockedStore::new(faulty);
-            let error = soon(store.delete_dir("a").into_future()).await.unwrap_err();
-            let state = incomplete(error, "delete_dir");
+            let error = soon(store.delete_folder("a")).await.unwrap_err();
+            let state = incomplete(error, "delete_folder");
             assert_eq!((state.verb, state.phase, &state.to), (Verb::Delete, Phase::Delete, &None));
             let left: Vec<_> = ground.contents().await.into_keys().collect();
             let remaining: Vec<_> = state.remaining.iter().map(Path::to_string).collect();
             assert!(!left.is_empty() && left.iter().all(|name| remaining.contains(name)));
-            soon(store.delete_dir("a").into_future()).await.unwrap();
+            soon(store.delete_folder("a")).await.unwrap();
             assert!(ground.contents().await.is_empty());
         }
     }
@@ -182,8 +182,8 @@ async fn a_store_that_cannot_be_looked_at_stops_the_verb_before_it_begins() {
         let ground = Ground::memory().with(&OBJECTS).await;
         let before = ground.contents().await;
         let store = LockedStore::new(Faulty::new(ground.bare.clone(), call, nth, How::Before));
-        let error = soon(store.rename_dir("a", "b").into_future()).await.unwrap_err();
-        assert!(matches!(error, DirError::Store { verb: Verb::Rename, .. }), "{error:?}");
+        let error = soon(store.rename_folder("a", "b")).await.unwrap_err();
+        assert!(matches!(error, FolderError::Store { verb: Verb::Rename, .. }), "{error:?}");
         assert_eq!(ground.contents().await, before);
         assert_eq!(live(store.lock()), 0);
     }

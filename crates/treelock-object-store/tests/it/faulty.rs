@@ -26,12 +26,12 @@ pub(crate) enum Call {
     Complete,
 }
 
-/// What happens at the n-th.
+/// What happens at the n-th call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     /// An error, and nothing is done.
     Before,
-    /// An error, though all is done: an answer that got lost.
+    /// An error, though all is done: the answer got lost.
     After,
     /// An error that says `NotFound`, and nothing is done.
     NotFound,
@@ -53,7 +53,7 @@ impl Faulty {
         Faulty { inner, call, how, left: Arc::new(AtomicUsize::new(nth)) }
     }
 
-    /// Whether the call that fails came.
+    /// Returns whether the call that fails has come.
     pub(crate) fn came(&self) -> bool {
         self.left.load(Ordering::SeqCst) == usize::MAX
     }

@@ -12,7 +12,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
-use treelock::{Guard, Request, TreeLock};
+use treelock::{Guard, Request, TreeLock, Wait};
 use treelock_object_store::LockedStore;
 
 pub(crate) type Store = LockedStore<Arc<dyn ObjectStore>>;
@@ -51,7 +51,7 @@ impl Ground {
         LockedStore::new(Arc::clone(&self.bare))
     }
 
-    /// All objects, name to content, seen without locks.
+    /// Returns all objects, name to content, read without locks.
     pub(crate) async fn contents(&self) -> BTreeMap<String, String> {
         contents(&*self.bare).await
     }
@@ -87,23 +87,23 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 pub(crate) fn waiting(lock: &TreeLock) -> usize {
-    lock.snapshot().waiting().count()
+    lock.snapshot().wait().waiting().count()
 }
 
 pub(crate) fn live(lock: &TreeLock) -> usize {
-    lock.snapshot().entries.len()
+    lock.snapshot().wait().entries.len()
 }
 
-/// Whether a request would be granted now.
+/// Returns whether a request would be granted now.
 pub(crate) fn is_free(lock: &TreeLock, request: &Request) -> bool {
-    lock.try_acquire(request).is_ok()
+    lock.try_acquire(request).wait().is_ok()
 }
 
 pub(crate) fn hold(lock: &TreeLock, request: &Request) -> Guard {
-    lock.try_acquire(request).unwrap()
+    lock.try_acquire(request).wait().unwrap()
 }
 
-/// Fails instead of hanging: a deadlock must be a red test.
+/// Fails instead of hanging, because a deadlock must be a red test.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("deadlock: it never ended")
 }

@@ -1,234 +1,230 @@
-//! A lock that can fail and be lost, as those between processes can, and a store that sees what is
-//! begun when.
+//! A lock that can refuse and be lost, as those between processes can.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
-use async_trait::async_trait;
-use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+use object_store::ObjectStore;
+use treelock::engine::{Engine, EngineError, Finding, Held, Pending};
+use treelock::{
+    Acquire, Answer, Blocked, FencingToken, Guard, NodeError, Request, Snapshot, TreeLock, Wait,
 };
-use treelock::{Engine, Guard, Request, TreeLock};
 
-/// What the lock and the store know of each other.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    fails: AtomicBool,
-    lost: AtomicBool,
-    /// How often the holders have looked, and at which look it is lost, counted from 1.
-    looks: AtomicUsize,
-    last_look: AtomicUsize,
-    /// The same of the calls that change something.
-    calls: AtomicUsize,
-    last_call: AtomicUsize,
-    late_calls: AtomicUsize,
-    most_roots: AtomicUsize,
-}
+use crate::loss::Loss;
+use crate::seen::Seen;
 
-fn comes(count: &AtomicUsize, last: &AtomicUsize) -> bool {
-    count.fetch_add(1, Ordering::SeqCst) + 1 == last.load(Ordering::SeqCst)
-}
-
-/// The lock. What is held is lost at a look of its holder's, at a call of the store's, or at once.
-#[derive(Clone, Default)]
+/// The lock. It is lost when a holder looks at it, during a call of the store, or on command.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Leased {
     pub(crate) lock: TreeLock,
-    state: Arc<State>,
+    loss: Arc<Loss>,
+    refusal: Option<Refusal>,
+    most_roots: Arc<AtomicUsize>,
 }
 
 impl Leased {
-    pub(crate) fn failing() -> Leased {
-        let leased = Leased::default();
-        leased.state.fails.store(true, Ordering::SeqCst);
-        leased
+    pub(crate) fn refusing(refusal: Refusal) -> Leased {
+        Leased { refusal: Some(refusal), ..Leased::default() }
     }
 
     pub(crate) fn lost_at_look(nth: usize) -> Leased {
-        let leased = Leased::default();
-        leased.state.last_look.store(nth, Ordering::SeqCst);
-        leased
+        Leased { loss: Arc::new(Loss::at_look(nth)), ..Leased::default() }
     }
 
     pub(crate) fn lost_at_call(nth: usize) -> Leased {
-        let leased = Leased::default();
-        leased.state.last_call.store(nth, Ordering::SeqCst);
-        leased
+        Leased { loss: Arc::new(Loss::at_call(nth)), ..Leased::default() }
     }
 
     pub(crate) fn lose(&self) {
-        self.state.lost.store(true, Ordering::SeqCst);
+        self.loss.set(true);
     }
 
-    /// As if it had never been lost, for the next case of a test.
+    /// Makes it as if the lock had never been lost, for the next case of a test.
     pub(crate) fn find(&self) {
-        self.state.lost.store(false, Ordering::SeqCst);
+        self.loss.set(false);
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.state.lost.load(Ordering::SeqCst)
+        self.loss.has_come()
     }
 
-    /// How many calls that change something were begun.
+    /// Returns how many calls that change something were begun.
     pub(crate) fn calls(&self) -> usize {
-        self.state.calls.load(Ordering::SeqCst)
+        self.loss.calls()
     }
 
-    /// How many of them when the lock was lost.
+    /// Returns how many of them were begun when the lock was lost.
     pub(crate) fn late_calls(&self) -> usize {
-        self.state.late_calls.load(Ordering::SeqCst)
+        self.loss.late_calls()
     }
 
     pub(crate) fn most_roots(&self) -> usize {
-        self.state.most_roots.load(Ordering::SeqCst)
+        self.most_roots.load(Ordering::SeqCst)
     }
 
-    /// The store, which deletes so many objects in one call.
+    /// Returns a store that knows when the lock is lost, and deletes `chunk` objects in one call.
     pub(crate) fn seen(&self, inner: Arc<dyn ObjectStore>, chunk: usize) -> Seen {
-        Seen { inner, state: Arc::clone(&self.state), chunk }
+        Seen::new(inner, Arc::clone(&self.loss), chunk)
+    }
+
+    fn refused(&self) -> Result<(), Refusal> {
+        self.refusal.clone().map_or(Ok(()), Err)
     }
 }
-
-#[derive(Debug)]
-pub(crate) struct Fails;
-
-impl fmt::Display for Fails {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody answers; see that the endpoints are right")
-    }
-}
-
-impl std::error::Error for Fails {}
 
 impl Engine for Leased {
-    type Guard = (Guard, Arc<State>);
-    type Error = Fails;
+    type Acquire = LeasedAcquire;
+    type Guard = LeasedGuard;
+    type Error = Refusal;
 
     const MAX_ROOTS: usize = 3;
 
-    async fn acquire(&self, request: &Request) -> std::result::Result<Self::Guard, Fails> {
-        if self.state.fails.load(Ordering::SeqCst) {
-            return Err(Fails);
-        }
-        self.state.most_roots.fetch_max(request.roots().count(), Ordering::SeqCst);
-        Ok((self.lock.acquire(request).await, Arc::clone(&self.state)))
+    fn acquire(&self, request: &Request) -> LeasedAcquire {
+        self.most_roots.fetch_max(request.roots().count(), Ordering::SeqCst);
+        LeasedAcquire { inner: self.lock.acquire(request), lock: self.clone() }
     }
 
-    fn is_valid((_, state): &Self::Guard) -> bool {
-        if comes(&state.looks, &state.last_look) {
-            state.lost.store(true, Ordering::SeqCst);
-        }
-        !state.lost.load(Ordering::SeqCst)
+    fn try_acquire(&self, request: &Request) -> Answer<Result<LeasedGuard, Refusal>> {
+        self.acquire(request).give_up()
     }
-}
 
-/// The store.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    inner: Arc<dyn ObjectStore>,
-    state: Arc<State>,
-    chunk: usize,
-}
+    fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Refusal>> {
+        self.lock.blocked(request).map(Ok)
+    }
 
-impl Seen {
-    /// A call that changes something begins; the lock may be lost while it works.
-    fn begin(&self) {
-        if self.state.lost.load(Ordering::SeqCst) {
-            self.state.late_calls.fetch_add(1, Ordering::SeqCst);
-        }
-        if comes(&self.state.calls, &self.state.last_call) {
-            self.state.lost.store(true, Ordering::SeqCst);
-        }
+    fn snapshot(&self) -> Answer<Result<Snapshot, Refusal>> {
+        self.lock.snapshot().map(Ok)
+    }
+
+    fn check(&self) -> Answer<Result<Vec<Finding>, Refusal>> {
+        Answer::ready(Ok(Vec::new()))
     }
 }
 
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seen")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Seen {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, o: PutOptions) -> Result<PutResult> {
-        self.begin();
-        self.inner.put_opts(at, payload, o).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        let upload = self.inner.put_multipart_opts(at, options).await?;
-        Ok(Box::new(SeenUpload { upload, store: self.clone() }))
-    }
-
-    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(at, options).await
-    }
-
-    /// As that of S3: locations are collected for one large request, and forgotten after an error.
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        let store = self.clone();
-        locations
-            .try_chunks(self.chunk)
-            .map_err(|error| error.1)
-            .and_then(move |chunk| {
-                let store = store.clone();
-                async move {
-                    for location in &chunk {
-                        store.begin();
-                        store.inner.delete(location).await?;
-                    }
-                    Ok(futures_util::stream::iter(chunk).map(Ok))
-                }
-            })
-            .try_flatten()
-            .boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.begin();
-        // Others get a turn while this one works.
-        tokio::task::yield_now().await;
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
-/// An upload, whose completion is a call.
+/// A request on its way. It is refused when it asks.
 #[derive(Debug)]
-struct SeenUpload {
-    upload: Box<dyn MultipartUpload>,
-    store: Seen,
+pub(crate) struct LeasedAcquire {
+    inner: Acquire,
+    lock: Leased,
 }
 
-#[async_trait]
-impl MultipartUpload for SeenUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.upload.put_part(data)
+impl Future for LeasedAcquire {
+    type Output = Result<LeasedGuard, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.lock.refused()?;
+        let loss = Arc::clone(&self.lock.loss);
+        Pin::new(&mut self.inner).poll(cx).map(|guard| Ok(LeasedGuard { guard, loss }))
+    }
+}
+
+impl Wait for LeasedAcquire {}
+
+impl Pending for LeasedAcquire {
+    type Guard = LeasedGuard;
+    type Error = Refusal;
+
+    fn ticket(&self) -> Option<u64> {
+        self.inner.ticket()
     }
 
-    async fn complete(&mut self) -> Result<PutResult> {
-        self.store.begin();
-        self.upload.complete().await
+    fn blocked(&self) -> Answer<Result<Option<Blocked>, Refusal>> {
+        self.inner.blocked().map(Ok)
     }
 
-    async fn abort(&mut self) -> Result<()> {
-        self.upload.abort().await
+    fn give_up(self) -> Answer<Result<LeasedGuard, Refusal>> {
+        let LeasedAcquire { inner, lock } = self;
+        if let Err(refusal) = lock.refused() {
+            return Answer::ready(Err(refusal));
+        }
+        inner.give_up().map(|given_up| Ok(LeasedGuard { guard: given_up?, loss: lock.loss }))
+    }
+}
+
+/// A guard that can be lost.
+#[derive(Debug)]
+pub(crate) struct LeasedGuard {
+    guard: Guard,
+    loss: Arc<Loss>,
+}
+
+impl Held for LeasedGuard {
+    fn request(&self) -> &Request {
+        self.guard.request()
+    }
+
+    fn ticket(&self) -> u64 {
+        self.guard.ticket()
+    }
+
+    fn token(&self) -> FencingToken {
+        self.guard.token()
+    }
+
+    fn is_valid(&self) -> bool {
+        self.loss.look();
+        !self.loss.has_come()
+    }
+
+    fn lost(&self) -> Answer<()> {
+        Answer::never()
+    }
+
+    fn release(self) -> Answer<()> {
+        self.guard.release()
+    }
+}
+
+/// Why the lock is not granted.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    NobodyAnswers,
+    LostPlace,
+    InMemory(treelock::Error),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NobodyAnswers => {
+                f.write_str("nobody answers; check that the endpoints are right")
+            }
+            Refusal::LostPlace => f.write_str("the place in the line was lost; ask again"),
+            Refusal::InMemory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Blocked> for Refusal {
+    fn from(blocked: Blocked) -> Refusal {
+        Refusal::InMemory(blocked.into())
+    }
+}
+
+impl From<NodeError> for Refusal {
+    fn from(error: NodeError) -> Refusal {
+        Refusal::InMemory(error.into())
+    }
+}
+
+impl EngineError for Refusal {
+    fn blocked(&self) -> Option<&Blocked> {
+        match self {
+            Refusal::InMemory(error) => error.blocked(),
+            _ => None,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(self, Refusal::LostPlace)
+    }
+
+    fn is_unavailable(&self) -> bool {
+        matches!(self, Refusal::NobodyAnswers)
     }
 }

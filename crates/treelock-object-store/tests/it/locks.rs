@@ -5,14 +5,14 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
-use treelock::{Access, Node, Request, TreeLock};
-use treelock_object_store::LockedStore;
+use treelock::{Access, Node, Request, TreeLock, Wait};
+use treelock_object_store::{Folders, LockedStore};
 
 use crate::ground::{Ground, Store, hold, live, poll, read, soon, waiting, write};
 
 type Operation = fn(Store) -> BoxFuture<'static, Result<(), Box<dyn std::error::Error>>>;
 
-/// What stands in the store before each operation.
+/// The objects that exist before each operation.
 const OBJECTS: [&str; 3] = ["a/b/x", "a/b/y", "a/c"];
 
 /// The nodes that are held against each operation.
@@ -61,8 +61,8 @@ fn reads() -> Vec<(&'static str, Request, Operation)> {
         operation!("list_with_delimiter none", root.clone(), |s| {
             s.list_with_delimiter(None).await?
         }),
-        operation!("list_dir", read("a"), |s| s.list_dir("a").await?),
-        operation!("list_dir empty", root, |s| s.list_dir("").await?),
+        operation!("list_folder", read("a"), |s| s.list_folder("a").await?),
+        operation!("list_folder empty", root, |s| s.list_folder("").await?),
         operation!("read_folder", read("a/b"), |s| drop(s.read_folder("a/b").await?)),
     ]
 }
@@ -84,7 +84,7 @@ fn writes() -> Vec<(&'static str, Request, Operation)> {
             s.delete_stream(both).try_collect::<Vec<_>>().await?
         }),
         operation!("write_folder", write("a/b"), |s| drop(s.write_folder("a/b").await?)),
-        operation!("delete_dir", write("a/b"), |s| s.delete_dir("a/b").await?),
+        operation!("delete_folder", write("a/b"), |s| s.delete_folder("a/b").await?),
     ]
 }
 
@@ -100,20 +100,20 @@ fn twos() -> Vec<(&'static str, Request, Operation)> {
         operation!("rename_if_not_exists", rename(), |s| {
             s.rename_if_not_exists(&path("a/b/x"), &path("z/w")).await?
         }),
-        operation!("rename_dir", write("a/b").write("z/w").unwrap(), |s| {
-            s.rename_dir("a/b", "z/w").await?
+        operation!("rename_folder", write("a/b").write("z/w").unwrap(), |s| {
+            s.rename_folder("a/b", "z/w").await?
         }),
-        operation!("copy_dir", read("a/b").write("z/w").unwrap(), |s| {
-            s.copy_dir("a/b", "z/w").await?
+        operation!("copy_folder", read("a/b").write("z/w").unwrap(), |s| {
+            s.copy_folder("a/b", "z/w").await?
         }),
         operation!("view", read("a/b").write("z").unwrap(), |s| {
-            drop(s.view(&read("a/b").write("z").unwrap()).await)
+            drop(s.view(&read("a/b").write("z").unwrap()).await?)
         }),
     ]
 }
 
-/// The conflict rule of CONTRACT section 1 (C1), written out anew so that the core does not judge
-/// itself.
+/// Returns whether two requests conflict: the rule of C1, written out anew so that the core does
+/// not judge itself.
 fn conflict(one: &Request, other: &Request) -> bool {
     one.roots().any(|(access, node)| {
         other.roots().any(|(its_access, its_node)| {
@@ -198,7 +198,7 @@ async fn a_failing_operation_gives_its_lock_back() {
         let store = ground.locked();
         assert!(store.get(&path("none")).await.is_err());
         assert!(store.copy(&path("none"), &path("z")).await.is_err());
-        assert!(store.rename_dir("none", "z").await.is_err());
+        assert!(store.rename_folder("none", "z").await.is_err());
         assert_eq!(live(store.lock()), 0, "on {}", ground.name);
     }
 }
@@ -214,7 +214,7 @@ async fn an_operation_that_stops_waiting_leaves_no_trace() {
         drop(future);
         assert_eq!(live(store.lock()), 1, "{name} still waits");
         drop(guard);
-        assert!(store.lock().try_acquire(&expected).is_ok(), "{name} blocks");
+        assert!(store.lock().try_acquire(&expected).wait().is_ok(), "{name} blocks");
     }
 }
 

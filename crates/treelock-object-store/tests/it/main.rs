@@ -2,13 +2,15 @@
 
 mod cancel;
 mod conformance;
-mod dirs;
 mod errors;
 mod faults;
 mod faulty;
+mod folders;
 mod ground;
 mod leased;
 mod locks;
+mod loss;
 mod lost;
+mod seen;
 mod streams;
 mod views;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutPayload};
-use treelock_object_store::LockedStore;
+use treelock_object_store::{Folders, LockedStore};
 
 use crate::faulty::{Call, Faulty, How};
 use crate::ground::{Ground, is_free, live, read, soon, write};
@@ -105,7 +105,7 @@ async fn a_list_sees_what_stands_when_it_is_granted() {
     let ground = Ground::memory().with(&["a/1"]).await;
     let store = ground.locked();
     let list = store.list(Some(&Path::from("a")));
-    store.rename_dir("a", "b").await.unwrap();
+    store.rename_folder("a", "b").await.unwrap();
     assert_eq!(list.count().await, 0, "the list was taken before its lock");
 }
 
@@ -128,7 +128,7 @@ async fn a_multipart_upload_holds_the_write_until_completed_aborted_or_dropped()
                     continue;
                 }
             }
-            // The upload is still there: what released is its end, not its drop.
+            // The upload still exists: its end released the lock, not its drop.
             assert!(is_free(store.lock(), &read("a")), "{end}, on {}", ground.name);
             drop(upload);
         }
@@ -189,7 +189,7 @@ async fn a_bad_location_among_deletes_comes_out_in_its_place() {
     assert!(ground.contents().await.is_empty());
 }
 
-/// The trait object and its streams can go where tokio sends them.
+/// The trait object, its streams and its jobs can be sent to other threads.
 #[tokio::test]
 async fn stores_and_streams_are_send_and_static() {
     fn movable<T: Send + 'static>(value: T) -> T {
@@ -199,6 +199,6 @@ async fn stores_and_streams_are_send_and_static() {
     let any: Arc<dyn ObjectStore> = store.clone();
     drop(movable(any.list(None)));
     drop(movable(any.delete_stream(stream::empty().boxed())));
-    let job = std::future::IntoFuture::into_future(store.rename_dir("a", "b"));
+    let job = store.rename_folder("a", "b");
     assert!(tokio::spawn(movable(job)).await.unwrap().is_err());
 }

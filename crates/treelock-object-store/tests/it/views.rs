@@ -1,12 +1,10 @@
 //! A view works within what it has locked, refuses the rest, and never waits for itself.
 
-use std::future::IntoFuture;
-
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use treelock::{Access, Node, Request};
-use treelock_object_store::DirError;
+use treelock_object_store::{FolderError, Folders};
 
 use crate::ground::{Ground, is_free, live, read, soon, write};
 
@@ -31,9 +29,9 @@ async fn a_write_view_does_everything_below_its_folder() {
             upload.complete().await.unwrap();
             view.copy(&path("a/3"), &path("a/4")).await.unwrap();
             view.rename(&path("a/2"), &path("a/sub/2")).await.unwrap();
-            view.rename_dir("a/sub", "a/bus").await.unwrap();
-            view.copy_dir("a/bus", "a/copy").await.unwrap();
-            view.delete_dir("a/bus").await.unwrap();
+            view.rename_folder("a/sub", "a/bus").await.unwrap();
+            view.copy_folder("a/bus", "a/copy").await.unwrap();
+            view.delete_folder("a/bus").await.unwrap();
             assert_eq!(view.get(&path("a/3")).await.unwrap().bytes().await.unwrap(), "three");
             assert_eq!(view.get_ranges(&path("a/3"), &[0..1, 2..3]).await.unwrap().len(), 2);
             // Reading while deleting, which on the locked store itself would be a deadlock.
@@ -52,7 +50,7 @@ async fn a_view_refuses_what_it_has_not_locked() {
     let ground = Ground::memory().with(&["a/1", "b/1"]).await;
     let before = ground.contents().await;
     let store = ground.locked();
-    let view = store.view(&read("a").write("w").unwrap()).await;
+    let view = store.view(&read("a").write("w").unwrap()).await.unwrap();
     let (inside, outside) = (path("a/1"), path("b/1"));
 
     denied(view.get(&outside).await);
@@ -71,18 +69,19 @@ async fn a_view_refuses_what_it_has_not_locked() {
     let mixed = stream::iter([Ok(path("a/1")), Ok(path("w/none"))]).boxed();
     let mixed: Vec<_> = view.delete_stream(mixed).collect().await;
     assert!(mixed[0].is_err() && mixed[1].is_ok(), "{mixed:?}");
-    assert!(matches!(view.list_dir("b").await, Err(DirError::Store { .. })));
-    for job in [view.rename_dir("a", "w/a"), view.copy_dir("a", "c"), view.delete_dir("a")] {
-        let refused = soon(job.into_future()).await;
-        assert!(matches!(refused, Err(DirError::OutsideView { .. })), "{refused:?}");
+    assert!(matches!(view.list_folder("b").await, Err(FolderError::Store { .. })));
+    for job in [view.rename_folder("a", "w/a"), view.copy_folder("a", "c"), view.delete_folder("a")]
+    {
+        let refused = soon(job).await;
+        assert!(matches!(refused, Err(FolderError::OutsideView { .. })), "{refused:?}");
     }
     assert_eq!(ground.contents().await, before);
 
-    view.copy_dir("a", "w/a").await.unwrap();
+    view.copy_folder("a", "w/a").await.unwrap();
     view.copy(&inside, &path("w/1")).await.unwrap();
 }
 
-/// Makes one thing from a view, drops the view, and shows that the thing holds the lock alone.
+/// Makes one thing from a view, drops the view, and asserts that the thing holds the lock alone.
 macro_rules! keeps_the_lock {
     ($($name:ident: |$view:ident| $made:expr;)*) => {$(
         #[tokio::test]
@@ -106,7 +105,7 @@ keeps_the_lock! {
     a_list_with_offset_keeps_the_lock: |view| view.list_with_offset(Some(&path("a")), &path("a/0"));
     an_upload_keeps_the_lock: |view| view.put_multipart(&path("a/2")).await.unwrap();
     deletes_keep_the_lock: |view| view.delete_stream(stream::empty().boxed());
-    a_job_keeps_the_lock: |view| view.delete_dir("a");
+    a_job_keeps_the_lock: |view| view.delete_folder("a");
 }
 
 #[tokio::test]
@@ -117,18 +116,18 @@ async fn the_whole_store_is_read_by_name_and_written_on_purpose_only() {
         let view = store.read_folder(whole).await.unwrap();
         assert_eq!(view.list(None).count().await, 1);
         let refused = store.write_folder(whole).await;
-        assert!(matches!(refused, Err(DirError::EmptyPath { .. })));
+        assert!(matches!(refused, Err(FolderError::EmptyPath { .. })));
     }
     let bad = store.read_folder("a/..").await;
-    assert!(matches!(bad, Err(DirError::InvalidPath { .. })));
-    let view = store.view(&Request::new().with(Access::Write, Node::root())).await;
+    assert!(matches!(bad, Err(FolderError::InvalidPath { .. })));
+    let view = store.view(&Request::new().with(Access::Write, Node::root())).await.unwrap();
     view.put(&path("anywhere"), "x".into()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_view_of_nothing_can_do_nothing() {
     let store = Ground::memory().locked();
-    let view = store.view(&Request::new()).await;
+    let view = store.view(&Request::new()).await.unwrap();
     denied(view.get(&path("a")).await);
     assert_eq!(view.to_string(), format!("LockedView({}, InMemory)", Request::new()));
     assert!(format!("{view:?} {store:?}").contains("LockedStore"));
