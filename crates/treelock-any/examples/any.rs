@@ -1,5 +1,6 @@
-//! One program for every lock, which a text names: `cargo run --example any -- memory:`, or `dir:PATH`, or
-//! `etcd://HOST:PORT/NAMESPACE` with `--features etcd`. Without one it is that of `APP_LOCK`.
+//! One program for every lock, which a text names: `cargo run --example any -- memory:`, or
+//! `dir:PATH`, or `etcd://HOST:PORT/NAMESPACE` with `--features etcd`. Without one it is that of
+//! `APP_LOCK`.
 //!
 //! It is async; `generic.rs` does the same with threads that block.
 

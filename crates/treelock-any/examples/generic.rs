@@ -1,5 +1,6 @@
-//! One function for every engine that is known when the program is compiled: in memory, in a directory, and
-//! on a cluster if the variable `APP_ETCD` names its members and the feature `etcd` is on.
+//! One function for every engine that is known when the program is compiled: in memory, in a
+//! directory, and on a cluster if the variable `APP_ETCD` names its members and the feature `etcd`
+//! is on.
 //!
 //! Its threads block; `any.rs` does the same with async code.
 

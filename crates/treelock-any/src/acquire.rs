@@ -79,8 +79,8 @@ impl Acquire {
         Acquire(Box::new(pending))
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None` before it
-    /// is in line and after it was ready.
+    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None`
+    /// before it is in line and after it was ready.
     ///
     /// # Examples
     ///
@@ -100,8 +100,8 @@ impl Acquire {
         self.0.ticket()
     }
 
-    /// Returns who is in the way; `None` if nobody is: it is not in line yet, or it is granted and the next
-    /// poll is ready.
+    /// Returns who is in the way; `None` if nobody is: it is not in line yet, or it is granted and
+    /// the next poll is ready.
     ///
     /// # Errors
     ///
@@ -114,8 +114,8 @@ impl Acquire {
         self.0.blocked()
     }
 
-    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. One that has
-    /// not asked yet asks now and does not wait.
+    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. One
+    /// that has not asked yet asks now and does not wait.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use crate::{address_error::AddressError, escape::escaped};
 /// | text | lock |
 /// |---|---|
 /// | `memory:` | of this value and its clones, in the memory of this process |
-/// | `dir:/var/lib/app/locks`, `dir:locks` | of one host; everything after `dir:` is the directory |
-/// | `etcd://a:2379,b:2379/builds?ttl=15s` | between machines, on an etcd cluster; [`EtcdAddress`] |
+/// | `dir:/var/lib/app/locks`, `dir:locks` | of one host; all after `dir:` is the directory |
+/// | `etcd://a:2379,b:2379/builds?ttl=15s` | between machines, on etcd; [`EtcdAddress`] |
 ///
 /// Its `Display` is the text again, without a password.
 ///
@@ -38,8 +38,9 @@ pub enum Address {
 /// A lock on an etcd cluster: the value of a text such as
 /// `etcd://builder@a:2379,b:2379/builds?ttl=15s&password-file=/run/secrets/etcd`.
 ///
-/// In the text, `%` and two hexadecimal digits stand for a byte: a password with `@`, `/`, `?`, `#` or `%`
-/// has to be written so. The parameters are `ttl`, `ca`, `cert`, `key`, `password-file` and `password-env`.
+/// In the text, `%` and two hexadecimal digits stand for a byte: a password with `@`, `/`, `?`, `#`
+/// or `%` has to be written so. The parameters are `ttl`, `ca`, `cert`, `key`, `password-file` and
+/// `password-env`.
 ///
 /// # Examples
 ///
@@ -57,10 +58,11 @@ pub enum Address {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EtcdAddress {
-    /// The members, as in `a:2379`. One may begin with `http://` or `https://`; one that does not is spoken
-    /// to with TLS if there are certificates.
+    /// The members, as in `a:2379`. One may begin with `http://` or `https://`; one that does not
+    /// is spoken to with TLS if there are certificates.
     pub endpoints: Vec<String>,
-    /// The namespace; `default` if it is `None`. Locks of different namespaces do not see each other.
+    /// The namespace; `default` if it is `None`. Locks of different namespaces do not see each
+    /// other.
     pub namespace: Option<String>,
     /// How long the lock stays, about, when its process has died; 15 seconds if it is `None`.
     pub ttl: Option<Duration>,
@@ -84,7 +86,7 @@ pub struct EtcdAddress {
 /// use treelock_any::Password;
 ///
 /// assert_eq!(format!("{:?}", Password::Text("s3cret".into())), "Text(…)");
-/// assert_eq!(format!("{:?}", Password::Variable("ETCD_PASSWORD".into())), "Variable(\"ETCD_PASSWORD\")");
+/// assert_eq!(format!("{:?}", Password::Variable("SECRET".into())), "Variable(\"SECRET\")");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

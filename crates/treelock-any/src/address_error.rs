@@ -27,8 +27,8 @@ impl AddressError {
         AddressError { part, what: what.to_string() }
     }
 
-    /// Returns the part of the text that is wrong: `scheme`, `path`, `endpoint`, `namespace`, `user`,
-    /// `password`, `parameter`, or the name of a parameter.
+    /// Returns the part of the text that is wrong: `scheme`, `path`, `endpoint`, `namespace`,
+    /// `user`, `password`, `parameter`, or the name of a parameter.
     ///
     /// # Examples
     ///

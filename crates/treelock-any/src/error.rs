@@ -8,9 +8,10 @@ use crate::address_error::AddressError;
 
 /// Why a lock was not granted, could not be asked, or could not be opened.
 ///
-/// Its sentence is that of the engine. The predicates say what to do: [`blocked`](Error::blocked) and
-/// [`is_timeout`](Error::is_timeout): somebody else has it; [`is_lost`](Error::is_lost): ask again;
-/// [`is_unavailable`](Error::is_unavailable): try later; otherwise something has to be put right first.
+/// Its sentence is that of the engine. The predicates say what to do: [`blocked`](Error::blocked)
+/// and [`is_timeout`](Error::is_timeout): somebody else has it; [`is_lost`](Error::is_lost): ask
+/// again; [`is_unavailable`](Error::is_unavailable): try later; otherwise something has to be put
+/// right first.
 ///
 /// # Examples
 ///
@@ -31,7 +32,7 @@ use crate::address_error::AddressError;
 pub enum Error {
     /// Somebody is in the way: of a try, or of a request that gave up.
     Blocked(Box<Blocked>),
-    /// A name is no node.
+    /// A name is not that of a node.
     Node(NodeError),
     /// A text names no lock.
     Address(AddressError),
@@ -209,7 +210,8 @@ impl fmt::Display for Error {
             Error::Address(error) => write!(f, "the text names no lock: {error}"),
             Error::NotBuiltIn { feature } => write!(
                 f,
-                "the lock \"{feature}:\" is not built in; switch on the feature `{feature}` of treelock-any"
+                "the lock \"{feature}:\" is not built in; switch on the feature `{feature}` of \
+                 treelock-any"
             ),
             Error::Engine(failure) => failure.fmt(f),
         }

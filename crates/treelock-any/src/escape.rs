@@ -18,7 +18,8 @@ pub(crate) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Returns what an escaped text stands for. The error does not quote it, since it may be a password.
+/// Returns what an escaped text stands for. The error does not quote it, since it may be a
+/// password.
 pub(crate) fn unescaped(part: &'static str, text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

@@ -95,8 +95,8 @@ impl Guard {
         self.0.ticket()
     }
 
-    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20). Give it to
-    /// the resource with each access, for a [`FenceGate`](treelock::FenceGate) there.
+    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
+    /// Give it to the resource with each access, for a [`FenceGate`](treelock::FenceGate) there.
     ///
     /// # Examples
     ///
@@ -112,11 +112,11 @@ impl Guard {
         self.0.token()
     }
 
-    /// Returns whether the lock is held, as far as this machine can tell without asking (C21). Cheap: for
-    /// each step of a longer work.
+    /// Returns whether the lock is held, as far as this machine can tell without asking (C21).
+    /// Cheap: for each step of a longer work.
     ///
-    /// Where it can be lost, `true` says that nobody else had it until now. It says nothing of what was
-    /// sent to a resource before and arrives later: that takes the [`token`](Guard::token).
+    /// Where it can be lost, `true` says that nobody else had it until now. It says nothing of what
+    /// was sent to a resource before and arrives later: that takes the [`token`](Guard::token).
     ///
     /// # Examples
     ///
@@ -126,8 +126,8 @@ impl Guard {
         self.0.is_valid()
     }
 
-    /// Returns the answer that comes when the lock is lost (C21). It does not need the guard. A lock in
-    /// memory is never lost.
+    /// Returns the answer that comes when the lock is lost (C21). It does not need the guard. A
+    /// lock in memory is never lost.
     ///
     /// # Cancel safety
     ///
@@ -147,11 +147,13 @@ impl Guard {
         self.0.lost()
     }
 
-    /// Releases the lock. Returns when others can see that it is released, or when it is lost anyhow.
+    /// Releases the lock. Returns when others can see that it is released, or when it is lost
+    /// anyhow.
     ///
     /// # Cancel safety
     ///
-    /// Once polled or waited for it goes on, also if the answer is dropped; so it does if it never is.
+    /// Once polled or waited for it goes on, also if the answer is dropped; so it does if it never
+    /// is.
     ///
     /// # Examples
     ///

@@ -8,8 +8,8 @@
 //! | `dir:/var/lib/app/locks`, `dir:locks` | of all processes of one host | `dir` (default) |
 //! | `etcd://a:2379,b:2379/builds?ttl=15s` | between machines | `etcd` |
 //!
-//! [`AnyLock`] has the verbs that every engine has, with the same names, and each returns a value that can
-//! be awaited, or waited for by a thread with [`Wait`]:
+//! [`AnyLock`] has the verbs that every engine has, with the same names, and each returns a value
+//! that can be awaited, or waited for by a thread with [`Wait`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,20 +39,22 @@
 //!
 //! # What all have in common, and what they do not
 //!
-//! Code that is written for `memory:` is correct on a cluster only if it expects what can happen there:
-//! asking can fail ([`Error`]), and a lock can be lost while it is held ([`Guard::is_valid`],
-//! [`Guard::lost`]). **Only a fencing token protects** what a lock on a cluster guards: give
-//! [`Guard::token`] with each write to the resource, which refuses one that is too low
-//! ([`FenceGate`](treelock::FenceGate)). In memory and on one host a lock ends with its process; on a cluster
-//! it ends when the lease does.
+//! Code that is written for `memory:` is correct on a cluster only if it expects what can happen
+//! there: asking can fail ([`Error`]), and a lock can be lost while it is held
+//! ([`Guard::is_valid`], [`Guard::lost`]). **Only a fencing token protects** what a lock on a
+//! cluster guards: give [`Guard::token`] with each write to the resource, which refuses one that is
+//! too low ([`FenceGate`](treelock::FenceGate)). In memory and on one host a lock ends with its
+//! process; on a cluster it ends when the lease does.
 //!
 //! What only one engine has is reached by [`AnyLock::downcast_ref`] and [`Guard::downcast_ref`].
 //!
 //! # When not to use it
 //!
-//! - The engine never changes: use [`TreeLock`](treelock::TreeLock), `DirLock` or `EtcdLock` itself.
+//! - The engine never changes: use [`TreeLock`](treelock::TreeLock), `DirLock` or `EtcdLock`
+//!   itself.
 //! - The engine is known when the program is compiled: be generic over
-//!   [`Engine`](treelock::engine::Engine). This crate costs an allocation for each request and each guard.
+//!   [`Engine`](treelock::engine::Engine). This crate costs an allocation for each request and each
+//!   guard.
 //!
 //! # Passwords
 //!

@@ -17,19 +17,20 @@ use crate::{
 
 /// A lock over all sub-trees of one tree, whose engine is chosen at run time.
 ///
-/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as soon as
-/// there are none**, whichever engine keeps them.
+/// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
+/// soon as there are none**, whichever engine keeps them.
 ///
-/// A value is a handle: clones are the same lock. So are two that were opened with the same `dir:` or
-/// `etcd:` text, in whatever process; `memory:` is another lock each time it is opened.
+/// A value is a handle: clones are the same lock. So are two that were opened with the same `dir:`
+/// or `etcd:` text, in whatever process; `memory:` is another lock each time it is opened.
 ///
-/// Each verb returns a value that can be awaited, or waited for by a thread with [`Wait`](crate::Wait).
+/// Each verb returns a value that can be awaited, or waited for by a thread with
+/// [`Wait`](crate::Wait).
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds waits for
-/// itself, for ever (or until its time-out); so can two holders that each ask for more. Ask for everything
-/// in one [`Request`].
+/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
+/// waits for itself, for ever (or until its time-out); so can two holders that each ask for more.
+/// Ask for everything in one [`Request`].
 ///
 /// # Examples
 ///
@@ -109,8 +110,8 @@ impl AnyLock {
     /// Opens the lock that a text names: `memory:`, `dir:PATH` or `etcd://HOST:PORT/NAMESPACE`.
     /// [`Address`] says what a text may hold.
     ///
-    /// It asks nobody for anything yet: whether a directory can be used, or a cluster answers, is seen by
-    /// the first verb, or by [`check`](AnyLock::check).
+    /// It asks nobody for anything yet: whether a directory can be used, or a cluster answers, is
+    /// seen by the first verb, or by [`check`](AnyLock::check).
     ///
     /// # Blocking
     ///
@@ -118,8 +119,8 @@ impl AnyLock {
     ///
     /// # Errors
     ///
-    /// The text names no lock ([`Error::Address`]), its engine is not built in ([`Error::NotBuiltIn`]), or
-    /// the engine refuses its options. No error holds a password.
+    /// The text names no lock ([`Error::Address`]), its engine is not built in
+    /// ([`Error::NotBuiltIn`]), or the engine refuses its options. No error holds a password.
     ///
     /// # Examples
     ///
@@ -163,8 +164,8 @@ impl AnyLock {
         }
     }
 
-    /// Returns a lock of this engine, which can be one that this crate does not know. Its `Display` is the
-    /// engine's `Debug`.
+    /// Returns a lock of this engine, which can be one that this crate does not know. Its `Display`
+    /// is the engine's `Debug`.
     ///
     /// # Examples
     ///
@@ -184,8 +185,8 @@ impl AnyLock {
         AnyLock { engine: Arc::new(engine), text: text.into() }
     }
 
-    /// Acquires everything that `request` names. Returns a future of the guard, which asks when it is first
-    /// polled or waited for, and takes its place in the order of arrival then.
+    /// Acquires everything that `request` names. Returns a future of the guard, which asks when it
+    /// is first polled or waited for, and takes its place in the order of arrival then.
     ///
     /// # Cancel safety
     ///
@@ -193,8 +194,8 @@ impl AnyLock {
     ///
     /// # Errors
     ///
-    /// The future's: the engine could not be asked, or the request's place in the line was lost. Nothing is
-    /// held then.
+    /// The future's: the engine could not be asked, or the request's place in the line was lost.
+    /// Nothing is held then.
     ///
     /// # Examples
     ///
@@ -203,12 +204,14 @@ impl AnyLock {
         self.engine.acquire(request)
     }
 
-    /// Acquires everything that `request` names, if nothing is in the way. Does not overtake: an earlier
-    /// request that conflicts is in the way also while it only waits. A failure leaves nothing in the line.
+    /// Acquires everything that `request` names, if nothing is in the way. Does not overtake: an
+    /// earlier request that conflicts is in the way also while it only waits. A failure leaves
+    /// nothing in the line.
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`], which says who is in the way, and the errors of [`acquire`](AnyLock::acquire).
+    /// [`Error::Blocked`], which says who is in the way, and the errors of
+    /// [`acquire`](AnyLock::acquire).
     ///
     /// # Examples
     ///
@@ -217,8 +220,8 @@ impl AnyLock {
         self.engine.try_acquire(request)
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Acquires
-    /// nothing.
+    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
+    /// Acquires nothing.
     ///
     /// # Errors
     ///
@@ -251,12 +254,12 @@ impl AnyLock {
         self.engine.snapshot()
     }
 
-    /// Returns what is to be said of the place where the locks are kept: whether they work there, and what
-    /// is odd.
+    /// Returns what is to be said of the place where the locks are kept: whether they work there,
+    /// and what is odd.
     ///
     /// # Errors
     ///
-    /// The place could not be looked at, for a reason that is no finding.
+    /// The place could not be looked at, for a reason that is not a finding.
     ///
     /// # Examples
     ///
@@ -271,8 +274,9 @@ impl AnyLock {
         self.engine.check()
     }
 
-    /// Waits until everything that this handle and its clones dropped is given back: guards, and requests on
-    /// their way. For engines that give back in the background; all others are ready at once.
+    /// Waits until everything that this handle and its clones dropped is given back: guards, and
+    /// requests on their way. For engines that give back in the background; all others are ready at
+    /// once.
     ///
     /// # Cancel safety
     ///
@@ -285,8 +289,8 @@ impl AnyLock {
         self.engine.settled()
     }
 
-    /// Waits until everything that was dropped is given back, and ends what is not in use, such as leases.
-    /// For the end of a program. The lock can be used again.
+    /// Waits until everything that was dropped is given back, and ends what is not in use, such as
+    /// leases. For the end of a program. The lock can be used again.
     ///
     /// # Cancel safety
     ///

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::{address::EtcdAddress, error::Error};
 
-/// How many roots one request may have, whichever engine it is: as many as a transaction of etcd takes.
+/// How many roots one request may have, whichever engine it is: as many as a transaction of etcd
+/// takes.
 pub(crate) const MAX_ROOTS: usize = 120;
 
 /// Returns the lock of a directory.

@@ -32,7 +32,8 @@ impl FromStr for Address {
             "http" | "https" => Err(AddressError::new(
                 "scheme",
                 format_args!(
-                    "{scheme:?} does not say what is there; write etcd://{scheme}://HOST:PORT/NAMESPACE"
+                    "{scheme:?} does not say what is there; write \
+                     etcd://{scheme}://HOST:PORT/NAMESPACE"
                 ),
             )),
             _ => Err(AddressError::new("scheme", format_args!("{scheme:?} is unknown; {FORMS}"))),

@@ -18,8 +18,8 @@ pub(crate) fn credentials(address: &EtcdAddress) -> Result<Option<(String, Strin
             return Err(AddressError::new(
                 "password",
                 format_args!(
-                    "user {user:?} has none; write USER:PASSWORD@HOST:PORT, or add password-file or \
-                     password-env"
+                    "user {user:?} has none; write USER:PASSWORD@HOST:PORT, or add password-file \
+                     or password-env"
                 ),
             ));
         }

@@ -1,5 +1,5 @@
-//! Sentences that nobody waits for. Standard error may be a pipe that nobody reads, and writing to it
-//! then blocks; whoever looks after a command must not block.
+//! Sentences that nobody waits for. Standard error may be a pipe that nobody reads, and writing to
+//! it then blocks; whoever looks after a command must not block.
 
 use std::{
     io,

@@ -14,8 +14,8 @@ use crate::events::Events;
 /// How long the answer to who is in the way is waited for.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is known of who is in the way. Asking may take a way to the cluster and back, so it goes on while
-/// other things happen.
+/// What is known of who is in the way. Asking may take a way to the cluster and back, so it goes on
+/// while other things happen.
 pub(crate) struct Blocker {
     /// How old an answer may be, and so how often the question is asked.
     age_max: Duration,

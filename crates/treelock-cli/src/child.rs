@@ -80,8 +80,8 @@ fn start(lock: &Lock, guard: &Guard, command_line: &[OsString]) -> Result<Child,
     command.spawn().map_err(|error| Failure::start(program, &error))
 }
 
-/// Waits until the command has ended, forwarding signals. If the lock is lost meanwhile the command has
-/// to end, since it works on what others may have now.
+/// Waits until the command has ended, forwarding signals. If the lock is lost meanwhile the command
+/// has to end, since it works on what others may have now.
 fn look_after(
     child: &mut Child,
     guard: &Guard,
@@ -101,7 +101,8 @@ fn look_after(
         {
             loss.lost = None;
             if guard.is_valid() {
-                // The engine cannot listen. The command runs even so: its end tells whether it was lost.
+                // The engine cannot listen. The command runs even so: its end tells whether it was
+                // lost.
                 announcer
                     .say("nothing will say so if the lock is lost: a thread cannot be started");
             } else {
@@ -144,8 +145,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Returns whether it was sent. If it cannot be, says so once: a command that became another user,
-    /// as what sudo(8) starts, gets no signal from here.
+    /// Returns whether it was sent. If it cannot be, says so once: a command that became another
+    /// user, as what sudo(8) starts, gets no signal from here.
     fn send(&mut self, signal: Signal) -> bool {
         let sent = kill_process(self.command, signal);
         if let Err(error) = sent

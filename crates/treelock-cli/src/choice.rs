@@ -40,8 +40,8 @@ enum Origin {
     Environment,
 }
 
-/// Returns the address of the lock that the user wants: the one named, or the user's own directory. An
-/// option counts for more than a variable. Variables for etcdctl move nobody to a cluster.
+/// Returns the address of the lock that the user wants: the one named, or the user's own directory.
+/// An option counts for more than a variable. Variables for etcdctl move nobody to a cluster.
 pub(crate) fn address(arguments: &LockArguments, matches: &ArgMatches) -> Result<Address, Failure> {
     let chosen = chosen(matches)?;
     let mut address = match chosen {
@@ -134,8 +134,8 @@ fn directory(dir: &Path, from: Origin, variable: &str) -> Result<PathBuf, Failur
     })
 }
 
-/// Returns the directory of a user who names none: where the user's state is. Not the run-time directory,
-/// which cron, ssh and sudo do not set: two tables are two locks, and exclude nobody.
+/// Returns the directory of a user who names none: where the user's state is. Not the run-time
+/// directory, which cron, ssh and sudo do not set: two tables are two locks, and exclude nobody.
 fn own_dir() -> Result<PathBuf, Failure> {
     let base = etcetera::base_strategy::Xdg::new().ok();
     let state = base.and_then(|base| base.state_dir());
@@ -170,8 +170,8 @@ fn endpoints(given: &str, from_etcdctl: Option<&str>) -> Result<Vec<String>, Fai
     }
 }
 
-/// Fills in what options and variables say of a cluster. What the text says already cannot be said by an
-/// option too, and counts for more than a variable.
+/// Fills in what options and variables say of a cluster. What the text says already cannot be said
+/// by an option too, and counts for more than a variable.
 fn complete(
     etcd: &mut EtcdAddress,
     arguments: &LockArguments,

@@ -24,8 +24,8 @@ impl Failure {
         Failure::new(exit::USAGE, message)
     }
 
-    /// Returns the failure to write to standard output. A reader that has seen enough (`| head`) is not
-    /// worth a word; the code is that of the signal that would have ended another program.
+    /// Returns the failure to write to standard output. A reader that has seen enough (`| head`) is
+    /// not worth a word; the code is that of the signal that would have ended another program.
     pub(crate) fn output(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => {
@@ -59,8 +59,8 @@ impl From<treelock_any::Error> for Failure {
     }
 }
 
-/// Returns whether a program of this name exists. Starting it may fail all the same, if its first line
-/// names an interpreter that does not exist.
+/// Returns whether a program of this name exists. Starting it may fail all the same, if its first
+/// line names an interpreter that does not exist.
 fn exists(program: &OsStr) -> bool {
     if program.as_bytes().contains(&b'/') {
         return Path::new(program).is_file();

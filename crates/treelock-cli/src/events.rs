@@ -67,9 +67,9 @@ impl Wake for QueueWaker {
 impl Events {
     /// Returns the queue. From now on signals go into it instead of ending the process.
     ///
-    /// What was ignored when the program began stays ignored, for a child too: nohup(1) and shells that
-    /// start something in the background rely on it. What was blocked stays blocked for a child, which
-    /// has the mask of the thread that starts it.
+    /// What was ignored when the program began stays ignored, for a child too: nohup(1) and shells
+    /// that start something in the background rely on it. What was blocked stays blocked for a
+    /// child, which has the mask of the thread that starts it.
     pub(crate) fn start() -> io::Result<Events> {
         let (sender, queue) = mpsc::channel();
         let waker = Waker::from(Arc::new(QueueWaker(sender.clone())));
@@ -112,8 +112,8 @@ impl Events {
         Some(event)
     }
 
-    /// Lets signals wait from now on, however long: a command is about to start, and must not be left
-    /// alone. Returns a signal that has come already.
+    /// Lets signals wait from now on, however long: a command is about to start, and must not be
+    /// left alone. Returns a signal that has come already.
     pub(crate) fn before_command(&self) -> Option<Signal> {
         self.watchdog.turn_off();
         self.queue.try_iter().find_map(|event| match event {
@@ -122,12 +122,12 @@ impl Events {
         })
     }
 
-    /// Returns all signals that came until now, including those that the thread above has not seen yet.
-    /// Look at futures and children after it.
+    /// Returns all signals that came until now, including those that the thread above has not seen
+    /// yet. Look at futures and children after it.
     pub(crate) fn until_now(&self) -> Vec<Signal> {
         let mut came = Vec::new();
-        // A signal to this process marks the present. The thread looks for SIGCHLD after all others, so
-        // its second round finds whatever came before the first mark.
+        // A signal to this process marks the present. The thread looks for SIGCHLD after all
+        // others, so its second round finds whatever came before the first mark.
         for _ in 0..2 {
             if kill(getpid(), Name::SIGCHLD).is_err() {
                 break;
@@ -144,8 +144,8 @@ impl Events {
         came
     }
 
-    /// Waits for a future, for no longer than this. For the end of the program: whatever signal comes
-    /// meanwhile asks for no more than that.
+    /// Waits for a future, for no longer than this. For the end of the program: whatever signal
+    /// comes meanwhile asks for no more than that.
     pub(crate) fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let end = Instant::now() + limit;
@@ -168,14 +168,14 @@ fn event(origin: &Origin) -> Event {
         return Event::Child;
     }
     let by_kernel = matches!(origin.cause, Cause::Kernel);
-    // When a terminal is gone the kernel tells only the leader of the session, and the others when the
-    // leader has ended; Ctrl-C goes to all.
+    // When a terminal is gone the kernel tells only the leader of the session, and the others when
+    // the leader has ended; Ctrl-C goes to all.
     let to_leader = origin.signal == SIGHUP && leads_session();
     Event::Signal(Signal { number: origin.signal, from_terminal: by_kernel && !to_leader })
 }
 
-/// Returns whether this process leads its session. Not by rustix, which panics if the leader is outside
-/// of this PID namespace, where its number is 0.
+/// Returns whether this process leads its session. Not by rustix, which panics if the leader is
+/// outside of this PID namespace, where its number is 0.
 fn leads_session() -> bool {
     getsid(None) == Ok(getpid())
 }

@@ -1,5 +1,5 @@
-//! Exit codes. The numbers are those of `sysexits.h`, which flock(1) and mail systems use too. Scripts
-//! rely on them, so they never change.
+//! Exit codes. The numbers are those of `sysexits.h`, which flock(1) and mail systems use too.
+//! Scripts rely on them, so they never change.
 
 use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 
@@ -23,8 +23,8 @@ pub(crate) fn by_signal(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
 }
 
-/// Ends this process as if this signal had ended it. SIGINT does end it, since a shell leaves a loop
-/// only if it sees that; for all others returns the exit code. Nothing may be held any more.
+/// Ends this process as if this signal had ended it. SIGINT does end it, since a shell leaves a
+/// loop only if it sees that; for all others returns the exit code. Nothing may be held any more.
 pub(crate) fn end_by_signal(number: i32) -> u8 {
     if number == SIGINT {
         // If this fails, the code still tells.

@@ -1,5 +1,6 @@
-//! The schema of `--json`, documented in the README. It is this program's own, so that the library's
-//! values may grow without a change here: flat, times in seconds, `null` for what is not known.
+//! The schema of `--json`, documented in the README. It is this program's own, so that the
+//! library's values may grow without a change here: flat, times in seconds, `null` for what is not
+//! known.
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub(crate) struct Listing {
 
 /// What `run` and `who` print: who is in the way.
 #[derive(Serialize)]
-pub(crate) struct Answer {
+pub(crate) struct WhoBlocks {
     blocked: Option<Blocked>,
 }
 
@@ -73,9 +74,9 @@ struct Blocked {
     host: Option<String>,
 }
 
-impl Answer {
-    pub(crate) fn new(blocked: Option<&treelock::Blocked>) -> Answer {
-        Answer { blocked: blocked.map(Blocked::from) }
+impl WhoBlocks {
+    pub(crate) fn new(blocked: Option<&treelock::Blocked>) -> WhoBlocks {
+        WhoBlocks { blocked: blocked.map(Blocked::from) }
     }
 }
 

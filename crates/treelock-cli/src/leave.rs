@@ -6,10 +6,11 @@ use treelock_any::Guard;
 
 use crate::{events::Events, lock::Lock, output::say};
 
-/// How long a program that gives up its place waits for etcd's word. Short, since Ctrl-C may end the wait.
+/// How long a program that gives up its place waits for etcd's word. Short, since Ctrl-C may end
+/// the wait.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a program that releases waits for it. Nobody waits for the program, and those behind it in the
-/// line gain by it.
+/// How long a program that releases waits for it. Nobody waits for the program, and those behind it
+/// in the line gain by it.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits until what was asked for and dropped is given back. On one host it is so at once.

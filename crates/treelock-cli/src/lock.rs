@@ -1,5 +1,5 @@
-//! The lock that this program uses, and what it has to know of it beyond the words that all locks share:
-//! what only one kind has is here, and nowhere else.
+//! The lock that this program uses, and what it has to know of it beyond the words that all locks
+//! share: what only one kind has is here, and nowhere else.
 
 use std::{ffi::OsString, process::Command, time::Duration};
 
@@ -12,8 +12,8 @@ use crate::{error::Failure, exit, parent_death, secrets};
 
 /// How long a lock on a cluster stays when its process has died, if nothing else is said.
 const TTL_DEFAULT: Duration = Duration::from_secs(15);
-/// How long a command whose lock is lost has to end before it is killed, where nothing is known of when
-/// somebody else gets the lock; and at most.
+/// How long a command whose lock is lost has to end before it is killed, where nothing is known of
+/// when somebody else gets the lock; and at most.
 const GRACE_MAX: Duration = Duration::from_secs(10);
 /// How long the loss of a lease may take to be seen, and the signal to be sent.
 const REACTION_TIME: Duration = Duration::from_millis(500);
@@ -41,8 +41,8 @@ impl Lock {
             Address::Etcd(etcd) => Reach::Cluster { ttl: etcd.ttl.unwrap_or(TTL_DEFAULT) },
             _ => {
                 return Err(Failure::usage(format_args!(
-                    "{address} is a lock within one process, which this command cannot share; name a \
-                     directory or a cluster, as in dir:/var/lib/app/locks"
+                    "{address} is a lock within one process, which this command cannot share; name \
+                     a directory or a cluster, as in dir:/var/lib/app/locks"
                 )));
             }
         };
@@ -66,8 +66,8 @@ impl Lock {
         }
     }
 
-    /// Returns how long a command may go on when the lock is lost. A lease counts as lost when nine tenths
-    /// of it are over, at the latest, so the command has what is left of it.
+    /// Returns how long a command may go on when the lock is lost. A lease counts as lost when nine
+    /// tenths of it are over, at the latest, so the command has what is left of it.
     pub(crate) fn grace(&self) -> Duration {
         match self.reach {
             Reach::Host => GRACE_MAX,
@@ -83,7 +83,8 @@ impl Lock {
         }
     }
 
-    /// Returns a command that does not outlive the lock: it keeps the lock alive, or ends with this process.
+    /// Returns a command that does not outlive the lock: it keeps the lock alive, or ends with this
+    /// process.
     pub(crate) fn command(
         &self,
         guard: &Guard,
@@ -100,8 +101,8 @@ impl Lock {
         Ok(command)
     }
 
-    /// Returns the processes of this host whose end would end the ticket. On a cluster nobody can say it of
-    /// other hosts, and it is not what keeps a lock there.
+    /// Returns the processes of this host whose end would end the ticket. On a cluster nobody can
+    /// say it of other hosts, and it is not what keeps a lock there.
     pub(crate) fn processes(&self, ticket: u64) -> Result<Vec<u32>, Failure> {
         match self.any.downcast_ref::<DirLock>() {
             Some(dir) => {
@@ -121,7 +122,8 @@ impl Lock {
         self.etcd()?.revoke(ticket).wait().map_err(|error| Failure::new(exit::CANNOT_LOCK, error))
     }
 
-    /// Ends all requests, and lets tokens grow again after a restore; returns the number of the epoch.
+    /// Ends all requests, and lets tokens grow again after a restore; returns the number of the
+    /// epoch.
     pub(crate) fn begin_epoch(&self) -> Result<u16, Failure> {
         use treelock_any::Wait as _;
         self.etcd()?.begin_epoch().wait().map_err(|error| Failure::new(exit::CANNOT_LOCK, error))

@@ -1,6 +1,6 @@
-//! The command `treelock`: runs a command under read/write locks on whole sub-trees, and shows who holds
-//! them. This file reads the command line, calls the module of the sub-command, and turns what comes
-//! back into an exit code.
+//! The command `treelock`: runs a command under read/write locks on whole sub-trees, and shows who
+//! holds them. This file reads the command line, calls the module of the sub-command, and turns
+//! what comes back into an exit code.
 
 mod announcer;
 mod arguments;

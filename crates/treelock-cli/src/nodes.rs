@@ -1,5 +1,5 @@
-//! From arguments to nodes. An argument is a name, the same from every working directory; with `--paths`
-//! it is a file path, and all spellings of one file become one node.
+//! From arguments to nodes. An argument is a name, the same from every working directory; with
+//! `--paths` it is a file path, and all spellings of one file become one node.
 
 use std::{
     collections::VecDeque,
@@ -67,8 +67,8 @@ fn start_of(path: &Path) -> Result<PathBuf, Failure> {
 
 /// Returns the one absolute path of a file, whether it exists or not.
 ///
-/// The rule, from left to right: a link is replaced by what it points to, `..` removes the last part of
-/// what was resolved so far, and a part that does not exist stays as it is written.
+/// The rule, from left to right: a link is replaced by what it points to, `..` removes the last
+/// part of what was resolved so far, and a part that does not exist stays as it is written.
 fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
     let mut rest: VecDeque<OsString> = parts(path);
     let mut resolved = from.to_path_buf();

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use crate::error::Failure;
 
-/// Says a sentence to the person at standard error. Nobody may be there any more, which is no reason to
-/// fail.
+/// Says a sentence to the person at standard error. Nobody may be there any more, which is no
+/// reason to fail.
 pub(crate) fn say(sentence: &str) {
     let _ = writeln!(anstream::stderr(), "treelock: {sentence}");
 }

@@ -2,8 +2,8 @@
 //! program renews: a command that outlives it would go on without the lock.
 //!
 //! The kernel sends a signal to a process whose parent has died, if the process asked for it, and a
-//! program that takes its place inherits that, unless it gains rights by it. So this program is started
-//! once more, asks for the signal, and becomes the command.
+//! program that takes its place inherits that, unless it gains rights by it. So this program is
+//! started once more, asks for the signal, and becomes the command.
 
 use std::{
     env,
@@ -17,7 +17,8 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::{error::Failure, exit};
 
-/// The name by which this program knows that it is to become a command. No person gives it such a name.
+/// The name by which this program knows that it is to become a command. No person gives it such a
+/// name.
 const NAME: &str = "treelock: start";
 const SELF: &str = "/proc/self/exe";
 

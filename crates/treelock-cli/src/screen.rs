@@ -2,7 +2,8 @@
 
 use std::env;
 
-/// From here on the terminal cuts lines off at its edge, however wide it is, instead of wrapping them.
+/// From here on the terminal cuts lines off at its edge, however wide it is, instead of wrapping
+/// them.
 pub(crate) const CUT_OFF: &str = "\x1b[?7l";
 /// From here on the terminal wraps lines again.
 pub(crate) const WRAP: &str = "\x1b[?7h";

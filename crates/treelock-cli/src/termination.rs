@@ -1,7 +1,7 @@
 //! Ending the processes of this host that keep a ticket.
 //!
-//! Signals never reach a process that does not keep the ticket: each is first held by a handle, then
-//! looked up once more, then signalled through its handle.
+//! Signals never reach a process that does not keep the ticket: each is first held by a handle,
+//! then looked up once more, then signalled through its handle.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +38,8 @@ pub(crate) fn live(lock: &Lock, ticket: u64) -> Result<Option<Entry>, Failure> {
     Ok(entries.into_iter().find(|entry| entry.ticket == ticket))
 }
 
-/// Sends SIGTERM to all processes that keep a ticket, and after `grace` SIGKILL to those that are left.
+/// Sends SIGTERM to all processes that keep a ticket, and after `grace` SIGKILL to those that are
+/// left.
 pub(crate) fn end(
     lock: &Lock,
     ticket: u64,
@@ -58,8 +59,8 @@ pub(crate) fn end(
     Ok(sent)
 }
 
-/// Sends SIGTERM to all but the command of the process that asked: that process forwards it, and twice
-/// might be once too often.
+/// Sends SIGTERM to all but the command of the process that asked: that process forwards it, and
+/// twice might be once too often.
 fn terminate(lock: &Lock, ticket: u64, asker: Option<u32>, sent: &mut Sent) -> Result<(), Failure> {
     let is_asker = |handle: &Handle| Some(handle.pid()) == asker;
     let (askers, others): (Vec<_>, Vec<_>) = handles(lock, ticket)?.into_iter().partition(is_asker);
@@ -81,8 +82,8 @@ fn terminate(lock: &Lock, ticket: u64, asker: Option<u32>, sent: &mut Sent) -> R
 /// A process that keeps a ticket.
 struct Handle {
     number: Pid,
-    /// Stands for the process, and for no other that gets its number. Before Linux 5.3 there is none,
-    /// nor in some sandboxes.
+    /// Stands for the process, and for no other that gets its number. Before Linux 5.3 there is
+    /// none, nor in some sandboxes.
     descriptor: Option<OwnedFd>,
 }
 
@@ -119,7 +120,8 @@ impl Handle {
 fn handles(lock: &Lock, ticket: u64) -> Result<Vec<Handle>, Failure> {
     let all = lock.processes(ticket)?.into_iter().filter(|pid| *pid != process::id());
     let mut handles: Vec<_> = all.filter_map(Handle::of).collect();
-    // No other process can replace one that a handle stands for, so this list is about the same ones.
+    // No other process can replace one that a handle stands for, so this list is about the same
+    // ones.
     let still = lock.processes(ticket)?;
     handles.retain(|handle| still.contains(&handle.pid()));
     Ok(handles)

@@ -7,8 +7,8 @@ use treelock::{
     engine::{Age, Process},
 };
 
-/// Returns the line of a waiting `run`: for how long, how many are ahead, and for whom. The last may be
-/// long and be cut off.
+/// Returns the line of a waiting `run`: for how long, how many are ahead, and for whom. The last
+/// may be long and be cut off.
 pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
     let who = asker(blocked.label.as_deref(), blocked.process.as_deref());
     let who = if who.is_empty() { format!("#{}", blocked.ticket) } else { who };
@@ -36,8 +36,8 @@ fn rounded_age(waited: Duration) -> String {
     }
 }
 
-/// Returns who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so it is
-/// quoted as [`treelock::Blocked`] quotes it.
+/// Returns who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so
+/// it is quoted as [`treelock::Blocked`] quotes it.
 pub(crate) fn asker(label: Option<&str>, process: Option<&Process>) -> String {
     let mut who = label.map(|label| format!("{label:?}")).unwrap_or_default();
     if let Some(process) = process {

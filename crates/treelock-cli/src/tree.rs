@@ -1,4 +1,5 @@
-//! The live requests as a tree of nodes. Each request is shown below every node that is a root of it.
+//! The live requests as a tree of nodes. Each request is shown below every node that is a root of
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +40,8 @@ pub(crate) fn draw(snapshot: &Snapshot, node: &Node) -> String {
     }
 }
 
-/// Draws nodes that share their first components, of which the first `above` are drawn already. What
-/// they share beyond that becomes one line, since no request names a node in between.
+/// Draws nodes that share their first components, of which the first `above` are drawn already.
+/// What they share beyond that becomes one line, since no request names a node in between.
 fn branch(places: &[(&Node, Vec<String>)], above: usize) -> Tree<String> {
     let (first, last) = (places[0].0, places[places.len() - 1].0);
     // In this order, what the first and the last share is shared by all.

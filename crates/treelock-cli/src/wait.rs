@@ -24,7 +24,8 @@ use crate::{
 
 /// The variable in which a command finds its fencing token.
 pub(crate) const TOKEN: &str = "TREELOCK_TOKEN";
-/// How often it is asked who is in the way, as long as that is not known and somebody has to be told.
+/// How often it is asked who is in the way, as long as that is not known and somebody has to be
+/// told.
 const BLOCKER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a cluster is asked who is in the way.
 const CLUSTER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,8 +39,8 @@ pub(crate) enum Outcome {
     Signalled(i32),
 }
 
-/// Waits until the request is granted, the time is over, or a signal comes. Whatever was asked for is
-/// given back unless it is granted.
+/// Waits until the request is granted, the time is over, or a signal comes. Whatever was asked for
+/// is given back unless it is granted.
 pub(crate) fn wait(
     lock: &Lock,
     request: &Request,
@@ -153,13 +154,13 @@ fn silence() -> Failure {
     )
 }
 
-/// Says so if this process waits for the run that it is part of. That run waits for its command, hence
-/// for this process, and without a word the reason would be hard to find.
+/// Says so if this process waits for the run that it is part of. That run waits for its command,
+/// hence for this process, and without a word the reason would be hard to find.
 fn warn_of_deadlock(blocked: &Blocked) {
     if blocked.process.as_deref().is_some_and(processes::is_own_or_above) {
         say(&format!(
-            "{blocked}; that is the run that this one is part of, and it waits for this one: let the \
-             outer one ask for everything"
+            "{blocked}; that is the run that this one is part of, and it waits for this one: let \
+             the outer one ask for everything"
         ));
     }
 }

@@ -71,8 +71,9 @@ fn in_foreground() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|job| job == getpgrp())
 }
 
-/// Writes the line over the one before. The terminal cuts it off at its edge, and the cursor goes back
-/// to the beginning, so that a `^C` that the terminal writes is in the line too and is cleared with it.
+/// Writes the line over the one before. The terminal cuts it off at its edge, and the cursor goes
+/// back to the beginning, so that a `^C` that the terminal writes is in the line too and is cleared
+/// with it.
 fn draw(line: &str) {
     const CLEAR: &str = "\r\x1b[K";
     // In one piece, so that nobody sees half of it.

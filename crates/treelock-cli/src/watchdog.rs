@@ -8,8 +8,8 @@ use std::{
 
 use crate::exit;
 
-/// How long a signal may wait to be taken before a command is started. Asking can block, as behind a
-/// stopped process that has the table's latch, and Ctrl-C has to end that too.
+/// How long a signal may wait to be taken before a command is started. Asking can block, as behind
+/// a stopped process that has the table's latch, and Ctrl-C has to end that too.
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Counts the signals that wait to be taken.
@@ -21,7 +21,8 @@ pub(crate) struct Watchdog {
 
 #[derive(Default)]
 struct State {
-    /// How many signals were queued, less those taken; below zero for a moment if one is taken fast.
+    /// How many signals were queued, less those taken; below zero for a moment if one is taken
+    /// fast.
     queued: i64,
     /// A command may be running, so no signal is too late any more.
     is_off: bool,

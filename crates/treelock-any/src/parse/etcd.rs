@@ -1,7 +1,8 @@
 //! The text of a lock on an etcd cluster.
 //!
-//! No error quotes what may be a password. That is everything before the last `@`, so a `@` cannot stand
-//! anywhere else; and the port of an endpoint, since `USER:PASSWORD` looks like one if the rest is missing.
+//! No error quotes what may be a password. That is everything before the last `@`, so a `@` cannot
+//! stand anywhere else; and the port of an endpoint, since `USER:PASSWORD` looks like one if the
+//! rest is missing.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -117,7 +118,8 @@ fn check_endpoint(endpoint: &str) -> Result<()> {
         }
         // It is not quoted, since it may be a password.
         _ => wrong(format!(
-            "the port of {host:?} is not a number from 1 to 65535; etcd's is 2379, as in {host}:2379"
+            "the port of {host:?} is not a number from 1 to 65535; etcd's is 2379, as in \
+             {host}:2379"
         )),
     }
 }
@@ -151,8 +153,8 @@ fn set(address: &mut EtcdAddress, parameter: &str) -> Result<()> {
             return Err(AddressError::new(
                 "parameter",
                 format_args!(
-                    "{name:?} is none; write USER:PASSWORD@HOST:PORT, or USER@HOST:PORT with password-file \
-                     or password-env"
+                    "{name:?} is not a parameter; write USER:PASSWORD@HOST:PORT, or USER@HOST:PORT \
+                     with password-file or password-env"
                 ),
             ));
         }

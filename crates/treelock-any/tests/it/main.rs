@@ -1,5 +1,5 @@
-//! The lock chosen by text: what texts mean, that secrets stay secret, and that every engine behind it has
-//! the same verbs.
+//! The lock chosen by text: what texts mean, that secrets stay secret, and that every engine behind
+//! it has the same verbs.
 
 mod conformance;
 mod engines;
@@ -12,3 +12,4 @@ mod secrets;
 #[path = "../../../treelock-etcd/tests/it/server.rs"]
 mod server;
 mod texts;
+mod types;

@@ -11,9 +11,9 @@ pub(crate) struct Doctor {
 
     /// After etcd was restored from a backup: let tokens grow again
     ///
-    /// etcd counts from where the backup was made, so it would give tokens a second time. This ends all
-    /// requests and sessions of the namespace, whose owners are told, and begins an epoch with larger
-    /// tokens.
+    /// etcd counts from where the backup was made, so it would give tokens a second time. This ends
+    /// all requests and sessions of the namespace, whose owners are told, and begins an epoch with
+    /// larger tokens.
     #[arg(long, conflicts_with = "json")]
     pub(crate) begin_epoch: bool,
 

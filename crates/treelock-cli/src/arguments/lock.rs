@@ -11,23 +11,24 @@ use super::values::lease;
 
 /// Which lock, and how to reach it. Where etcdctl has the same option, it has the same name.
 ///
-/// What the environment may hold is taken as it is, even empty or not UTF-8: variables for etcdctl must
-/// not end a program that uses no cluster.
+/// What the environment may hold is taken as it is, even empty or not UTF-8: variables for etcdctl
+/// must not end a program that uses no cluster.
 #[derive(Args)]
 pub(crate) struct LockArguments {
     /// The lock, as in dir:/var/lib/app/locks or etcd://a:2379,b:2379/builds?ttl=15s
     ///
-    /// Processes that name the same directory, or the same cluster and namespace, exclude each other.
-    /// An etcd URL may hold USER:PASSWORD@ before the members, and the parameters ttl, ca, cert, key,
-    /// password-file and password-env; the options for clusters fill in what it does not say. All users of
-    /// this host can see what is on the command line: give passwords by TREELOCK_URL or a file.
+    /// Processes that name the same directory, or the same cluster and namespace, exclude each
+    /// other. An etcd URL may hold USER:PASSWORD@ before the members, and the parameters ttl, ca,
+    /// cert, key, password-file and password-env; the options for clusters fill in what it does not
+    /// say. All users of this host can see what is on the command line: give passwords by
+    /// TREELOCK_URL or a file.
     #[arg(long, global = true, value_name = "URL", env = "TREELOCK_URL", hide_env_values = true)]
     pub(crate) url: Option<OsString>,
 
     /// Directory of the lock table, as --url dir:PATH
     ///
-    /// The default is the user's own: $XDG_STATE_HOME/treelock, which is ~/.local/state/treelock if that
-    /// is not set. It is made at the first use, for this user alone.
+    /// The default is the user's own: $XDG_STATE_HOME/treelock, which is ~/.local/state/treelock if
+    /// that is not set. It is made at the first use, for this user alone.
     #[arg(long, global = true, value_name = "PATH", env = "TREELOCK_DIR", hide_env_values = true)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))] // which may be empty
     pub(crate) dir: Option<PathBuf>,
@@ -72,7 +73,8 @@ pub(crate) struct LockArguments {
 
     /// User of the cluster, or user and password as in `name:password`
     ///
-    /// All users of this host can see what is on the command line: give passwords by the environment.
+    /// All users of this host can see what is on the command line: give passwords by the
+    /// environment.
     #[arg(long, global = true, value_name = "USER", help_heading = CLUSTER)]
     #[arg(env = "ETCDCTL_USER", hide_env_values = true, hide_short_help = true)]
     pub(crate) user: Option<OsString>,

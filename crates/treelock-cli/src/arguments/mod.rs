@@ -1,7 +1,7 @@
 //! The command line, and all that `--help` and the man pages say.
 //!
-//! What is said last by `--help` has lines of at most 78 columns, since narrow terminals and man pages
-//! show them as they are.
+//! What is said last by `--help` has lines of at most 78 columns, since narrow terminals and man
+//! pages show them as they are.
 
 mod r#break;
 mod doctor;
@@ -28,10 +28,10 @@ pub(crate) use self::{
 
 /// Read/write locks on whole sub-trees, for commands
 ///
-/// The rule: a request waits exactly for the earlier requests that conflict with it, and is granted as
-/// soon as there are none. Two conflict if a root of one is, or lies above or below, a root of the other,
-/// and one of these two is a write. So nothing waits without need, nobody starves, and commands that ask
-/// for everything in one `run` never deadlock.
+/// The rule: a request waits exactly for the earlier requests that conflict with it, and is granted
+/// as soon as there are none. Two conflict if a root of one is, or lies above or below, a root of
+/// the other, and one of these two is a write. So nothing waits without need, nobody starves, and
+/// commands that ask for everything in one `run` never deadlock.
 #[derive(Parser)]
 #[command(name = "treelock", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -46,8 +46,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run a command while the lock is held
     ///
-    /// Ends with the exit code of the command. A root is a whole sub-tree: its node and everything below.
-    /// All roots are granted together or not at all, and are given back when the command has ended.
+    /// Ends with the exit code of the command. A root is a whole sub-tree: its node and everything
+    /// below. All roots are granted together or not at all, and are given back when the command has
+    /// ended.
     Run(Run),
     /// Show who holds and who waits, as a tree
     Ls(Ls),
@@ -55,12 +56,13 @@ pub(crate) enum Command {
     Who(Who),
     /// End the processes that keep a request alive
     ///
-    /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. A lock cannot
-    /// be taken from a process that lives, so no process ever works without the lock that it believes it
-    /// has.
+    /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. A lock
+    /// cannot be taken from a process that lives, so no process ever works without the lock that it
+    /// believes it has.
     ///
-    /// On a cluster no process is signalled: the request is taken away. Its owner is told, and goes on
-    /// until it has heard of it; only its fencing token keeps it from what somebody else holds by then.
+    /// On a cluster no process is signalled: the request is taken away. Its owner is told, and goes
+    /// on until it has heard of it; only its fencing token keeps it from what somebody else holds
+    /// by then.
     Break(Break),
     /// Check whether this is a safe place for locks, and what is odd about it
     Doctor(Doctor),

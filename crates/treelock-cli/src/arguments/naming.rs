@@ -8,8 +8,8 @@ use crate::nodes::Naming;
 pub(crate) struct NamingArguments {
     /// Take nodes as file paths: made absolute, links resolved, whether they exist or not
     ///
-    /// Without it a node is a name, the same from every working directory, and `src` has nothing to do
-    /// with a directory of that name.
+    /// Without it a node is a name, the same from every working directory, and `src` has nothing to
+    /// do with a directory of that name.
     #[arg(long, action = ArgAction::SetTrue)]
     paths: bool,
 }

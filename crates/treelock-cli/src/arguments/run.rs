@@ -50,8 +50,8 @@ pub(crate) struct Run {
     /// If the lock is lost: how long after SIGTERM until SIGKILL [default: 10s; less on a cluster]
     ///
     /// On a cluster the default is a tenth of --ttl less half a second, so that the command is gone
-    /// before etcd can give the lock to somebody else. With a longer one the two overlap, and only the
-    /// fencing token keeps them apart.
+    /// before etcd can give the lock to somebody else. With a longer one the two overlap, and only
+    /// the fencing token keeps them apart.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) grace: Option<Duration>,
 
@@ -96,7 +96,8 @@ The command:
   with `treelock break`, until treelock has heard of it, and one whose
   treelock alone is stopped, until that goes on. A `run` that waits and is
   stopped for longer than --ttl loses its place. The command does not inherit
-  passwords: neither ETCDCTL_PASSWORD, nor an ETCDCTL_USER that holds one.
+  passwords: neither ETCDCTL_PASSWORD, nor an ETCDCTL_USER that holds one;
+  it finds TREELOCK_URL without its password.
 
   It must not ask for what it holds: a `treelock run` inside would wait for
   the one outside.

@@ -1,4 +1,5 @@
-//! `treelock break`: end the processes that keep a request alive; on a cluster, take the request away.
+//! `treelock break`: end the processes that keep a request alive; on a cluster, take the request
+//! away.
 //!
 //! The kernel's lock cannot be taken from a process that lives, and that is good: no process works
 //! without the lock that it believes it has. So on one host this sends signals.
@@ -112,7 +113,8 @@ fn take_away(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failur
             (true, _) => format!("taken away; #{ticket} is free now"),
             (false, true) => format!("given back by its owner; #{ticket} is free now"),
             (false, false) => format!(
-                "#{ticket} is NOT free: etcd did not take it away; try again, and see `treelock doctor`"
+                "#{ticket} is NOT free: etcd did not take it away; try again, and see \
+                 `treelock doctor`"
             ),
         })?;
     }
@@ -133,7 +135,8 @@ enum Outcome {
 }
 
 fn outcome(lock: &Lock, ticket: u64, sent: &Sent) -> Result<Outcome, Failure> {
-    // In this order: a process that ends in between has been seen, and is not taken for an unseen one.
+    // In this order: a process that ends in between has been seen, and is not taken for an unseen
+    // one.
     let kept_by = lock.processes(ticket)?;
     if live(lock, ticket)?.is_none() {
         return Ok(Outcome::Free);
@@ -216,7 +219,8 @@ fn sentence(ticket: u64, sent: &Sent, outcome: &Outcome) -> String {
             list(pids)
         ),
         Outcome::Unseen => format!(
-            "#{ticket} is NOT free: a process that you cannot see keeps it; ask its owner, or be root"
+            "#{ticket} is NOT free: a process that you cannot see keeps it; ask its owner, or be \
+             root"
         ),
     });
     done.join("; ")

@@ -49,8 +49,8 @@ pub(crate) fn doctor(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
 fn begin_epoch(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
     if lock.is_of_this_host() {
         return Err(Failure::usage(
-            "--begin-epoch is for a cluster; on one host tokens grow by the clock, also without the \
-             table",
+            "--begin-epoch is for a cluster; on one host tokens grow by the clock, also without \
+             the table",
         ));
     }
     let question = "End all requests and sessions of this namespace, and begin an epoch?";

@@ -41,7 +41,8 @@ fn page(command: &Command) -> (String, String) {
     (man.get_filename(), keep_lines(&text))
 }
 
-/// Keeps the lines of what `--help` says last: examples and tables, which must not be filled like prose.
+/// Keeps the lines of what `--help` says last: examples and tables, which must not be filled like
+/// prose.
 fn keep_lines(page: &str) -> String {
     const LAST: &str = "\n.SH EXTRA\n";
     let Some((before, after)) = page.split_once(LAST) else { return page.to_owned() };

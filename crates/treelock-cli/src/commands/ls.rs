@@ -83,8 +83,8 @@ fn nothing(lock: &Lock, node: &Node) -> String {
     }
 }
 
-/// Draws text over the one before, as much as the screen takes: a wrapped line would move all others up.
-/// Lines are cleared as they are written; clearing all of them first would flicker.
+/// Draws text over the one before, as much as the screen takes: a wrapped line would move all
+/// others up. Lines are cleared as they are written; clearing all of them first would flicker.
 fn redraw(text: &str) -> Result<(), Failure> {
     const TOP_LEFT: &str = "\x1b[H";
     const CLEAR_LINE: &str = "\x1b[K";

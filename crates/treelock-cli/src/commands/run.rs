@@ -39,7 +39,7 @@ pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
         Outcome::Blocked(blocked) => {
             match (arguments.quiet, arguments.json) {
                 (true, _) => {}
-                (false, true) => eprintln!("{}", json::line(&json::Answer::new(Some(&blocked)))),
+                (false, true) => eprintln!("{}", json::line(&json::WhoBlocks::new(Some(&blocked)))),
                 (false, false) => say(&blocked.to_string()),
             }
             return Ok(arguments.conflict_exit_code);
@@ -71,8 +71,9 @@ fn end(status: ExitStatus) -> u8 {
     }
 }
 
-/// Returns the label of a `run` that is given none: the command line, cut to what others care to read.
-/// It is only the program's name where others see it who cannot see this host's command lines anyway.
+/// Returns the label of a `run` that is given none: the command line, cut to what others care to
+/// read. It is only the program's name where others see it who cannot see this host's command lines
+/// anyway.
 fn label_of(lock: &Lock, command_line: &[OsString]) -> String {
     let (program, rest) = command_line.split_first().expect("clap demands a command");
     let name = Path::new(program).file_name().unwrap_or(program);

@@ -13,7 +13,7 @@ pub(crate) fn who(lock: &Lock, arguments: &Who) -> Result<u8, Failure> {
     let request = nodes::request(arguments.naming.naming(), write, read)?;
     let blocked = lock.any.blocked(&request).wait()?;
     match (&blocked, arguments.json) {
-        (blocked, true) => print(&json::line(&json::Answer::new(blocked.as_ref()))),
+        (blocked, true) => print(&json::line(&json::WhoBlocks::new(blocked.as_ref()))),
         (Some(blocked), false) => print(&blocked.to_string()),
         (None, false) => print(&format!("{request} would be granted at once")),
     }?;

@@ -102,7 +102,7 @@ fn the_shell_that_it_runs_in_is_spared() {
     until("it is free", || scene.counts() == (0, 0));
 }
 
-/// The one who asked forwards it to his command, for which two might be one too many.
+/// The process that asked forwards it to its command, for which two might be one too many.
 #[test]
 fn a_command_gets_sigterm_once() {
     let scene = Scene::new();

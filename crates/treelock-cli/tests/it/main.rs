@@ -1,5 +1,5 @@
-//! Tests of the real command: many processes, signals, terminals. Each test has a lock table of its own and
-//! waits for conditions, never for a time.
+//! Tests of the real command: many processes, signals, terminals. Each test has a lock table of its
+//! own and waits for conditions, never for a time.
 
 mod breaking;
 #[cfg(feature = "etcd")]

@@ -48,8 +48,8 @@ impl Scene {
         self.path("locks")
     }
 
-    /// The command, in the scene's directory and with its table. Signals are as a shell at a terminal would
-    /// have them, also where the tests run under nohup(1).
+    /// The command, in the scene's directory and with its table. Signals are as a shell at a
+    /// terminal would have them, also where the tests run under nohup(1).
     pub(crate) fn treelock(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -105,7 +105,8 @@ impl Scene {
         Running::start(&mut command)
     }
 
-    /// Starts a command that holds these roots until its standard input is closed; returns when it does.
+    /// Starts a command that holds these roots until its standard input is closed; returns when it
+    /// does.
     pub(crate) fn hold(&self, arguments: &[&str]) -> Running {
         let mut running = self.run(arguments, "echo $$; read line; exit 0");
         running.command = running.line().parse().unwrap();
@@ -261,7 +262,8 @@ pub(crate) fn state(pid: u32) -> char {
     status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('-')
 }
 
-/// Whether a process has a child that has become another program; a fork shows its parent's name at first.
+/// Whether a process has a child that has become another program; a fork shows its parent's name at
+/// first.
 pub(crate) fn has_started(parent: u32) -> bool {
     let name = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     children(parent).into_iter().any(|pid| name(pid) != name(parent))

@@ -147,7 +147,8 @@ fn two_names_of_a_lock_are_refused() {
         (
             &["ls"],
             &[("TREELOCK_URL", url), ("TREELOCK_DIR", dir)],
-            "TREELOCK_URL and TREELOCK_DIR name two locks; unset one of them, or say --url or --dir",
+            "TREELOCK_URL and TREELOCK_DIR name two locks; unset one of them, or say --url or \
+             --dir",
         ),
         (
             &["ls"],

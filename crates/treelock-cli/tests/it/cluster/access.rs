@@ -186,8 +186,8 @@ fn passwords_of_a_url() {
     let wrong = with(&right.replace("right", "wr0ng"), &[], &["ls"]);
     assert_eq!(wrong.code(), 74, "{}", wrong.stderr());
     assert!(!wrong.stderr().contains("wr0ng"), "{}", wrong.stderr());
-    // A command under the lock finds the URL without the password, so that a treelock inside says what it
-    // lacks instead of using another lock.
+    // A command under the lock finds the URL without the password, so that a treelock inside says
+    // what it lacks instead of using another lock.
     let script =
         format!("echo $TREELOCK_URL ${{SECRET-none}}; {} ls; echo $?", crate::scene::TREELOCK);
     let shows = ["run", "-w", "a", "--", "sh", "-c", &script];
@@ -206,7 +206,8 @@ new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
 openssl req -x509 $new -keyout ca.key -out ca.crt -days 1 -subj /CN=tests
 openssl req $new -keyout own.key -out own.csr -subj /CN=member
 echo subjectAltName=IP:127.0.0.1 > names
-openssl x509 -req -in own.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out own.crt -days 1 -extfile names";
+openssl x509 -req -in own.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out own.crt -days 1 \\
+  -extfile names";
 
 #[test]
 fn certificates() {

@@ -20,7 +20,8 @@ use treelock_any::{
 use super::scene;
 use crate::scene::{Running, is_alive, kill, until};
 
-/// etcd is gone: the command is told, and killed if it does not end, before the lease can have ended.
+/// etcd is gone: the command is told, and killed if it does not end, before the lease can have
+/// ended.
 #[test]
 fn a_command_whose_lock_is_lost_is_stopped() {
     let Some((cluster, scene)) = scene() else { return };
@@ -31,7 +32,8 @@ fn a_command_whose_lock_is_lost_is_stopped() {
     let stopped = Instant::now();
     assert_eq!(running.line(), "told");
     let killed = running.status();
-    // What was renewed last may have been renewed just now, and etcd cannot give it away earlier than this.
+    // What was renewed last may have been renewed just now, and etcd cannot give it away earlier
+    // than this.
     let bound = Duration::from_secs(10);
     assert!(stopped.elapsed() < bound, "etcd may have given the lock away by now");
     assert_eq!(killed.code(), Some(128 + 9));
@@ -77,7 +79,7 @@ fn a_command_whose_lock_is_lost_is_stopped_though_nobody_listens() {
     assert_eq!(running.code(), 128 + 9);
 }
 
-/// What is done without the lock is no success, whatever the command thinks of it.
+/// What is done without the lock is not a success, whatever the command thinks of it.
 #[test]
 fn a_command_that_ends_well_without_the_lock_has_failed() {
     let Some((_cluster, scene)) = scene() else { return };
@@ -95,7 +97,8 @@ fn a_command_that_ends_well_without_the_lock_has_failed() {
     }
 }
 
-/// One that is granted and stands still, as it does when nobody reads what it says, may have lost the lock.
+/// One that is granted and stands still, as it does when nobody reads what it says, may have lost
+/// the lock.
 #[test]
 fn a_lock_that_is_lost_before_the_command_is_started_starts_none() {
     let Some((cluster, scene)) = scene() else { return };
