@@ -56,6 +56,8 @@
 //!   [`Engine`](treelock::engine::Engine). This crate costs an allocation for each request and each
 //!   guard.
 //!
+//! The numbers C1, C2 and so on in comments are those of the repository's CONTRACT.md.
+//!
 //! # Passwords
 //!
 //! A text may hold a password. It is in no `Display`, no `Debug` and no error of this crate. A file

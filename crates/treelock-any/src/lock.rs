@@ -23,14 +23,10 @@ use crate::{
 /// A value is a handle: clones are the same lock. So are two that were opened with the same `dir:`
 /// or `etcd:` text, in whatever process; `memory:` is another lock each time it is opened.
 ///
-/// Each verb returns a value that can be awaited, or waited for by a thread with
-/// [`Wait`](crate::Wait).
-///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
-/// waits for itself, for ever (or until its time-out); so can two holders that each ask for more.
-/// Ask for everything in one [`Request`].
+/// The lock is not re-entrant, whichever engine keeps it: see
+/// [`TreeLock`](treelock::TreeLock#deadlock).
 ///
 /// # Examples
 ///

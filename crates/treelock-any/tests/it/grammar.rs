@@ -1,4 +1,4 @@
-//! One program with all verbs, for every engine: that of a text, and the engine itself.
+//! One grammar (C27): one program with all verbs, for every engine, by a text and by itself.
 
 use std::time::Duration;
 
