@@ -28,8 +28,8 @@ pub(crate) use self::{
 
 /// Read/write locks on whole sub-trees, for commands
 ///
-/// Each request waits for those earlier ones that are in its way, and for nothing else: those with a
-/// root at, above or below one of its own roots, if one of the two is a write. So nothing waits
+/// Each request waits for those earlier ones that are in its way, and for nothing else: those with
+/// a root at, above or below one of its own roots, if one of the two is a write. So nothing waits
 /// without need, nobody starves, and commands that ask for everything in one `run` never deadlock.
 #[derive(Parser)]
 #[command(name = "treelock", version, max_term_width = 100, after_long_help = AFTER_HELP)]
@@ -55,9 +55,9 @@ pub(crate) enum Command {
     Who(Who),
     /// End the processes that keep a request alive
     ///
-    /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. The lock of
-    /// a living process cannot be taken, so no process ever works without the lock that it believes it
-    /// has.
+    /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. The
+    /// lock of a living process cannot be taken, so no process ever works without the lock that it
+    /// believes it has.
     ///
     /// On a cluster no process is signalled: the request is taken away. Its owner is told, and goes
     /// on until it has heard of it; only its fencing token keeps it from what somebody else holds
