@@ -12,6 +12,7 @@ use crate::{
         txn::{Answer, Compare, Found, Kv, Look, Operation, Txn},
     },
     scenario::{Lapse, Scenario},
+    shared::Shared,
     world::{Call, Event, Key, Phase, SessionId, World},
 };
 
@@ -167,20 +168,26 @@ impl World {
     fn tell(&mut self, scenario: &Scenario, changes: &Changes) {
         let at = self.etcd.revision;
         for (session, identity) in self.sessions.iter_mut().zip(&scenario.sessions) {
-            let Some(stream) = &mut session.stream else { continue };
+            let Some(stream) = &session.stream else { continue };
+            let mut events = Vec::new();
             for key in &changes.deleted {
                 if stream.watched.contains_key(key) {
-                    stream.events.push_back(Event::Deleted { key: key.clone(), at });
+                    events.push(Event::Deleted { key: key.clone(), at });
                 }
                 if *key == identity.key() {
-                    stream.events.push_back(Event::SessionEnded);
+                    events.push(Event::SessionEnded);
                 }
             }
             for key in &changes.written {
                 if let Some(slot) = identity.space.read_revoked(&identity.id, key) {
                     let ticket = ticket_said(&self.etcd.keys[key].value);
-                    stream.events.push_back(Event::Revoked { slot, ticket });
+                    events.push(Event::Revoked { slot, ticket });
                 }
+            }
+            if !events.is_empty()
+                && let Some(stream) = &mut session.stream
+            {
+                stream.events.extend(events);
             }
         }
     }
@@ -188,8 +195,9 @@ impl World {
     /// Delete keys at one revision.
     fn delete_all(&mut self, scenario: &Scenario, keys: Vec<Key>) {
         let at = self.etcd.revision + 1;
-        let deleted = keys.iter().filter_map(|key| self.etcd.delete(key, at)).collect();
-        self.etcd.revision = at;
+        let etcd = &mut *self.etcd;
+        let deleted = keys.iter().filter_map(|key| etcd.delete(key, at)).collect();
+        etcd.revision = at;
         self.tell(scenario, &Changes { deleted, written: Vec::new() });
     }
 
@@ -242,7 +250,7 @@ impl Scenario {
         world.tell(self, &changes);
         let task = &world.tasks[call.task];
         if task.number == call.number && task.phase != Phase::Done {
-            world.answers.insert(call.task, Arc::new(answer));
+            world.answers.insert(call.task, Shared::new(answer));
         }
     }
 

@@ -22,6 +22,7 @@ mod properties;
 #[allow(dead_code)]
 mod protocol;
 mod scenario;
+mod shared;
 mod stream;
 mod task;
 mod world;

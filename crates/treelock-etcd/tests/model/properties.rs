@@ -6,6 +6,7 @@ use crate::{
     etcd::LITTER,
     protocol::waiting::Doing,
     scenario::{Kind, Scenario},
+    shared::Shared,
     world::{Event, Held, Phase, Task, TaskId, World},
 };
 
@@ -25,7 +26,7 @@ pub(crate) fn all() -> Vec<Property<Scenario>> {
         }),
         // The model would prove little if it could not do these.
         Property::sometimes("somebody waits", |_, world: &World| {
-            let sleeps = |task: &Task| match &task.phase {
+            let sleeps = |task: &Shared<Task>| match &task.phase {
                 Phase::Queued(queued) => queued.waiting.doing == Doing::Sleeping,
                 _ => false,
             };
@@ -48,7 +49,7 @@ struct Holder {
 }
 
 fn holders(scenario: &Scenario, world: &World) -> Vec<Holder> {
-    let holds = |(id, task): (TaskId, &Task)| match &task.phase {
+    let holds = |(id, task): (TaskId, &Shared<Task>)| match &task.phase {
         Phase::Held(Held { ticket, .. }) => {
             let may_believe =
                 !world.sessions[task.session].is_late && !world.revoked.contains(ticket);
