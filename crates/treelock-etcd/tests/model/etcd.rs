@@ -60,9 +60,15 @@ impl Etcd {
         Etcd { revision, keys, deleted: BTreeMap::new() }
     }
 
-    /// Whether the key of a session is there, and the one that was created for it.
-    pub(crate) fn has(&self, session: &Identity) -> bool {
-        self.keys.get(&session.key()).is_some_and(|key| key.created == session.created)
+    /// Whether there is a key of this session, whoever created it.
+    pub(crate) fn has_key(&self, scenario: &Scenario, session: SessionId) -> bool {
+        self.keys.contains_key(&scenario.session_keys[session])
+    }
+
+    /// Whether the key of a session is there that was created for it.
+    pub(crate) fn has(&self, scenario: &Scenario, session: SessionId) -> bool {
+        let key = self.keys.get(&scenario.session_keys[session]);
+        key.is_some_and(|key| key.created == scenario.sessions[session].created)
     }
 
     /// The entries of all requests.
@@ -167,14 +173,15 @@ impl World {
     /// Whoever watches hears of what was changed.
     fn tell(&mut self, scenario: &Scenario, changes: &Changes) {
         let at = self.etcd.revision;
-        for (session, identity) in self.sessions.iter_mut().zip(&scenario.sessions) {
+        for (id, session) in self.sessions.iter_mut().enumerate() {
+            let identity = &scenario.sessions[id];
             let Some(stream) = &session.stream else { continue };
             let mut events = Vec::new();
             for key in &changes.deleted {
                 if stream.watched.contains_key(key) {
                     events.push(Event::Deleted { key: key.clone(), at });
                 }
-                if *key == identity.key() {
+                if *key == scenario.session_keys[id] {
                     events.push(Event::SessionEnded);
                 }
             }

@@ -104,7 +104,7 @@ fn every_entry_is_kept(scenario: &Scenario, world: &World) -> bool {
         let (Some(ticket), Some(entry)) = (ticket(task), task.phase.entry()) else { return true };
         let stored = world.etcd.keys.get(&entry.wish.keys[0]);
         stored.is_some_and(|stored| stored.created == ticket)
-            || !world.etcd.keys.contains_key(&scenario.sessions[task.session].key())
+            || !world.etcd.has_key(scenario, task.session)
             || world.revoked.contains(&ticket)
     })
 }
@@ -128,8 +128,7 @@ fn who_lost_is_told(scenario: &Scenario, world: &World) -> bool {
             Event::SessionEnded => true,
             Event::Deleted { .. } => false,
         };
-        let has_lost =
-            !world.etcd.has(&scenario.sessions[task.session]) || world.revoked.contains(&ticket);
+        let has_lost = !world.etcd.has(scenario, task.session) || world.revoked.contains(&ticket);
         !has_lost || stream.events.iter().any(tells)
     })
 }
