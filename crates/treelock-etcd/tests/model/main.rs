@@ -160,15 +160,15 @@ fn who_waits_gives_up() {
     assert_clean("giving up", giving_up(), &[WAITS, DONE]);
 }
 
-/// At the first one's slot lies what somebody could not give back.
+/// At the first one's slot lies what somebody could not give back, and an administrator may delete.
 fn clearing() -> Scenario {
-    let scenario = with(Faults { retries: 2, ..NONE }, two());
+    let scenario = with(Faults { revokes: 1, ..RETRY }, two());
     Scenario { is_littered: true, ..scenario }
 }
 
 #[test]
 fn a_slot_is_not_free_yet() {
-    assert_clean("clearing a slot", clearing(), &[WAITS, DONE]);
+    assert_clean("clearing a slot", clearing(), &[WAITS, DONE, REVOKED]);
 }
 
 fn trying(is_wide: bool) -> Scenario {
