@@ -21,12 +21,12 @@ impl Background {
     }
 
     /// Gives something back in the background.
-    pub(crate) fn start(&self, background: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn start(&self, giving_back: impl Future<Output = ()> + Send + 'static) {
         // Without the thread nothing was ever asked for, so there is nothing to give back.
         let Ok(thread) = thread() else { return };
         let counted = self.count();
         thread.spawn(async move {
-            background.await;
+            giving_back.await;
             drop(counted);
         });
     }
