@@ -115,8 +115,8 @@ impl Asking {
             turn.asked_in_vain();
             let _ = taken_over.send(there.go_on(turn));
         };
-        let (leaving, slot) = (turn.leaving().clone(), turn.slot.clone());
-        let call = Call::begin(leaving, turn, Box::new(take_over), None);
+        let (background, slot) = (turn.background().clone(), turn.slot.clone());
+        let call = Call::begin(background, turn, Box::new(take_over), None);
         slot.set_call(call.pending());
         let Answered { answer, item: mut turn, .. } = match call.make(&connection, txn, taken).await
         {
@@ -245,8 +245,8 @@ fn roots(request: &Request) -> Result<Vec<(Access, Node)>, Error> {
     let roots = essential(request);
     if roots.len() > OPERATIONS_MAX {
         let what = format!(
-            "the request has {} roots, and etcd takes at most {OPERATIONS_MAX} at once; ask for fewer \
-             or wider roots",
+            "the request has {} roots, and etcd takes at most {OPERATIONS_MAX} at once; ask for \
+             fewer or wider roots",
             roots.len()
         );
         return Err(Error::Unsupported { what });

@@ -69,8 +69,8 @@ impl Live {
         }
     }
 
-    /// It is in line. If one transaction could not look whether somebody is in the way of one that
-    /// does not wait, it looks now.
+    /// Notes that it is in line. If one transaction could not look whether somebody is in the way
+    /// of one that does not wait, it looks now.
     async fn entered(&self, blockers: Blockers) -> Result<Option<Blockers>, Error> {
         let wish = &self.entry.wish;
         let Some(ticket) = self.ticket().filter(|_| !wish.may_wait && !blockers.are_none()) else {

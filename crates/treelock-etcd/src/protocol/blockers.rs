@@ -18,12 +18,12 @@ pub(crate) struct Blockers {
 }
 
 impl Blockers {
-    /// Nobody is in the way.
+    /// Returns that nobody is in the way.
     pub(crate) fn none() -> Blockers {
         Blockers { are_all: true, ..Blockers::default() }
     }
 
-    /// Nobody has looked yet.
+    /// Returns that nobody has looked yet.
     pub(crate) fn unknown(ranges: Vec<Range>) -> Blockers {
         Blockers { ranges, ..Blockers::default() }
     }

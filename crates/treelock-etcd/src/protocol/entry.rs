@@ -238,7 +238,7 @@ impl Entry {
         (learnt, Pause::None)
     }
 
-    /// It is not to be sent again; what was sent before may still arrive.
+    /// Notes that it is not to be sent again; what was sent before may still arrive.
     fn refused(&mut self, retried: bool, is_for_want_of_space: bool) {
         self.stage = match (retried, is_for_want_of_space) {
             (true, _) => Stage::InDoubt,

@@ -7,8 +7,8 @@ use super::{
 use crate::key::Space;
 
 /// Returns the transaction that deletes the keys of the request at a slot of a session, if they
-/// still have this ticket; and says so to the session, if `say`, in which case the session has to be
-/// there.
+/// still have this ticket; and says so to the session, if `say`, in which case the session has to
+/// be there.
 pub(crate) fn revoke(
     space: &Space,
     session: &str,

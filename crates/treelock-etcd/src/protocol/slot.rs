@@ -24,14 +24,14 @@ enum Who {
 }
 
 impl Content {
-    /// A request has entered with this ticket.
+    /// Notes that a request has entered with this ticket.
     pub(crate) fn enter(&mut self, ticket: i64) {
         self.who = Who::Entered(ticket);
         // It may have been deleted before we were told that it was there.
         self.revoke(self.told);
     }
 
-    /// Somebody has told that it deleted the entry with this ticket.
+    /// Notes that somebody told of having deleted the entry with this ticket.
     pub(crate) fn revoke(&mut self, ticket: i64) {
         self.told = self.told.max(ticket);
         if self.who == Who::Entered(self.told) {
@@ -39,7 +39,7 @@ impl Content {
         }
     }
 
-    /// The request is known to be gone.
+    /// Notes that the request is known to be gone.
     pub(crate) fn leave(&mut self) {
         self.who = Who::Nobody;
     }

@@ -32,17 +32,17 @@ impl Told {
         }
     }
 
-    /// The watch has begun, at this revision.
+    /// Notes that the watch has begun, at this revision.
     pub(crate) fn begin(&mut self, revision: i64) {
         self.since = Some(revision);
     }
 
-    /// The key was deleted at this revision.
+    /// Notes that the key was deleted at this revision.
     pub(crate) fn delete(&mut self, revision: i64) {
         self.deleted = self.deleted.max(revision);
     }
 
-    /// The stream was cut.
+    /// Notes that the stream was cut.
     pub(crate) fn cut(&mut self) {
         self.is_cut = !flaw::has(Flaw::CutUnnoticed);
     }

@@ -22,8 +22,8 @@ pub(crate) trait Here {
     /// not there.
     fn is_gone(&self, slot: u64, ticket: i64) -> bool;
 
-    /// Returns whether its own entry is certainly there: the lease cannot have ended by the clock of
-    /// this machine, and nobody has told that the entry was deleted.
+    /// Returns whether its own entry is certainly there: the lease cannot have ended by the clock
+    /// of this machine, and nobody has told that the entry was deleted.
     fn is_valid(&self) -> bool;
 }
 
@@ -105,7 +105,7 @@ impl Verify {
 }
 
 impl Waiting {
-    /// A request with this ticket waits for these.
+    /// Makes the machine of a request with this ticket that waits for these.
     pub(crate) fn new(wish: Arc<Wish>, ticket: i64, blockers: Blockers) -> Waiting {
         let may_wait = wish.may_wait;
         let (observed, unheard) = (BTreeMap::new(), Vec::new());
@@ -113,7 +113,8 @@ impl Waiting {
         Waiting { wish, ticket, may_wait, blockers, observed, doing, unheard }
     }
 
-    /// A request with this ticket looks once, in all its ranges, whether somebody is in its way.
+    /// Makes the machine of a request with this ticket that looks once, in all its ranges, whether
+    /// somebody is in its way.
     pub(crate) fn look_once(wish: Arc<Wish>, ticket: i64) -> Waiting {
         let blockers = Blockers::unknown(wish.ranges.clone());
         Waiting { may_wait: false, ..Waiting::new(wish, ticket, blockers) }
@@ -211,8 +212,8 @@ impl Waiting {
         self.doing = Doing::Settling;
     }
 
-    /// The watch of one has begun: everything is told since this revision. When all have, it looks
-    /// once more, since some may have gone before they were watched.
+    /// Notes that the watch of one has begun: everything is told since this revision. When all
+    /// have, it looks once more, since some may have gone before they were watched.
     pub(crate) fn begun(&mut self, blocker: &Blocker, since: i64) {
         let Doing::Beginning { since: others } = self.doing else { return };
         if let Some(how) = self.observed.get_mut(blocker) {
@@ -222,7 +223,7 @@ impl Waiting {
         self.all_begun(since);
     }
 
-    /// The watch of one has not begun. It is watched again if it is still there.
+    /// Notes that the watch of one has not begun. It is watched again if it is still there.
     pub(crate) fn not_begun(&mut self, blocker: &Blocker) {
         let Doing::Beginning { since } = self.doing else { return };
         self.observed.remove(blocker);
@@ -237,7 +238,7 @@ impl Waiting {
         };
     }
 
-    /// One that it observes is gone.
+    /// Notes that one that it observes is gone.
     pub(crate) fn gone(&mut self, blocker: &Blocker) {
         self.observed.remove(blocker);
         self.blockers.live.retain(|live| live != blocker);
@@ -247,20 +248,21 @@ impl Waiting {
         self.doing = if are_all { Doing::Settling } else { Doing::Looking { since: 0 } };
     }
 
-    /// The stream on which it is told was cut.
+    /// Notes that the stream on which it is told was cut.
     pub(crate) fn cut(&mut self) {
         self.observed.clear();
         self.doing = Doing::Looking { since: 0 };
     }
 
-    /// It was told nothing for long, so it looks once more. It should find nothing new, ever.
+    /// Notes that it was told nothing for long, so it looks once more. It should find nothing new,
+    /// ever.
     pub(crate) fn silent(&mut self) {
         let watched = self.observed.iter().filter(|(_, how)| **how == How::Watched);
         self.unheard = watched.map(|(blocker, _)| blocker.clone()).collect();
         self.doing = Doing::Looking { since: 0 };
     }
 
-    /// It has waited for what was on its way.
+    /// Notes that it has waited for what was on its way.
     pub(crate) fn listened(&mut self) {
         self.unheard.clear();
     }

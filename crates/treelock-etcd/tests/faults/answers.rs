@@ -57,8 +57,8 @@ const HOLDING: [Call; 2] = [Call::KeepAlive, Call::Release];
 const LATE: [(Call, Way); 3] =
     [(Call::Enter, Way::Late), (Call::Enter, Way::LateCancel), (Call::Release, Way::Late)];
 
-/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of callers
-/// those that they make, with the cancel that follows.
+/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of
+/// callers those that they make, with the cancel that follows.
 pub(crate) const SINGLE: u64 = (10 + 4) * 3 + 2 * LATE.len() as u64;
 
 /// These, and the answers of all two that can happen to one client, also twice the same.

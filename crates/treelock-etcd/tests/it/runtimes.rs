@@ -262,7 +262,8 @@ fn a_runtime_that_has_no_sockets() {
     }
 }
 
-/// The calls of a runtime are lost: our thread goes on with them, also with those that nobody polls.
+/// The calls of a runtime are lost: our thread goes on with them, also with those that nobody
+/// polls.
 #[test]
 fn calls_that_are_not_answered_are_gone_on_with() {
     let Some(cluster) = Cluster::start(1) else { return };
