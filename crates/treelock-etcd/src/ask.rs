@@ -115,8 +115,8 @@ impl Asking {
             turn.asked_in_vain();
             let _ = taken_over.send(there.go_on(turn));
         };
-        let (leaving, slot) = (turn.leaving().clone(), turn.slot.clone());
-        let call = Call::begin(leaving, turn, Box::new(take_over), None);
+        let (background, slot) = (turn.background().clone(), turn.slot.clone());
+        let call = Call::begin(background, turn, Box::new(take_over), None);
         slot.set_call(call.pending());
         let Answered { answer, item: mut turn, .. } = match call.make(&connection, txn, taken).await
         {

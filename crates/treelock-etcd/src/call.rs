@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use crate::{
     cluster::failure::ANSWER_TIMEOUT,
     runtime::{
+        background::{Background, Counted},
         caller::CallerConnection,
-        leaving::{Counted, Leaving},
     },
 };
 
@@ -38,7 +38,7 @@ pub(crate) trait TakeOver: Send + Sync {
 /// A call that is on its way.
 struct PendingCall<C> {
     since: Instant,
-    leaving: Leaving,
+    background: Background,
     cargo: Mutex<Option<Cargo<C>>>,
 }
 
@@ -62,7 +62,7 @@ impl<C: Send> TakeOver for PendingCall<C> {
 
     fn take_over(&self) {
         // Until it is counted elsewhere.
-        let _counted = self.leaving.count();
+        let _counted = self.background.count();
         if let Some(Cargo { item, go_on, counted }) = self.take() {
             go_on(item);
             drop(counted);
@@ -86,13 +86,13 @@ pub(crate) struct TakenOver<T>(pub(crate) Option<T>);
 impl<C: Send + 'static> Call<C> {
     /// Begins a call about `item`. If our thread takes it over, it does `go_on`.
     pub(crate) fn begin(
-        leaving: Leaving,
+        background: Background,
         item: C,
         go_on: GoOn<C>,
         counted: Option<Counted>,
     ) -> Call<C> {
         let cargo = Mutex::new(Some(Cargo { item, go_on, counted }));
-        Call(Arc::new(PendingCall { since: Instant::now(), leaving, cargo }))
+        Call(Arc::new(PendingCall { since: Instant::now(), background, cargo }))
     }
 
     /// Returns the call as our thread sees it.

@@ -264,7 +264,7 @@ impl EtcdLock {
     /// ```
     pub fn settled(&self) -> Answer<()> {
         let shared = self.0.clone();
-        answer(async move { shared.pool.leaving.settled().await })
+        answer(async move { shared.pool.background.settled().await })
     }
 
     /// Waits until everything that was dropped is given back, and gives back the leases on which
@@ -287,7 +287,7 @@ impl EtcdLock {
     pub fn close(&self) -> Answer<()> {
         let shared = self.0.clone();
         answer(async move {
-            shared.pool.leaving.settled().await;
+            shared.pool.background.settled().await;
             let there = shared.clone();
             // Without the thread nothing was ever asked for, so an error does not matter.
             if let Ok(work) = shared.work(async move { there.pool.close().await }) {

@@ -35,10 +35,10 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 const READ_ATTEMPTS_MAX: usize = 5;
 
 /// Entries as they were read, by their keys.
-type Entries = BTreeMap<Vec<u8>, Found>;
+type Entries = BTreeMap<Vec<u8>, ReadEntry>;
 
 /// One entry, as it was read.
-struct Found {
+struct ReadEntry {
     ticket: u64,
     name: Name,
     value: Value,
@@ -170,8 +170,8 @@ impl Namespace<'_> {
     }
 
     /// Reads one entry; `None` if something else has written this key.
-    fn found(self, kv: &etcd_client::KeyValue) -> Option<Found> {
-        Some(Found {
+    fn found(self, kv: &etcd_client::KeyValue) -> Option<ReadEntry> {
+        Some(ReadEntry {
             ticket: kv.create_revision() as u64,
             name: self.space.read(kv.key())?,
             value: serde_json::from_slice(kv.value()).ok()?,
@@ -200,7 +200,7 @@ where
 /// Returns the requests to which these entries belong, as far as their roots are known.
 fn sightings(entries: &Entries) -> Vec<Sighting> {
     // Requests that were entered together have one ticket and several slots.
-    let mut requests: BTreeMap<_, Vec<&Found>> = BTreeMap::new();
+    let mut requests: BTreeMap<_, Vec<&ReadEntry>> = BTreeMap::new();
     for found in entries.values() {
         let whose = (found.ticket, &found.name.session, found.name.slot);
         requests.entry(whose).or_default().push(found);
@@ -210,7 +210,7 @@ fn sightings(entries: &Entries) -> Vec<Sighting> {
 }
 
 /// Returns one request, put together from the entries that were found of it.
-fn sighting(found: &[&Found], now: u64) -> Sighting {
+fn sighting(found: &[&ReadEntry], now: u64) -> Sighting {
     let all = found.iter().find(|found| !found.value.roots.is_empty());
     let all = all.and_then(|found| {
         found.value.roots.iter().map(|root| read_root_text(root)).collect::<Option<Vec<_>>>()

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     key::Space,
     options::Options,
-    runtime::leaving::Leaving,
+    runtime::background::Background,
     session::{Session, lease::OPEN_TIMEOUT, open::open, slots::Slot},
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Pool {
     pub(crate) servers: Servers,
     pub(crate) space: Space,
     pub(crate) ttl: Duration,
-    pub(crate) leaving: Leaving,
+    pub(crate) background: Background,
     /// Those that are alive, or were when they were last needed. Another one is opened when all
     /// are full.
     sessions: Mutex<Vec<Arc<Session>>>,
@@ -37,7 +37,7 @@ impl Pool {
             servers: Servers::new(&options.endpoints, options.setup()),
             space: Space::new(&options.prefix),
             ttl: options.ttl,
-            leaving: Leaving::new(),
+            background: Background::new(),
             sessions: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
@@ -60,7 +60,7 @@ impl Pool {
         let (servers, space) = (self.servers.clone(), self.space.clone());
         // In a task of its own, so that what was begun comes to an end: a lease that nobody waits
         // for any more is given back.
-        let opened = tokio::spawn(open(servers, space, self.ttl, self.leaving.clone())).await;
+        let opened = tokio::spawn(open(servers, space, self.ttl, self.background.clone())).await;
         let session = opened.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
         let slot = session.take_slot(keys).expect("a request fits into a session of its own");
         self.sessions().push(session.clone());
@@ -86,7 +86,7 @@ impl Pool {
             session.close().await;
         }
         drop(sessions);
-        self.leaving.settled().await;
+        self.background.settled().await;
     }
 
     fn sessions(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {

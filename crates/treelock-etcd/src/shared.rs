@@ -41,7 +41,7 @@ impl Shared {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<Work<T>, Error> {
-        Work::start(&self.pool.leaving, work)
+        Work::start(&self.pool.background, work)
     }
 
     /// Returns the answer to what the thread that talks to etcd does, once that is asked for.

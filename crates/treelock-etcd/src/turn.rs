@@ -13,8 +13,8 @@ use crate::{
     live::Live,
     protocol::blockers::Blockers,
     runtime::{
+        background::{Background, Counted},
         caller::CallerConnection,
-        leaving::{Counted, Leaving},
     },
     session::{Session, slots::Slot},
 };
@@ -47,9 +47,9 @@ impl Turn {
         self.live.as_ref().and_then(Live::ticket).unwrap_or(0) as u64
     }
 
-    /// Returns what counts the things that are being given back.
-    pub(crate) fn leaving(&self) -> &Leaving {
-        &self.session.leaving
+    /// Returns where it is given back.
+    pub(crate) fn background(&self) -> &Background {
+        &self.session.background
     }
 
     /// Returns the transaction that enters it, if one is enough for that.
@@ -119,10 +119,10 @@ impl Turn {
 
     /// Leaves by a call of the caller's runtime.
     async fn leave_by_caller(self, connection: CallerConnection, releasing: Txn) {
-        let (leaving, slot) = (self.leaving().clone(), self.slot.clone());
-        let counted = Some(leaving.count());
+        let (background, slot) = (self.background().clone(), self.slot.clone());
+        let counted = Some(background.count());
         let (done, left) = oneshot::channel();
-        let call = Call::begin(leaving, self, Box::new(|turn| turn.give_back(done)), counted);
+        let call = Call::begin(background, self, Box::new(|turn| turn.give_back(done)), counted);
         slot.set_call(call.pending());
         // If our thread has taken over, it has said by now that it is done.
         let Ok(answered) = call.make(&connection, releasing, left).await else { return };
@@ -144,7 +144,7 @@ impl Turn {
     /// Leaves in the background; tells when that is done.
     fn give_back(mut self, done: oneshot::Sender<()>) {
         if let Some(mut live) = self.live.take() {
-            self.session.leaving.start(async move {
+            self.session.background.start(async move {
                 live.leave().await;
                 let _ = done.send(());
             });
@@ -169,7 +169,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(mut live) = self.live.take() {
-            self.session.leaving.start(async move { live.leave().await });
+            self.session.background.start(async move { live.leave().await });
         }
     }
 }

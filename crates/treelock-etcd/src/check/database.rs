@@ -3,7 +3,7 @@
 use etcd_client::StatusResponse;
 use treelock::engine::Finding;
 
-use super::member::Member;
+use super::member::Seen;
 
 /// etcd's quota unless it was configured otherwise.
 const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
@@ -12,7 +12,7 @@ const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
 const FILLED_SHARE_MAX: f64 = 0.8;
 
 /// Judges the database that is closest to its quota.
-pub(super) fn size(answers: &[(&Member, &StatusResponse)]) -> Finding {
+pub(super) fn size(answers: &[(&Seen, &StatusResponse)]) -> Finding {
     let sizes = answers.iter().map(|(member, status)| {
         let told =
             Some(status.db_size_quota()).filter(|quota| *quota != 0).or(member.metrics.quota);

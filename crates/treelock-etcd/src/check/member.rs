@@ -33,11 +33,11 @@ pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(2);
 
 impl Namespace<'_> {
     /// Checks whether all members of the cluster are among the endpoints.
-    pub(super) async fn named(&self, members: &[Member]) -> Result<Vec<Finding>, Error> {
+    pub(super) async fn named(&self, members: &[Seen]) -> Result<Vec<Finding>, Error> {
         let list = |client: Arc<Client>| async move { client.cluster_client().member_list().await };
         let list = self.servers.insist("list the cluster's members", CHECK_TIMEOUT, list).await?;
         let voting = list.members().iter().filter(|member| !member.is_learner()).count();
-        let ids: BTreeSet<u64> = members.iter().filter_map(Member::id).collect();
+        let ids: BTreeSet<u64> = members.iter().filter_map(Seen::id).collect();
         let silent = members.iter().filter(|member| member.status.is_err()).count();
         let named = ids.len() + silent;
         Ok(vec![match voting {
@@ -56,7 +56,7 @@ impl Namespace<'_> {
 }
 
 /// What was seen of one endpoint.
-pub(super) struct Member {
+pub(super) struct Seen {
     endpoint: String,
     pub(super) status: Result<StatusResponse, Failure>,
     /// How long a linearizable read took.
@@ -64,7 +64,7 @@ pub(super) struct Member {
     pub(super) metrics: Metrics,
 }
 
-impl Member {
+impl Seen {
     fn id(&self) -> Option<u64> {
         Some(self.status.as_ref().ok()?.header()?.member_id())
     }
@@ -76,7 +76,7 @@ impl Member {
 }
 
 /// Looks at all endpoints concurrently, because those that are down take their time.
-pub(super) async fn look_at_all(Namespace { servers, space }: Namespace<'_>) -> Vec<Member> {
+pub(super) async fn look_at_all(Namespace { servers, space }: Namespace<'_>) -> Vec<Seen> {
     let looks: Vec<_> = (0..servers.count())
         .map(|number| tokio::spawn(look_at(servers.clone(), number, space.meta())))
         .collect();
@@ -87,7 +87,7 @@ pub(super) async fn look_at_all(Namespace { servers, space }: Namespace<'_>) -> 
     members
 }
 
-async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Member {
+async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Seen {
     let doing = "look at a member";
     let status = servers
         .ask_of(number, doing, |client| async move { client.maintenance_client().status().await })
@@ -106,11 +106,11 @@ async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Member {
         true => metrics::look(endpoint, secure).await,
         false => Metrics::default(),
     };
-    Member { endpoint: endpoint.url.clone(), status, read, metrics }
+    Seen { endpoint: endpoint.url.clone(), status, read, metrics }
 }
 
 /// Returns the error of a cluster in which no member answers.
-pub(super) fn nobody(member: Member) -> Error {
+pub(super) fn nobody(member: Seen) -> Error {
     match member.status {
         Err(Failure::Final(error)) => error,
         Err(Failure::InDoubt(last)) => {
@@ -120,7 +120,7 @@ pub(super) fn nobody(member: Member) -> Error {
     }
 }
 
-fn judge(member: &Member) -> Finding {
+fn judge(member: &Seen) -> Finding {
     let endpoint = &member.endpoint;
     let status = match &member.status {
         Ok(status) => status,
@@ -182,7 +182,7 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// Checks whether there is one cluster, and whether it has a leader.
-pub(super) fn leader(answers: &[(&Member, &StatusResponse)]) -> Vec<Finding> {
+pub(super) fn leader(answers: &[(&Seen, &StatusResponse)]) -> Vec<Finding> {
     let clusters = answers.iter().filter_map(|(_, status)| Some(status.header()?.cluster_id()));
     let clusters: BTreeSet<u64> = clusters.collect();
     let without = answers.iter().filter(|(_, status)| status.leader() == 0);
@@ -210,7 +210,7 @@ pub(super) fn leader(answers: &[(&Member, &StatusResponse)]) -> Vec<Finding> {
 }
 
 /// Judges the member whose clock differs most from ours.
-pub(super) fn clocks(answers: &[(&Member, &StatusResponse)]) -> Finding {
+pub(super) fn clocks(answers: &[(&Seen, &StatusResponse)]) -> Finding {
     let distance = |clock: &Clock| match clock {
         Clock::Agrees => Duration::ZERO,
         Clock::Ahead(by) | Clock::Behind(by) => *by,

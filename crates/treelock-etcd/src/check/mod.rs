@@ -16,7 +16,7 @@ use treelock::engine::Finding;
 
 use crate::{error::Error, namespace::Namespace};
 
-use member::{Member, look_at_all, nobody};
+use member::{Seen, look_at_all, nobody};
 
 /// Returns what is to be said of this cluster: whether locks work here, and what is odd.
 pub(crate) async fn check(namespace: Namespace<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
@@ -28,8 +28,8 @@ pub(crate) async fn check(namespace: Namespace<'_>, ttl: Duration) -> Result<Vec
     if members.iter().all(|member| member.status.is_err()) {
         return Err(nobody(members.swap_remove(0)));
     }
-    let mut found: Vec<Finding> = members.iter().map(Member::finding).collect();
-    let answers: Vec<(&Member, &StatusResponse)> =
+    let mut found: Vec<Finding> = members.iter().map(Seen::finding).collect();
+    let answers: Vec<(&Seen, &StatusResponse)> =
         members.iter().filter_map(|member| Some((member, member.status.as_ref().ok()?))).collect();
     found.extend(member::leader(&answers));
     found.push(database::size(&answers));

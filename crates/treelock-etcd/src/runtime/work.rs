@@ -10,7 +10,7 @@ use std::{
 use tokio::task::{JoinHandle, unconstrained};
 use treelock::Answer;
 
-use super::{leaving::Leaving, thread::thread};
+use super::{background::Background, thread::thread};
 use crate::error::Error;
 
 /// Returns the answer that this future gives.
@@ -25,15 +25,15 @@ pub(crate) fn answer<T>(future: impl Future<Output = T> + Send + 'static) -> Ans
 /// it had.
 pub(crate) struct Work<T: Send + 'static> {
     running: Option<JoinHandle<T>>,
-    leaving: Leaving,
+    background: Background,
 }
 
 impl<T: Send + 'static> Work<T> {
     pub(crate) fn start(
-        leaving: &Leaving,
+        background: &Background,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<Work<T>, Error> {
-        Ok(Work { running: Some(thread()?.spawn(work)), leaving: leaving.clone() })
+        Ok(Work { running: Some(thread()?.spawn(work)), background: background.clone() })
     }
 }
 
@@ -52,7 +52,7 @@ impl<T: Send + 'static> Future for Work<T> {
 impl<T: Send + 'static> Drop for Work<T> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            self.leaving.start(async move {
+            self.background.start(async move {
                 running.abort();
                 // What it has by now is dropped here, and counts itself from then on.
                 drop(running.await);

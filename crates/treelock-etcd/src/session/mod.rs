@@ -29,7 +29,7 @@ use crate::{
     cluster::servers::Servers,
     key::Space,
     protocol::session::{Identity, Learnt},
-    runtime::leaving::Leaving,
+    runtime::background::Background,
 };
 
 use lease::Lease;
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     /// The high bits of tokens, so that tokens grow even over a restore from a backup.
     pub(crate) fencing_epoch: u16,
     pub(crate) watches: Watches,
-    pub(crate) leaving: Leaving,
+    pub(crate) background: Background,
     /// Who the session is, for the protocol.
     pub(crate) identity: Arc<Identity>,
     /// The revision at which the session's key was last written, as far as we know.
@@ -154,7 +154,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if !*self.is_closed.get_mut() {
             let (servers, lease) = (self.servers.clone(), self.lease);
-            self.leaving.start(async move { lease.revoke(&servers).await });
+            self.background.start(async move { lease.revoke(&servers).await });
         }
     }
 }

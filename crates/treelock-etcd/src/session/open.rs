@@ -26,7 +26,7 @@ use crate::{
     error::Error,
     key::Space,
     protocol::session::Identity,
-    runtime::leaving::Leaving,
+    runtime::background::Background,
 };
 
 /// Opens a session and keeps it alive for as long as somebody has it.
@@ -34,7 +34,7 @@ pub(crate) async fn open(
     servers: Servers,
     space: Space,
     ttl: Duration,
-    leaving: Leaving,
+    background: Background,
 ) -> Result<Arc<Session>, Error> {
     let (lease, created) = enter(&servers, &space, ttl).await?;
     let revision = created.header().map_or(0, |header| header.revision());
@@ -60,7 +60,7 @@ pub(crate) async fn open(
         id: lease.name(),
         fencing_epoch: meta.epoch,
         watches,
-        leaving,
+        background,
         identity: Arc::new(identity),
         epoch: AtomicI64::new(own.map_or(revision, |own| own.mod_revision())),
         deadline: AtomicU64::new(lease.deadline(lease.sent)),

@@ -40,17 +40,17 @@ pub(super) async fn keep_alive(session: Weak<Session>) {
             pause = match renew(&alive).await {
                 Ok(true) => alive.lease.ttl / 4,
                 Ok(false) => return alive.end(),
-                Err(NoAnswer) => RENEW_RETRY_INTERVAL,
+                Err(Silence) => RENEW_RETRY_INTERVAL,
             };
         }
     }
 }
 
 /// Nobody answered in time.
-struct NoAnswer;
+struct Silence;
 
 /// Renews the lease once. Returns whether it is still there.
-async fn renew(session: &Session) -> Result<bool, NoAnswer> {
+async fn renew(session: &Session) -> Result<bool, Silence> {
     let started = Instant::now();
     let servers = &session.servers;
     let mut asked = JoinSet::new();
@@ -74,15 +74,15 @@ async fn renew(session: &Session) -> Result<bool, NoAnswer> {
                 Ok(Err(error)) if error.to_string().contains("lease not found") => {
                     return Ok(false);
                 }
-                _ if asked.is_empty() && next + 1 >= servers.count() => return Err(NoAnswer),
+                _ if asked.is_empty() && next + 1 >= servers.count() => return Err(Silence),
                 _ => {}
             },
             () = sleep(HEDGE_DELAY.min(session.remaining())) => {}
         }
         // Members that accept everything and answer nothing must not hide the deadline.
         if started.elapsed() >= ANSWER_TIMEOUT || !session.is_alive() {
-            return Err(NoAnswer);
+            return Err(Silence);
         }
     }
-    Err(NoAnswer)
+    Err(Silence)
 }

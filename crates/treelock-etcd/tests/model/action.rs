@@ -76,7 +76,7 @@ impl Scenario {
             if session.is_late && !session.is_over {
                 actions.push(Action::SeeTimeOut(id));
             }
-            if session.is_late && world.etcd.keys.contains_key(&self.sessions[id].key()) {
+            if session.is_late && world.etcd.has_key(self, id) {
                 actions.push(Action::Expire(id));
             }
             match &session.stream {
@@ -129,7 +129,7 @@ impl Scenario {
                 actions.push(Action::TimeOut(id));
             }
             // It creates the key only if it is not there, and only while the lease is.
-            let is_gone = !world.etcd.keys.contains_key(&self.sessions[id].key());
+            let is_gone = !world.etcd.has_key(self, id);
             if left.late_openings > 0 && is_gone && !session.is_late {
                 actions.push(Action::OpenLate(id));
             }

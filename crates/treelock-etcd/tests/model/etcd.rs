@@ -12,6 +12,7 @@ use crate::{
         txn::{Answer, Compare, Found, Kv, Look, Operation, Txn},
     },
     scenario::{Lapse, Scenario},
+    shared::Shared,
     world::{Call, Event, Key, Phase, SessionId, World},
 };
 
@@ -59,9 +60,15 @@ impl Etcd {
         Etcd { revision, keys, deleted: BTreeMap::new() }
     }
 
-    /// Whether the key of a session is there, and the one that was created for it.
-    pub(crate) fn has(&self, session: &Identity) -> bool {
-        self.keys.get(&session.key()).is_some_and(|key| key.created == session.created)
+    /// Whether there is a key of this session, whoever created it.
+    pub(crate) fn has_key(&self, scenario: &Scenario, session: SessionId) -> bool {
+        self.keys.contains_key(&scenario.session_keys[session])
+    }
+
+    /// Whether the key of a session is there that was created for it.
+    pub(crate) fn has(&self, scenario: &Scenario, session: SessionId) -> bool {
+        let key = self.keys.get(&scenario.session_keys[session]);
+        key.is_some_and(|key| key.created == scenario.sessions[session].created)
     }
 
     /// The entries of all requests.
@@ -147,7 +154,8 @@ impl Etcd {
     }
 }
 
-/// The answer to a look for which these keys are there, with the revisions at which they were created.
+/// The answer to a look for which these keys are there, with the revisions at which they were
+/// created.
 fn answer(look: &Look, mut there: Vec<(&Key, i64)>) -> Found {
     match look.before {
         Some(before) => {
@@ -166,21 +174,28 @@ impl World {
     /// Whoever watches hears of what was changed.
     fn tell(&mut self, scenario: &Scenario, changes: &Changes) {
         let at = self.etcd.revision;
-        for (session, identity) in self.sessions.iter_mut().zip(&scenario.sessions) {
-            let Some(stream) = &mut session.stream else { continue };
+        for (id, session) in self.sessions.iter_mut().enumerate() {
+            let identity = &scenario.sessions[id];
+            let Some(stream) = &session.stream else { continue };
+            let mut events = Vec::new();
             for key in &changes.deleted {
                 if stream.watched.contains_key(key) {
-                    stream.events.push_back(Event::Deleted { key: key.clone(), at });
+                    events.push(Event::Deleted { key: key.clone(), at });
                 }
-                if *key == identity.key() {
-                    stream.events.push_back(Event::SessionEnded);
+                if *key == scenario.session_keys[id] {
+                    events.push(Event::SessionEnded);
                 }
             }
             for key in &changes.written {
                 if let Some(slot) = identity.space.read_revoked(&identity.id, key) {
                     let ticket = ticket_said(&self.etcd.keys[key].value);
-                    stream.events.push_back(Event::Revoked { slot, ticket });
+                    events.push(Event::Revoked { slot, ticket });
                 }
+            }
+            if !events.is_empty()
+                && let Some(stream) = &mut session.stream
+            {
+                stream.events.extend(events);
             }
         }
     }
@@ -188,8 +203,9 @@ impl World {
     /// Delete keys at one revision.
     fn delete_all(&mut self, scenario: &Scenario, keys: Vec<Key>) {
         let at = self.etcd.revision + 1;
-        let deleted = keys.iter().filter_map(|key| self.etcd.delete(key, at)).collect();
-        self.etcd.revision = at;
+        let etcd = &mut *self.etcd;
+        let deleted = keys.iter().filter_map(|key| etcd.delete(key, at)).collect();
+        etcd.revision = at;
         self.tell(scenario, &Changes { deleted, written: Vec::new() });
     }
 
@@ -242,7 +258,7 @@ impl Scenario {
         world.tell(self, &changes);
         let task = &world.tasks[call.task];
         if task.number == call.number && task.phase != Phase::Done {
-            world.answers.insert(call.task, Arc::new(answer));
+            world.answers.insert(call.task, Shared::new(answer));
         }
     }
 

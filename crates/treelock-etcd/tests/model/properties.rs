@@ -6,6 +6,7 @@ use crate::{
     etcd::LITTER,
     protocol::waiting::Doing,
     scenario::{Kind, Scenario},
+    shared::Shared,
     world::{Event, Held, Phase, Task, TaskId, World},
 };
 
@@ -25,7 +26,7 @@ pub(crate) fn all() -> Vec<Property<Scenario>> {
         }),
         // The model would prove little if it could not do these.
         Property::sometimes("somebody waits", |_, world: &World| {
-            let sleeps = |task: &Task| match &task.phase {
+            let sleeps = |task: &Shared<Task>| match &task.phase {
                 Phase::Queued(queued) => queued.waiting.doing == Doing::Sleeping,
                 _ => false,
             };
@@ -48,7 +49,7 @@ struct Holder {
 }
 
 fn holders(scenario: &Scenario, world: &World) -> Vec<Holder> {
-    let holds = |(id, task): (TaskId, &Task)| match &task.phase {
+    let holds = |(id, task): (TaskId, &Shared<Task>)| match &task.phase {
         Phase::Held(Held { ticket, .. }) => {
             let may_believe =
                 !world.sessions[task.session].is_late && !world.revoked.contains(ticket);
@@ -103,7 +104,7 @@ fn every_entry_is_kept(scenario: &Scenario, world: &World) -> bool {
         let (Some(ticket), Some(entry)) = (ticket(task), task.phase.entry()) else { return true };
         let stored = world.etcd.keys.get(&entry.wish.keys[0]);
         stored.is_some_and(|stored| stored.created == ticket)
-            || !world.etcd.keys.contains_key(&scenario.sessions[task.session].key())
+            || !world.etcd.has_key(scenario, task.session)
             || world.revoked.contains(&ticket)
     })
 }
@@ -127,8 +128,7 @@ fn who_lost_is_told(scenario: &Scenario, world: &World) -> bool {
             Event::SessionEnded => true,
             Event::Deleted { .. } => false,
         };
-        let has_lost =
-            !world.etcd.has(&scenario.sessions[task.session]) || world.revoked.contains(&ticket);
+        let has_lost = !world.etcd.has(scenario, task.session) || world.revoked.contains(&ticket);
         !has_lost || stream.events.iter().any(tells)
     })
 }

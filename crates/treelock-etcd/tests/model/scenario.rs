@@ -11,7 +11,7 @@ use crate::{
         session::Identity,
         wish::{LIMITS, Limits, Wish},
     },
-    world::{SessionId, TaskId},
+    world::{Key, SessionId, TaskId},
 };
 
 /// What a request covers: the whole of one sub-tree, or something in it.
@@ -119,6 +119,8 @@ pub(crate) struct Scenario {
     /// What each task does, one thing after another, and of which session it is.
     pub(crate) tasks: Vec<(SessionId, Vec<Job>)>,
     pub(crate) sessions: Vec<Arc<Identity>>,
+    /// The keys of these.
+    pub(crate) session_keys: Vec<Key>,
     pub(crate) mutant: Option<Mutant>,
     /// How many of the latest blockers a waiter observes.
     pub(crate) window: usize,
@@ -142,9 +144,11 @@ impl Scenario {
             let (id, created) = (format!("{lease:x}"), lease as i64);
             Arc::new(Identity { space: Space::new(""), id, lease: lease as i64, created })
         };
+        let sessions: Vec<_> = (1..=count).map(session).collect();
         Scenario {
             tasks,
-            sessions: (1..=count).map(session).collect(),
+            session_keys: sessions.iter().map(|session| session.key()).collect(),
+            sessions,
             mutant: None,
             window: LIMITS.window,
             faults: Faults::default(),

@@ -59,6 +59,9 @@ impl Scenario {
     fn tell_all(&self, world: &mut World, session: SessionId, tell: impl Fn(&Key, &mut Told)) {
         let World { tasks, sessions, .. } = world;
         for task in tasks.iter_mut().filter(|task| task.session == session) {
+            if !matches!(task.phase, Phase::Queued(_)) {
+                continue;
+            }
             let Phase::Queued(queued) = &mut task.phase else { continue };
             queued.told.iter_mut().for_each(|((_, key), told)| tell(key, told));
             let slot = queued.entry.wish.slot;
@@ -78,8 +81,9 @@ impl Scenario {
     }
 
     fn hear_deleted(&self, world: &mut World, session: SessionId, key: &Key, at: i64) {
-        let stream = world.sessions[session].stream.as_mut();
-        if let Some(watch) = stream.and_then(|stream| stream.watched.get_mut(key)) {
+        if let Some(stream) = &mut world.sessions[session].stream
+            && let Some(watch) = stream.watched.get_mut(key)
+        {
             watch.delete(at);
         }
         for queued in world.queued_mut(session) {

@@ -1,6 +1,6 @@
 //! What clients do: they do what the protocol says, and tell it what came of that.
 
-use std::{mem, sync::Arc};
+use std::mem;
 
 use treelock::{Access, FencingToken};
 
@@ -15,6 +15,7 @@ use crate::{
         waiting::{self, Doing, Waiting},
     },
     scenario::{Lapse, Scenario},
+    shared::Shared,
     world::{Call, Held, OfSession, Phase, Queued, SessionId, TaskId, World},
 };
 
@@ -35,8 +36,8 @@ impl World {
         match learnt {
             Learnt::Nothing => {}
             Learnt::Epoch(epoch) => {
-                let known = &mut self.sessions[session].epoch;
-                *known = epoch.max(*known);
+                let known = self.sessions[session].epoch;
+                self.sessions[session].epoch = epoch.max(known);
             }
             Learnt::Over => self.end(session),
         }
@@ -47,8 +48,8 @@ impl World {
 /// Entering and leaving.
 impl Scenario {
     pub(crate) fn ask(&self, world: &mut World, id: TaskId) {
-        let task = &mut world.tasks[id];
-        let session = &mut world.sessions[task.session];
+        let task = &mut *world.tasks[id];
+        let session = &mut *world.sessions[task.session];
         let slot = session.numbers.take();
         session.slots.insert(slot, (id, Default::default()));
         task.phase = Phase::Entering(Entry::new(self.wish(id, task.step, slot)));
@@ -56,16 +57,16 @@ impl Scenario {
     }
 
     fn send(&self, world: &mut World, id: TaskId, txn: Txn) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         task.number += 1;
-        world.calls.insert(Call { task: id, number: task.number, txn: Arc::new(txn) });
+        world.calls.insert(Call { task: id, number: task.number, txn: Shared::new(txn) });
         // What was not answered until now never will be.
         world.answers.remove(&id);
     }
 
     /// An answer comes, or it is clear that none does.
     pub(crate) fn receive(&self, world: &mut World, id: TaskId, answer: Result<&Answer, NoAnswer>) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         let (Phase::Entering(entry) | Phase::Leaving(entry)) = &mut task.phase else { return };
         let (learnt, _) = entry.answered(answer);
         let session = task.session;
@@ -76,7 +77,7 @@ impl Scenario {
 
     /// Does what the request's machine says.
     fn go_on(&self, world: &mut World, id: TaskId) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         let epoch = world.sessions[task.session].epoch;
         match &mut task.phase {
             Phase::Entering(entry) => match entry.next(epoch) {
@@ -94,7 +95,7 @@ impl Scenario {
 
     /// It has its ticket.
     fn enter(&self, world: &mut World, id: TaskId, blockers: Blockers) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         let Phase::Entering(entry) = mem::replace(&mut task.phase, Phase::Done) else { return };
         let (ticket, slot) = (entry.ticket().expect("it is in line"), entry.wish.slot);
         let waiting = Waiting::new(entry.wish.clone(), ticket, blockers);
@@ -110,7 +111,7 @@ impl Scenario {
 
     /// It gives up, releases, or was refused.
     pub(crate) fn leave(&self, world: &mut World, id: TaskId) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         let mut entry = match mem::replace(&mut task.phase, Phase::Done) {
             Phase::Entering(entry) | Phase::Leaving(entry) => entry,
             Phase::Queued(queued) => queued.entry,
@@ -128,9 +129,9 @@ impl Scenario {
 
     /// The job is over, and its slot is free: go on with the next.
     fn finish(&self, world: &mut World, id: TaskId) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         if let Some(entry) = task.phase.entry() {
-            let (slot, session) = (entry.wish.slot, &mut world.sessions[task.session]);
+            let (slot, session) = (entry.wish.slot, &mut *world.sessions[task.session]);
             session.slots.remove(&slot);
             session.numbers.give_back(slot);
         }
@@ -144,7 +145,7 @@ impl Scenario {
 
     /// A holder accesses the resource, which checks its token.
     pub(crate) fn access(&self, world: &mut World, id: TaskId) {
-        let task = &mut world.tasks[id];
+        let task = &mut *world.tasks[id];
         let kind = self.job(id, task.step).kind;
         let Phase::Held(held) = &mut task.phase else { return };
         held.has_accessed = true;
@@ -168,7 +169,7 @@ impl Scenario {
     /// Does what the waiter's machine says, as far as that is possible without anybody else.
     fn settle(&self, world: &mut World, id: TaskId) {
         let World { tasks, sessions, .. } = world;
-        let task = &mut tasks[id];
+        let task = &mut *tasks[id];
         let Phase::Queued(queued) = &mut task.phase else { return };
         let session = &sessions[task.session];
         let here = OfSession { session, slot: queued.entry.wish.slot };

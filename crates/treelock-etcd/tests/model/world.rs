@@ -1,9 +1,6 @@
 //! All that there is: an etcd, its clients, and what is on its way between them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use treelock::FenceGate;
 
@@ -19,6 +16,7 @@ use crate::{
         waiting::{Here, Waiting},
     },
     scenario::{Faults, Kind, Scenario},
+    shared::Shared,
 };
 
 pub(crate) type TaskId = usize;
@@ -27,12 +25,12 @@ pub(crate) type Key = Vec<u8>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    pub(crate) etcd: Etcd,
+    pub(crate) etcd: Shared<Etcd>,
     pub(crate) calls: BTreeSet<Call>,
     /// The answers to the last calls.
-    pub(crate) answers: BTreeMap<TaskId, Arc<Answer>>,
-    pub(crate) sessions: Vec<Session>,
-    pub(crate) tasks: Vec<Task>,
+    pub(crate) answers: BTreeMap<TaskId, Shared<Answer>>,
+    pub(crate) sessions: Vec<Shared<Session>>,
+    pub(crate) tasks: Vec<Shared<Task>>,
     /// What an administrator has seen and is about to delete.
     pub(crate) revoking: Option<(Key, i64)>,
     /// The tickets of the entries that an administrator has deleted.
@@ -49,7 +47,7 @@ pub(crate) struct Call {
     pub(crate) task: TaskId,
     /// Counts what the task sends, so that the answers can be told apart.
     pub(crate) number: u8,
-    pub(crate) txn: Arc<Txn>,
+    pub(crate) txn: Shared<Txn>,
 }
 
 /// What the tasks of a process share.
@@ -198,11 +196,11 @@ impl World {
             phase: Phase::Idle,
         };
         World {
-            etcd: Etcd::new(scenario),
+            etcd: Shared::new(Etcd::new(scenario)),
             calls: BTreeSet::new(),
             answers: BTreeMap::new(),
-            sessions: (1..).take(scenario.sessions.len()).map(session).collect(),
-            tasks: scenario.tasks.iter().map(task).collect(),
+            sessions: (1..).take(scenario.sessions.len()).map(session).map(Shared::new).collect(),
+            tasks: scenario.tasks.iter().map(task).map(Shared::new).collect(),
             revoking: None,
             revoked: BTreeSet::new(),
             epoch_began: None,
@@ -233,8 +231,10 @@ impl World {
     }
 
     pub(crate) fn queued_mut(&mut self, session: SessionId) -> impl Iterator<Item = &mut Queued> {
-        let tasks = self.tasks.iter_mut().filter(move |task| task.session == session);
-        tasks.filter_map(|task| match &mut task.phase {
+        let is_queued = move |task: &&mut Shared<Task>| {
+            task.session == session && matches!(task.phase, Phase::Queued(_))
+        };
+        self.tasks.iter_mut().filter(is_queued).filter_map(|task| match &mut task.phase {
             Phase::Queued(queued) => Some(queued),
             _ => None,
         })
@@ -250,22 +250,28 @@ impl World {
 
     /// What nobody observes any more is not watched, and who has nothing to do listens to nothing.
     pub(crate) fn forget(&mut self) {
-        if self.left.stale_reads == 0 {
+        if self.left.stale_reads == 0 && !self.etcd.deleted.is_empty() {
             self.etcd.deleted.clear();
         }
         for session in 0..self.sessions.len() {
-            let Some(mut stream) = self.sessions[session].stream.take() else { continue };
+            let Some(stream) = &self.sessions[session].stream else { continue };
             if !self.has_work(session) {
+                self.sessions[session].stream = None;
                 continue;
             }
             let is_observed = |key: &Key| {
                 self.queued(session).any(|queued| queued.observed().any(|one| one == key))
             };
-            stream.watched.retain(|key, _| is_observed(key));
-            stream.events.retain(|event| match event {
+            let is_new = |event: &Event| match event {
                 Event::Deleted { key, .. } => is_observed(key),
                 _ => true,
-            });
+            };
+            if stream.watched.keys().all(is_observed) && stream.events.iter().all(is_new) {
+                continue;
+            }
+            let mut stream = stream.clone();
+            stream.watched.retain(|key, _| is_observed(key));
+            stream.events.retain(is_new);
             self.sessions[session].stream = Some(stream);
         }
     }

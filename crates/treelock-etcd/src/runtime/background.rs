@@ -1,4 +1,4 @@
-//! What is being given back in the background: [`Leaving`].
+//! What is being given back, in the background, and how much: [`Background`].
 
 use std::{future::Future, sync::Arc};
 
@@ -6,13 +6,13 @@ use tokio::sync::watch;
 
 use super::thread::thread;
 
-/// Counts what is being given back.
+/// Gives things back in the background, and counts those that it has not given back yet.
 #[derive(Clone)]
-pub(crate) struct Leaving(Arc<watch::Sender<usize>>);
+pub(crate) struct Background(Arc<watch::Sender<usize>>);
 
-impl Leaving {
-    pub(crate) fn new() -> Leaving {
-        Leaving(Arc::new(watch::Sender::new(0)))
+impl Background {
+    pub(crate) fn new() -> Background {
+        Background(Arc::new(watch::Sender::new(0)))
     }
 
     /// Counts one more, for as long as the returned value lives.
@@ -21,12 +21,12 @@ impl Leaving {
     }
 
     /// Gives something back in the background.
-    pub(crate) fn start(&self, leaving: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn start(&self, giving_back: impl Future<Output = ()> + Send + 'static) {
         // Without the thread nothing was ever asked for, so there is nothing to give back.
         let Ok(thread) = thread() else { return };
         let counted = self.count();
         thread.spawn(async move {
-            leaving.await;
+            giving_back.await;
             drop(counted);
         });
     }
@@ -39,12 +39,12 @@ impl Leaving {
 }
 
 /// One thing that is being given back. It is uncounted when dropped, also by a panic.
-pub(crate) struct Counted(Leaving);
+pub(crate) struct Counted(Background);
 
 impl Counted {
-    fn new(leaving: Leaving) -> Counted {
-        leaving.0.send_modify(|count| *count += 1);
-        Counted(leaving)
+    fn new(background: Background) -> Counted {
+        background.0.send_modify(|count| *count += 1);
+        Counted(background)
     }
 }
 
