@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if timeout(Duration::from_millis(300), &mut acquire).await.is_err()
         && let Some(blocked) = acquire.blocked().await?
     {
-        println!("still waiting as #{:?}: {blocked}", acquire.ticket());
+        println!("still waiting as #{}: {blocked}", acquire.ticket().unwrap_or_default());
     }
 
     // One who has waited long enough gives up, and leaves nothing in the line.

@@ -34,7 +34,7 @@ fn show<L: Engine>(lock: &L, gate: &mut FenceGate) -> Result<(), L::Error> {
     if acquire.wait_timeout(Duration::from_millis(300)).is_none()
         && let Some(blocked) = acquire.blocked().wait()?
     {
-        println!("still waiting as #{:?}: {blocked}", acquire.ticket());
+        println!("still waiting as #{}: {blocked}", acquire.ticket().unwrap_or_default());
     }
 
     // One who has waited long enough gives up, and leaves nothing in the line.
