@@ -154,7 +154,8 @@ impl Etcd {
     }
 }
 
-/// The answer to a look for which these keys are there, with the revisions at which they were created.
+/// The answer to a look for which these keys are there, with the revisions at which they were
+/// created.
 fn answer(look: &Look, mut there: Vec<(&Key, i64)>) -> Found {
     match look.before {
         Some(before) => {

@@ -5,12 +5,12 @@
 //! the same code, which neither a feature nor a hidden name has to make public. As they are
 //! compiled for a test, their flaws can be switched on.
 //!
-//! Around them the model has what the protocol leans on and nothing else: revisions, keys and ranges of
-//! keys, transactions with their compares, leases and clocks, watches that begin some time after
-//! they were asked for and tell late, requests that arrive late, twice or not at all, answers that
-//! are lost, clients that give up, are paused or die, administrators. Each mutant leaves out one
-//! thing that the protocol says, or that those have to do who drive it; the model must find what is
-//! wrong with each.
+//! Around them the model has what the protocol leans on and nothing else: revisions, keys and
+//! ranges of keys, transactions with their compares, leases and clocks, watches that begin some
+//! time after they were asked for and tell late, requests that arrive late, twice or not at all,
+//! answers that are lost, clients that give up, are paused or die, administrators. Each mutant
+//! leaves out one thing that the protocol says, or that those have to do who drive it; the model
+//! must find what is wrong with each.
 
 mod action;
 mod etcd;
@@ -59,7 +59,8 @@ fn assert_caught(mutant: Mutant, scenario: Scenario, property: &'static str) {
     assert!(checker.discovery(property).is_some(), "{mutant:?} was not caught: \"{property}\"");
 }
 
-/// What has too many states to see them all: `near` of those that are soon reached, and `far` on random ways.
+/// What has too many states to see them all: `near` of those that are soon reached, and `far` on
+/// random ways.
 fn assert_largely_clean(name: &str, scenario: Scenario, near: usize, far: usize) {
     let checker = |states| scenario.clone().checker().threads(2).target_state_count(states);
     if near > 0 {
@@ -112,7 +113,8 @@ fn a_writer_between_readers() {
     assert_clean("reader, writer, reader", with(RETRY, scenario), &[WAITS, DONE]);
 }
 
-/// With a window of one, the last of these has more before it than the transaction that enters it tells.
+/// With a window of one, the last of these has more before it than the transaction that enters it
+/// tells.
 fn a_crowd() -> Scenario {
     let jobs = vec![vec![READ], vec![READ], vec![READ], vec![BELOW]];
     Scenario { window: 1, ..Scenario::apart(jobs) }
@@ -366,7 +368,8 @@ fn random_ways() {
     }
 }
 
-/// `TREELOCK_MODEL_STATES` says how many states are to be seen of each; a million needs 600 MB and a minute.
+/// `TREELOCK_MODEL_STATES` says how many states are to be seen of each; a million needs 600 MB and
+/// a minute.
 #[test]
 #[ignore = "takes long"]
 fn large() {
