@@ -242,8 +242,8 @@ impl Entry {
     fn refused(&mut self, retried: bool, is_for_want_of_space: bool) {
         self.stage = match (retried, is_for_want_of_space) {
             (true, _) => Stage::InDoubt,
-            (false, true) => Stage::Unsure,
-            (false, false) => Stage::Gone,
+            (false, true) if !flaw::has(Flaw::NoSpaceIsCertain) => Stage::Unsure,
+            (false, _) => Stage::Gone,
         };
     }
 

@@ -27,6 +27,10 @@ pub(crate) enum Flaw {
     LeavingForgetsRetries,
     /// Nor of the deletion of what lay at a request's slot, before that request is sent again.
     ClearingForgetsRetries,
+    /// What is refused for want of space counts as not carried out.
+    NoSpaceIsCertain,
+    /// After that a key is deleted whoever wrote its value.
+    AnyValue,
     /// A deletion is taken for that of whoever is waited for, even if it is older.
     AnyDeletion,
     /// Nobody learns that the stream was cut.

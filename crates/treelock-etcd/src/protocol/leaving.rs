@@ -135,7 +135,10 @@ fn release(keys: &[Vec<u8>], ticket: i64) -> Txn {
 /// a late copy must not meet the next one at this slot.
 fn delete(wish: &Wish, one: usize) -> Txn {
     let (key, value) = (wish.keys[one].clone(), wish.values[one].clone());
-    let own = Compare::Holds { key: key.clone(), value };
+    let own = match flaw::has(Flaw::AnyValue) {
+        true => Compare::Exists { key: key.clone() },
+        false => Compare::Holds { key: key.clone(), value },
+    };
     Txn {
         compares: vec![wish.session.is_own(), own],
         then: vec![Operation::Delete(key)],

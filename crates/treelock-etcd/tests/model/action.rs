@@ -4,7 +4,11 @@ use stateright::{Model, Property};
 
 use crate::{
     properties,
-    protocol::{flaw, txn::NoAnswer, waiting::Doing},
+    protocol::{
+        flaw,
+        txn::{NoAnswer, Operation},
+        waiting::Doing,
+    },
     scenario::Scenario,
     world::{Call, Key, Phase, SessionId, TaskId, World},
 };
@@ -16,6 +20,8 @@ pub(crate) enum Action {
     Execute(Call),
     /// The answer to the last call of a task arrives.
     Receive(TaskId),
+    /// etcd answers that it has no space, and has carried the call out all the same, or not.
+    RefuseForSpace(Call, bool),
     /// etcd reads who is in the way.
     Read(TaskId),
     /// A member of etcd reads who was in the way at an earlier revision.
@@ -99,6 +105,14 @@ impl Scenario {
     /// What may happen or not.
     fn choices(&self, world: &World, actions: &mut Vec<Action>) {
         let left = world.left;
+        if left.no_spaces > 0 {
+            let is_put = |operation: &Operation| matches!(operation, Operation::Put { .. });
+            let takes_space = |call: &&Call| call.txn.then.iter().any(is_put);
+            for call in world.calls.iter().filter(takes_space) {
+                let refuse = |is_done| Action::RefuseForSpace(call.clone(), is_done);
+                actions.extend([true, false].map(refuse));
+            }
+        }
         for (id, task) in world.tasks.iter().enumerate() {
             match &task.phase {
                 Phase::Entering(_) | Phase::Leaving(_) if left.retries > 0 => {
@@ -152,6 +166,11 @@ impl Scenario {
             Action::Receive(task) => {
                 let answer = world.answers.remove(&task).expect("there is an answer");
                 self.receive(world, task, Ok(&answer));
+            }
+            Action::RefuseForSpace(call, is_done) => {
+                world.left.no_spaces -= 1;
+                world.calls.remove(&call);
+                self.refuse_for_space(world, &call, is_done);
             }
             Action::Read(task) => self.read(world, task, world.etcd.revision),
             Action::ReadPast(task, revision) => {

@@ -9,7 +9,7 @@ use crate::{
     protocol::{
         revoke::revoke,
         session::Identity,
-        txn::{Answer, Compare, Found, Kv, Look, Operation, Txn},
+        txn::{Answer, Compare, Found, Kv, Look, NoAnswer, Operation, Txn},
     },
     scenario::{Lapse, Scenario},
     shared::Shared,
@@ -262,6 +262,18 @@ impl Scenario {
         }
     }
 
+    /// etcd answers to a call that it has no space. It says so also of what it has carried out.
+    pub(crate) fn refuse_for_space(&self, world: &mut World, call: &Call, is_done: bool) {
+        if is_done {
+            let hidden = self.hidden(world);
+            let (_, changes) = world.etcd.carry_out(&call.txn, &hidden);
+            world.tell(self, &changes);
+        }
+        if world.tasks[call.task].number == call.number {
+            self.receive(world, call.task, Err(NoAnswer::NoSpace));
+        }
+    }
+
     /// What looks find, as it was at a revision.
     pub(crate) fn look(&self, world: &World, looks: &[Look], at: i64) -> Vec<Found> {
         let hidden = self.hidden(world);
@@ -273,9 +285,12 @@ impl Scenario {
         let Some((key, ticket)) = world.revoking.take() else { return };
         let space = &self.sessions[0].space;
         let name = space.read(&key).expect("it is an entry");
+        // All keys of that request.
+        let entries = world.etcd.entries();
+        let same = entries.filter(|(other, stored)| **other != key && stored.created == ticket);
+        let keys: Vec<Key> = same.map(|(key, _)| key.clone()).chain([key.clone()]).collect();
         // If the session is over, there is nobody to tell.
         for say in [true, false] {
-            let keys = [key.clone()];
             let txn = revoke(space, &name.session, name.slot, &keys, ticket, say);
             let (answer, changes) = world.etcd.carry_out(&txn, &BTreeSet::new());
             world.tell(self, &changes);

@@ -74,6 +74,7 @@ fn assert_largely_clean(name: &str, scenario: Scenario, near: usize, far: usize)
 const WRITE: Job = Job::acquire(Kind::WriteTree);
 const READ: Job = Job::acquire(Kind::ReadTree);
 const BELOW: Job = Job::acquire(Kind::WriteBelow);
+const BOTH: Job = Job::acquire(Kind::WriteBoth);
 
 const WAITS: &str = "somebody waits";
 const DONE: &str = "all are done";
@@ -88,6 +89,7 @@ const NONE: Faults = Faults {
     epochs: 0,
     late_openings: 0,
     stale_reads: 0,
+    no_spaces: 0,
 };
 const RETRY: Faults = Faults { retries: 1, ..NONE };
 
@@ -161,6 +163,28 @@ fn giving_up() -> Scenario {
 #[test]
 fn who_waits_gives_up() {
     assert_clean("giving up", giving_up(), &[WAITS, DONE]);
+}
+
+/// The first one's requests have two keys, at the same slot.
+fn two_keys() -> Scenario {
+    Scenario::apart(vec![vec![BOTH, BOTH], vec![BELOW]])
+}
+
+#[test]
+fn requests_of_two_keys() {
+    assert_clean("two keys", with(RETRY, two_keys()), &[WAITS, DONE]);
+    let faults = Faults { revokes: 1, ..NONE };
+    assert_clean("two keys, revoking", with(faults, two_keys()), &[WAITS, DONE, REVOKED]);
+}
+
+/// There is no space, once or twice.
+fn no_space() -> Scenario {
+    with(Faults { no_spaces: 2, ..RETRY }, two_keys())
+}
+
+#[test]
+fn etcd_has_no_space() {
+    assert_clean("no space", no_space(), &[WAITS, DONE]);
 }
 
 /// At the first one's slot lies what somebody could not give back, and an administrator may delete.
@@ -277,6 +301,8 @@ fn mutants_of_asking_are_caught() {
     assert_caught(Mutant::Of(Flaw::TryForgetsRetries), trying(false), "no orphans");
     assert_caught(Mutant::Of(Flaw::LeavingForgetsRetries), giving_up(), "no orphans");
     assert_caught(Mutant::Of(Flaw::ClearingForgetsRetries), clearing(), "every entry is kept");
+    assert_caught(Mutant::Of(Flaw::NoSpaceIsCertain), no_space(), "no orphans");
+    assert_caught(Mutant::Of(Flaw::AnyValue), no_space(), "every entry is kept");
     assert_caught(Mutant::Around(Lapse::WideTryStays), trying(true), "no orphans");
 }
 
@@ -319,6 +345,7 @@ fn large_ones() -> [(&'static str, Scenario); 4] {
         epochs: 1,
         late_openings: 1,
         stale_reads: 1,
+        no_spaces: 1,
     };
     let leaves = |kind| Job { gives_up: true, ..Job::acquire(kind) };
     let tasks = vec![

@@ -71,10 +71,10 @@ fn is_exclusive(scenario: &Scenario, world: &World) -> bool {
 /// Nobody holds while an earlier request that conflicts is live (C1).
 fn nobody_is_overtaken(scenario: &Scenario, world: &World) -> bool {
     holders(scenario, world).iter().all(|holder| {
-        !world.etcd.entries().any(|(key, stored)| {
-            let kind = Kind::of(key);
-            stored.created < holder.ticket && kind.is_some_and(|kind| holder.kind.conflicts(kind))
-        })
+        !world
+            .etcd
+            .entries()
+            .any(|(key, stored)| stored.created < holder.ticket && holder.kind.conflicts_with(key))
     })
 }
 
@@ -102,8 +102,8 @@ fn ticket(task: &Task) -> Option<i64> {
 fn every_entry_is_kept(scenario: &Scenario, world: &World) -> bool {
     world.tasks.iter().all(|task| {
         let (Some(ticket), Some(entry)) = (ticket(task), task.phase.entry()) else { return true };
-        let stored = world.etcd.keys.get(&entry.wish.keys[0]);
-        stored.is_some_and(|stored| stored.created == ticket)
+        let mut stored = entry.wish.keys.iter().map(|key| world.etcd.keys.get(key));
+        stored.all(|stored| stored.is_some_and(|stored| stored.created == ticket))
             || !world.etcd.has_key(scenario, task.session)
             || world.revoked.contains(&ticket)
     })

@@ -14,12 +14,14 @@ use crate::{
     world::{Key, SessionId, TaskId},
 };
 
-/// What a request covers: the whole of one sub-tree, or something in it.
+/// What a request covers: the whole of one sub-tree, or one or two things in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     ReadTree,
     WriteTree,
     WriteBelow,
+    /// It has two keys.
+    WriteBoth,
 }
 
 impl Kind {
@@ -31,22 +33,24 @@ impl Kind {
         if self == Kind::ReadTree { Access::Read } else { Access::Write }
     }
 
-    fn root(self) -> (Access, Node) {
-        let node = if self == Kind::WriteBelow {
-            Node::from_components([b"a"]).expect("good")
-        } else {
-            Node::root()
+    fn roots(self) -> Vec<(Access, Node)> {
+        let below = |name: &str| Node::from_components([name]).expect("good");
+        let nodes = match self {
+            Kind::ReadTree | Kind::WriteTree => vec![Node::root()],
+            Kind::WriteBelow => vec![below("a")],
+            Kind::WriteBoth => vec![below("a"), below("b")],
         };
-        (self.access(), node)
+        nodes.into_iter().map(|node| (self.access(), node)).collect()
     }
 
-    /// What an entry's key covers. Not read by the code that is explored.
-    pub(crate) fn of(key: &[u8]) -> Option<Kind> {
+    /// Whether it conflicts with an entry of this key. Not read by the code that is explored.
+    pub(crate) fn conflicts_with(self, key: &[u8]) -> bool {
         match key {
-            [b'/', b'R', b'/', b'!', ..] => Some(Kind::ReadTree),
-            [b'/', b'W', b'/', b'!', ..] => Some(Kind::WriteTree),
-            [b'/', b'W', b'/', b'a', b'/', b'!', ..] => Some(Kind::WriteBelow),
-            _ => None,
+            [b'/', b'R', b'/', b'!', ..] => self != Kind::ReadTree,
+            [b'/', b'W', b'/', b'!', ..] => true,
+            [b'/', b'W', b'/', b'a', b'/', b'!', ..] => true,
+            [b'/', b'W', b'/', b'b', b'/', b'!', ..] => self != Kind::WriteBelow,
+            _ => unreachable!("this is no entry"),
         }
     }
 }
@@ -112,6 +116,8 @@ pub(crate) struct Faults {
     pub(crate) late_openings: u8,
     /// A member answers a reader from the past (etcd#20418).
     pub(crate) stale_reads: u8,
+    /// etcd says that it has no space.
+    pub(crate) no_spaces: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -176,13 +182,13 @@ impl Scenario {
     pub(crate) fn wish(&self, task: TaskId, step: usize, slot: u64) -> Wish {
         let session = &self.sessions[self.tasks[task].0];
         let job = self.job(task, step);
-        let roots = [job.kind.root()];
+        let roots = job.kind.roots();
         let operations = if job.is_wide { 0 } else { LIMITS.operations };
         Wish {
             session: session.clone(),
             slot,
             keys: session.space.keys(&roots, &session.id, slot),
-            values: vec![vec![task as u8, step as u8]],
+            values: vec![vec![task as u8, step as u8]; roots.len()],
             ranges: session.space.conflicts(&roots),
             may_wait: !job.is_try,
             limits: Limits { window: self.window, operations },

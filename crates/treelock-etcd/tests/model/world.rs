@@ -1,6 +1,9 @@
 //! All that there is: an etcd, its clients, and what is on its way between them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
 
 use treelock::FenceGate;
 
@@ -12,7 +15,7 @@ use crate::{
         numbers::Numbers,
         slot::Content,
         told::{Cut, Told},
-        txn::{Answer, Found, Txn},
+        txn::{Answer, Found, Operation, Txn},
         waiting::{Here, Waiting},
     },
     scenario::{Faults, Kind, Scenario},
@@ -42,12 +45,29 @@ pub(crate) struct World {
 }
 
 /// A transaction on its way to etcd. It may stay there for as long as it likes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Call {
     pub(crate) task: TaskId,
     /// Counts what the task sends, so that the answers can be told apart.
     pub(crate) number: u8,
     pub(crate) txn: Shared<Txn>,
+}
+
+/// So that a counterexample can be read.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}, call {}:", self.task, self.number)?;
+        for operation in &self.txn.then {
+            let (verb, key) = match operation {
+                Operation::Put { key, .. } => ("put", key),
+                Operation::Delete(key) => ("delete", key),
+                Operation::Get(key) => ("get", key),
+                Operation::Look(look) => ("look from", &look.range.0),
+            };
+            write!(f, " {verb} {}", String::from_utf8_lossy(key))?;
+        }
+        Ok(())
+    }
 }
 
 /// What the tasks of a process share.
