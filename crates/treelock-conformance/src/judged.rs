@@ -165,7 +165,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     }
 
     /// Excuses bad findings of [`check`](Engine::check) that are about the machine of the tests, and
-    /// no fault of the engine's.
+    /// not the engine's fault.
     ///
     /// # Examples
     ///

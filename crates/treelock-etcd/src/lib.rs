@@ -80,8 +80,8 @@
 //!
 //! # Building
 //!
-//! The client library generates code: `apt-get install protobuf-compiler libprotobuf-dev`, or the
-//! equivalent.
+//! The build needs the protobuf compiler; the README says what to install. Numbers such as C20 in
+//! comments refer to CONTRACT.md at the repository's root.
 
 mod acquire;
 mod ask;
