@@ -37,7 +37,7 @@ needs_mypy = pytest.mark.skipif(
 STUBTEST_ALLOWS = r"""
 # A protocol, for type checkers only.
 treelock\._treelock\.Node
-# PyO3 adds it; nobody imports * from a private module.
+# PyO3 adds it; no one imports * from a private module.
 treelock\._treelock\.__all__
 # Subclasses may take arguments of their own, so what is native takes any.
 treelock(\._treelock)?\.TreeLock\.__(init|new)__
