@@ -34,7 +34,7 @@ fn garbage_in_a_record_counts_as_a_write_on_everything() {
     assert!(!scratch.says_damaged());
 }
 
-/// An unreadable record is in the way of every request, and every request is told so.
+/// Checks that an unreadable record is in the way of every request, and that the error says so.
 fn assert_all_blocked(scratch: &Scratch) {
     let error = scratch.lock.try_acquire(&read("b")).wait().expect_err("it is unreadable");
     let blocked = error.blocked().expect("something is in the way");

@@ -171,7 +171,7 @@ fn is_dead(pid: u32) -> bool {
     }
 }
 
-/// C20: the token is larger than that of every writer that was here before.
+/// Checks that the token is larger than that of every writer that was here before (C20).
 fn see_token(place: &Path, writes: bool, token: u64) {
     let file = File::options().read(true).write(true).open(place.join("token"));
     let file = file.expect("made with the place");

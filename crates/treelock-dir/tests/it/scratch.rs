@@ -140,7 +140,7 @@ impl Drop for Latch {
     }
 }
 
-/// Byte 0 of the table.
+/// Returns a lock on byte 0 of the table.
 fn latch(kind: libc::c_int) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
