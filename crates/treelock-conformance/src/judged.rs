@@ -3,29 +3,29 @@
 use std::{
     any::Any,
     fmt,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use treelock::{
     Blocked, Request, Snapshot, Wait,
-    engine::{Engine, EngineError, Held, Pending},
+    engine::{Engine, EngineError, Finding, Pending},
 };
 
 use crate::{
-    polled::Count,
-    subject::{STUCK, Subject, Task, Wakes},
+    judged_guard::JudgedGuard,
+    judged_task::JudgedTask,
+    setting::Setting,
+    subject::{STUCK, Subject, Wakes},
 };
 
 /// An engine, shown to the suite by its own verbs: those of [`treelock::engine`].
 ///
-/// If `EXACT`, the engine promises to wake a task once, in the step that grants it, and never else.
+/// `EXACT` engines ([`Judged::exact`]) promise to wake a task once, in the step that grants it, and
+/// never else. All others are [late](Judged::late).
 ///
 /// # Examples
 ///
@@ -35,47 +35,37 @@ use crate::{
 ///
 /// leaving::every_way_to_leave_leaves_nothing(100, || Judged::exact(TreeLock::new()));
 /// ```
+#[must_use = "an engine is judged by the parts of the suite"]
 pub struct Judged<L: Engine, const EXACT: bool> {
     handles: Vec<L>,
-    turn: AtomicUsize,
+    /// How often a handle was used.
+    uses: AtomicUsize,
     inspect: Inspect<L>,
+    excuse: Excuse,
+    /// The last field, since it may own what the others are in.
     setting: Setting,
 }
 
-/// What else an engine promises, asserted when nobody uses it.
+/// Asserts what else an engine promises.
 type Inspect<L> = Arc<dyn Fn(&L, &Snapshot) + Send + Sync>;
 
-/// Where everything takes place.
-#[derive(Clone)]
-struct Setting {
-    /// Kept as long as anything of the engine's is.
-    kept: Option<Arc<dyn Any + Send + Sync>>,
-    /// Entered for as long as a verb is polled or waited for.
-    enter: Option<Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>>,
-}
-
-impl Setting {
-    fn within<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _entered = self.enter.as_ref().map(|enter| enter());
-        work()
-    }
-}
+/// Whether a finding is about the machine of the tests.
+type Excuse = Arc<dyn Fn(&Finding) -> bool + Send + Sync>;
 
 impl<L: Engine> Judged<L, true> {
-    /// Shows an engine that wakes exactly.
+    /// Shows an engine that wakes exactly, as one in memory does.
     ///
     /// # Examples
     ///
     /// See [`Judged`].
-    #[must_use]
     pub fn exact(lock: L) -> Judged<L, true> {
         Judged::new(lock)
     }
 }
 
 impl<L: Engine> Judged<L, false> {
-    /// Shows an engine that wakes at latest some seconds after a grant, and maybe before it, in vain: one
-    /// that hears of a grant from other processes.
+    /// Shows an engine that wakes at latest some seconds after a grant, and maybe before it, in
+    /// vain: one that hears of a grant from other processes.
     ///
     /// # Examples
     ///
@@ -85,7 +75,6 @@ impl<L: Engine> Judged<L, false> {
     ///
     /// scenarios::every_scenario_prints_what_it_says(|| Judged::late(TreeLock::new()));
     /// ```
-    #[must_use]
     pub fn late(lock: L) -> Judged<L, false> {
         Judged::new(lock)
     }
@@ -93,13 +82,17 @@ impl<L: Engine> Judged<L, false> {
 
 impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     fn new(lock: L) -> Judged<L, EXACT> {
-        let setting = Setting { kept: None, enter: None };
-        let (handles, turn) = (vec![lock], AtomicUsize::new(0));
-        Judged { handles, turn, inspect: Arc::new(|_, _| {}), setting }
+        Judged {
+            handles: vec![lock],
+            uses: AtomicUsize::new(0),
+            inspect: Arc::new(|_, _| {}),
+            excuse: Arc::new(|_| false),
+            setting: Setting::default(),
+        }
     }
 
-    /// Adds another handle of the same lock that knows nothing of the first, as one in another process. They
-    /// are used in turns.
+    /// Adds another handle of the same lock that knows nothing of the first, as one in another
+    /// process. They are used in turns.
     ///
     /// # Examples
     ///
@@ -110,7 +103,6 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     /// let lock = TreeLock::new();
     /// let judged = Judged::exact(lock.clone()).and(lock);
     /// ```
-    #[must_use]
     pub fn and(mut self, lock: L) -> Judged<L, EXACT> {
         self.handles.push(lock);
         self
@@ -126,13 +118,13 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     ///
     /// let judged = Judged::exact(TreeLock::new()).keeping("a folder");
     /// ```
-    #[must_use]
     pub fn keeping(mut self, kept: impl Any + Send + Sync) -> Judged<L, EXACT> {
-        self.setting.kept = Some(Arc::new(kept));
+        self.setting.keep(kept);
         self
     }
 
-    /// Polls and waits within what `enter` returns, such as the context of a runtime.
+    /// Uses the engine within what `enter` returns, such as the context of a runtime: each call,
+    /// poll, wait and drop.
     ///
     /// # Examples
     ///
@@ -140,20 +132,19 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     /// use treelock::TreeLock;
     /// use treelock_conformance::Judged;
     ///
-    /// // With tokio: .within(|| RUNTIME.enter())
+    /// // With tokio, and a runtime in a static: .within(|| RUNTIME.enter())
     /// let judged = Judged::exact(TreeLock::new()).within(|| ());
     /// ```
-    #[must_use]
     pub fn within<G: Any>(
         mut self,
         enter: impl Fn() -> G + Send + Sync + 'static,
     ) -> Judged<L, EXACT> {
-        self.setting.enter = Some(Arc::new(move || Box::new(enter())));
+        self.setting.set_enter(enter);
         self
     }
 
-    /// Has `inspect` assert what else the engine promises, of each handle, at moments when nobody uses it.
-    /// Requests are labelled with their number, from 1 on, failed ones counted.
+    /// Has `inspect` assert what else the engine promises, of each handle, at moments when nobody
+    /// uses it. Requests are labelled with their number, from 1 on, failed ones counted.
     ///
     /// # Examples
     ///
@@ -165,7 +156,6 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     ///     assert_eq!(lock.held_count(), snapshot.held().count());
     /// });
     /// ```
-    #[must_use]
     pub fn inspected(
         mut self,
         inspect: impl Fn(&L, &Snapshot) + Send + Sync + 'static,
@@ -174,25 +164,69 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
+    /// Excuses bad findings of [`check`](Engine::check) that are about the machine of the tests, and
+    /// no fault of the engine's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock::TreeLock;
+    /// use treelock_conformance::Judged;
+    ///
+    /// let judged = Judged::exact(TreeLock::new())
+    ///     .excusing(|finding| finding.what.contains("an old kernel"));
+    /// ```
+    pub fn excusing(
+        mut self,
+        excuse: impl Fn(&Finding) -> bool + Send + Sync + 'static,
+    ) -> Judged<L, EXACT> {
+        self.excuse = Arc::new(excuse);
+        self
+    }
+
+    /// Waits at most this long for each answer, instead of 20 seconds. For an engine that is known
+    /// to have a flaw.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use treelock::TreeLock;
+    /// use treelock_conformance::Judged;
+    ///
+    /// let judged = Judged::exact(TreeLock::new()).answering_within(Duration::from_secs(1));
+    /// ```
+    pub fn answering_within(mut self, timeout: Duration) -> Judged<L, EXACT> {
+        self.setting.set_answer_timeout(timeout);
+        self
+    }
+
+    /// The lock, by the handle whose turn it is.
+    pub(crate) fn lock(&self) -> &L {
+        let used = self.uses.fetch_add(1, Ordering::Relaxed);
+        &self.handles[used % self.handles.len()]
+    }
+
+    pub(crate) fn excuses(&self, finding: &Finding) -> bool {
+        (self.excuse)(finding)
+    }
+
     pub(crate) fn handles(&self) -> &[L] {
         &self.handles
     }
 
-    /// The handle whose turn it is.
-    pub(crate) fn lock(&self) -> L {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.handles[turn % self.handles.len()].clone()
+    pub(crate) fn setting(&self) -> &Setting {
+        &self.setting
     }
 
-    /// What is to be polled or waited for is so in here.
-    pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.setting.within(work)
-    }
-
-    fn kept(&self, asked: Result<L::Guard, L::Error>) -> Result<Kept<L::Guard>, Blocked> {
+    fn granted_or_blocked(
+        &self,
+        asked: Result<L::Guard, L::Error>,
+        lock: &L,
+    ) -> Result<JudgedGuard<L, EXACT>, Blocked> {
         match asked {
-            Ok(guard) => Ok(Kept { guard: Some(guard), setting: self.setting.clone() }),
-            Err(error) => Err(of_this_process(error)),
+            Ok(guard) => Ok(JudgedGuard::new(guard, lock.clone(), self.setting.clone())),
+            Err(error) => Err(blocked_by_this_process(&error)),
         }
     }
 }
@@ -204,153 +238,55 @@ impl<L: Engine, const EXACT: bool> fmt::Debug for Judged<L, EXACT> {
 }
 
 /// Who is in the way, without its process: the suite is one.
-fn of_this_process<E: EngineError>(error: E) -> Blocked {
-    let mut blocked = match error.blocked() {
-        Some(blocked) => blocked.clone(),
-        None => panic!("an engine that fails: {error}"),
-    };
+fn blocked_by_this_process<E: EngineError>(error: &E) -> Blocked {
+    let blocked = error.blocked().cloned();
+    let mut blocked = blocked.unwrap_or_else(|| panic!("the engine failed: {error}"));
     if let Some(process) = blocked.process.take() {
         assert_eq!(process.pid, std::process::id(), "the blocker's process");
     }
     blocked
 }
 
-/// A guard whose drop returns when the lock is released.
-pub struct Kept<G: Held> {
-    guard: Option<G>,
-    setting: Setting,
-}
-
-impl<G: Held> Drop for Kept<G> {
-    fn drop(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            self.setting.within(|| guard.release().wait());
-        }
-    }
-}
-
-impl<G: Held> fmt::Debug for Kept<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Kept").field(&self.guard).finish()
-    }
-}
-
-/// A request that is polled by hand, with a waker that counts.
-pub struct Polling<L: Engine, const EXACT: bool> {
-    lock: L,
-    /// Until it was ready.
-    acquire: Option<L::Acquire>,
-    wakes: Arc<Count>,
-    setting: Setting,
-}
-
-impl<L: Engine, const EXACT: bool> Polling<L, EXACT> {
-    fn poll_once(&mut self) -> Option<Kept<L::Guard>> {
-        let acquire = self.acquire.as_mut().expect("not polled after it was ready");
-        // A wake-up that comes before the poll does is answered by the poll, so it may be forgotten.
-        self.wakes.forget();
-        let waker = Waker::from(self.wakes.clone());
-        let poll = || Pin::new(acquire).poll(&mut Context::from_waker(&waker));
-        match self.setting.within(poll) {
-            Poll::Pending => None,
-            Poll::Ready(granted) => {
-                self.acquire = None;
-                let guard = granted.unwrap_or_else(|error| panic!("an engine that fails: {error}"));
-                Some(Kept { guard: Some(guard), setting: self.setting.clone() })
-            }
-        }
-    }
-
-    /// Whether somebody is in the way, by the engine's own word.
-    fn is_blocked(&self) -> bool {
-        let acquire = self.acquire.as_ref().expect("it is still asking");
-        let blocked = self.setting.within(|| acquire.blocked().wait());
-        blocked.unwrap_or_else(|error| panic!("an engine that fails: {error}")).is_some()
-    }
-}
-
-impl<L: Engine, const EXACT: bool> Task for Polling<L, EXACT> {
-    type Guard = Kept<L::Guard>;
-
-    /// Polls once, or until it is ready or rightly waits: what an engine asks of others is on its way for a
-    /// while.
-    fn poll(&mut self) -> Option<Kept<L::Guard>> {
-        let start = Instant::now();
-        loop {
-            let polled = self.poll_once();
-            if EXACT || polled.is_some() || (self.is_blocked() && self.wakes.count() == 0) {
-                return polled;
-            }
-            assert!(start.elapsed() < STUCK, "a grant that is not seen");
-            thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    fn poll_elsewhere(&mut self) -> Option<Kept<L::Guard>> {
-        self.wakes = Arc::default();
-        self.poll()
-    }
-
-    fn wakes(&self) -> usize {
-        self.wakes.count()
-    }
-}
-
-impl<L: Engine, const EXACT: bool> Drop for Polling<L, EXACT> {
-    fn drop(&mut self) {
-        if let Some(acquire) = self.acquire.take() {
-            drop(acquire);
-            self.setting.within(|| self.lock.settled().wait());
-        }
-    }
-}
-
-impl<L: Engine, const EXACT: bool> fmt::Debug for Polling<L, EXACT> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polling").field("acquire", &self.acquire).finish_non_exhaustive()
-    }
-}
-
 impl<L: Engine, const EXACT: bool> Subject for Judged<L, EXACT> {
-    type Task = Polling<L, EXACT>;
-    type Guard = Kept<L::Guard>;
+    type Task = JudgedTask<L, EXACT>;
+    type Guard = JudgedGuard<L, EXACT>;
 
     const WAKES: Wakes = if EXACT { Wakes::Exact } else { Wakes::Within(STUCK) };
 
-    fn acquire(&self, request: &Request) -> Polling<L, EXACT> {
+    fn acquire(&self, request: &Request) -> JudgedTask<L, EXACT> {
         let lock = self.lock();
-        let acquire = Some(lock.acquire(request));
-        Polling { lock, acquire, wakes: Arc::default(), setting: self.setting.clone() }
+        let acquire = self.setting.within(|| lock.acquire(request));
+        JudgedTask::new(acquire, lock.clone(), self.setting.clone())
     }
 
-    fn try_acquire(&self, request: &Request) -> Result<Kept<L::Guard>, Blocked> {
-        let tried = self.enter(|| self.lock().try_acquire(request).wait());
-        self.kept(tried)
+    fn try_acquire(&self, request: &Request) -> Result<JudgedGuard<L, EXACT>, Blocked> {
+        let lock = self.lock();
+        let tried = self.setting.answer(|| lock.try_acquire(request));
+        self.granted_or_blocked(tried, lock)
     }
 
     fn acquire_timeout(
         &self,
         request: &Request,
         timeout: Duration,
-    ) -> Result<Kept<L::Guard>, Blocked> {
-        let waited = self.enter(|| {
-            let mut acquire = self.lock().acquire(request);
-            match acquire.wait_timeout(timeout) {
-                Some(granted) => granted,
-                None => acquire.give_up().wait(),
-            }
-        });
-        self.kept(waited)
+    ) -> Result<JudgedGuard<L, EXACT>, Blocked> {
+        let lock = self.lock();
+        let mut acquire = self.setting.within(|| lock.acquire(request));
+        let waited = match self.setting.within(|| acquire.wait_timeout(timeout)) {
+            Some(granted) => granted,
+            None => self.setting.answer(|| acquire.give_up()),
+        };
+        self.granted_or_blocked(waited, lock)
     }
 
     fn snapshot(&self) -> Snapshot {
-        let seen = self.enter(|| self.lock().snapshot().wait());
-        let mut snapshot = seen.unwrap_or_else(|error| panic!("an engine that fails: {error}"));
+        let mut snapshot = self.setting.success(|| self.lock().snapshot());
         snapshot.entries.iter_mut().for_each(|entry| entry.process = None);
         snapshot
     }
 
     fn inspect(&self, snapshot: &Snapshot) {
-        self.handles.iter().for_each(|lock| (self.inspect)(lock, snapshot));
+        let inspect = |lock| self.setting.within(|| (self.inspect)(lock, snapshot));
+        self.handles.iter().for_each(inspect);
     }
 }

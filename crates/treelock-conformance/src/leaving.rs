@@ -1,6 +1,6 @@
-//! Leaving at every point (C10): unpolled, queued in front, in the middle and at the end, granted but
-//! not yet seen, and by panic; and what else is promised of one request at a time. Told by counting
-//! wake-ups, not by sleeping.
+//! Leaving at every point (C10): unpolled, queued in front, in the middle and at the end, granted
+//! but not yet seen, and by panic; and what else is promised of one request at a time. The checks
+//! count wake-ups instead of sleeping.
 
 use std::{
     collections::VecDeque,
@@ -41,12 +41,21 @@ checks![
     a_request_with_no_roots_is_granted_at_once,
 ];
 
-/// Runs all checks of this module. `many` requests queue up where there must be many: a multiple of
-/// ten, and not of seven.
+/// Runs all checks of this module. Where many requests must queue up, there are `many`.
 ///
 /// # Panics
 ///
-/// After all checks have run, with the names of those that failed; each has printed why.
+/// After all checks have run, with the names of those that failed; each has printed why. And if
+/// `many` is not a multiple of ten, or is one of seven.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, leaving};
+///
+/// leaving::every_way_to_leave_leaves_nothing(100, || Judged::exact(TreeLock::new()));
+/// ```
 pub fn every_way_to_leave_leaves_nothing<E: Subject>(many: usize, engine: impl Fn() -> E) {
     let mut all = checks(&engine);
     let middle = || many_leave_from_the_middle(many, &engine());
@@ -156,7 +165,8 @@ fn the_front_the_middle_and_the_end_of_one_queue<E: Subject>(engine: &dyn Fn() -
     }
 }
 
-/// Granted, not yet polled, dropped: the next one must get it (the swallowed wake-up of so many locks).
+/// Granted, not yet polled, dropped: the next one must get it (the swallowed wake-up of so many
+/// locks).
 fn a_grant_that_nobody_saw_is_passed_on<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let holder = hold(&engine, &write("a"));
@@ -170,7 +180,8 @@ fn a_grant_that_nobody_saw_is_passed_on<E: Subject>(engine: &dyn Fn() -> E) {
     assert_empty(&engine);
 }
 
-/// A task may move to another executor while it waits: the waker of its last poll is the one to wake.
+/// A task may move to another executor while it waits: the waker of its last poll is the one to
+/// wake.
 fn a_grant_is_seen_by_a_task_that_moved<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let holder = hold(&engine, &write("a"));

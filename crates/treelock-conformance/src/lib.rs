@@ -1,9 +1,10 @@
-//! What every engine of `treelock` must pass: random operations against a naive model, scenarios with
-//! the printed lock table as oracle, threads that watch rule C1 at every moment, and leaving at every
-//! point.
+//! What every engine of `treelock` must pass: random operations against a naive model ([`random`]),
+//! texts with the printed lock table as oracle ([`scenarios`]), rule C1 at every moment of four
+//! threads ([`threads`]), leaving at every point ([`leaving`]), and what each verb means
+//! ([`verbs`]).
 //!
-//! An engine that has the verbs of [`treelock::engine`] is shown to the suite as a [`Judged`], wherever it
-//! lives, in this repository or outside. A test file of an engine is one test for each part of the suite:
+//! An engine that has the verbs of [`treelock::engine`] is shown to the suite as a [`Judged`],
+//! wherever it lives, in this repository or outside. Its test file has one test for each part:
 //!
 //! ```
 //! use treelock::TreeLock;
@@ -17,23 +18,33 @@
 //! verbs::every_verb_means_what_it_says(engine);
 //! ```
 //!
-//! All parts but `verbs` take any [`Subject`], which need not be an engine of this process: ask, poll, leave,
-//! snapshot. Tickets may count as they like, as long as they tell the order of arrival.
+//! All parts but [`verbs`] take any [`Subject`], which need not be an engine of this process: it
+//! can be asked and polled, it can leave, and it shows its table. Tickets may begin anywhere and
+//! leave numbers out, as long as they tell the order of arrival.
 //!
-//! The numbers C1.. are those of the contract, CONTRACT.md in the repository. That the suite can fail is
-//! shown by `tests/flaws`, with engines that have one flaw at a time.
+//! The numbers C1, C2, … are those of the contract: CONTRACT.md in the repository. ENGINES.md there
+//! says how to write an engine; the example `list_lock` is one. The test `flaws` shows that the
+//! suite can fail, with engines that have one flaw at a time.
 
 mod checks;
+#[cfg(test)]
+mod guide;
 mod judged;
+mod judged_guard;
+mod judged_task;
 pub mod leaving;
 mod model;
 mod polled;
+mod probe;
 pub mod random;
 pub mod scenarios;
+mod setting;
 mod subject;
 pub mod threads;
 pub mod verbs;
 
-pub use judged::{Judged, Kept, Polling};
+pub use judged::Judged;
+pub use judged_guard::JudgedGuard;
+pub use judged_task::JudgedTask;
 pub use polled::Polled;
 pub use subject::{Subject, Task, Wakes, poll_until};

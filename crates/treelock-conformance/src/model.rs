@@ -1,5 +1,5 @@
-//! The judge: rule C1 word for word, scanning all live requests, with its own idea of a node and of a
-//! conflict.
+//! The judge: rule C1 word for word, scanning all live requests, with its own idea of a node and of
+//! a conflict.
 
 use treelock::{Access, Node, Request};
 
@@ -12,8 +12,8 @@ pub(crate) struct Root {
     pub(crate) given: bool,
 }
 
-/// Two requests conflict iff some root of one is an ancestor of, or equal to, some root of the other and
-/// at least one of those two roots is a write.
+/// Two requests conflict iff some root of one is an ancestor of, or equal to, some root of the
+/// other and at least one of those two roots is a write.
 pub(crate) fn conflict(a: &[Root], b: &[Root]) -> bool {
     a.iter().any(|a| {
         b.iter().any(|b| {
@@ -41,7 +41,8 @@ pub(crate) fn request(roots: &[Root]) -> Request {
 
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// Its number in the order of arrival, from 1 on, and its label. Those who fail are counted too.
+    /// Its number in the order of arrival, from 1 on, and its label. Those who fail are counted
+    /// too.
     pub(crate) number: u64,
     pub(crate) roots: Vec<Root>,
     pub(crate) held: bool,

@@ -12,7 +12,7 @@ use std::{
 
 use crate::subject::Task;
 
-/// A task made of any future, with a waker that counts.
+/// A task made of a future, with a waker that counts.
 ///
 /// # Examples
 ///
@@ -23,9 +23,10 @@ use crate::subject::Task;
 /// let lock = TreeLock::new();
 /// let request = Request::new().write("a")?;
 /// let guard = lock.acquire(&request).wait();
-/// // If the future can fail: Polled::new(async move { acquire.await.expect("a table that works") })
+/// // If it can fail: Polled::new(async move { acquire.await.expect("a table that works") })
 /// let mut task = Polled::new(lock.acquire(&request));
 /// assert!(task.poll().is_none());
+/// assert!(task.poll_elsewhere().is_none());
 /// drop(guard);
 /// assert_eq!(task.wakes(), 1);
 /// assert!(task.poll().is_some());
@@ -58,6 +59,10 @@ impl Wake for Count {
 
 impl<G> Polled<G> {
     /// Wraps a future, which is not polled before the task is.
+    ///
+    /// # Examples
+    ///
+    /// See [`Polled`].
     pub fn new(future: impl Future<Output = G> + Send + 'static) -> Polled<G> {
         Polled { future: Box::pin(future), wakes: Arc::default() }
     }
@@ -67,7 +72,8 @@ impl<G> Task for Polled<G> {
     type Guard = G;
 
     fn poll(&mut self) -> Option<G> {
-        // A wake-up that comes before the poll does is answered by the poll, so it may be forgotten.
+        // A wake-up that comes before the poll does is answered by the poll, so it may be
+        // forgotten.
         self.wakes.forget();
         let waker = Waker::from(self.wakes.clone());
         match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -1,9 +1,9 @@
-//! Random operations against the naive model: after each one, the lock's holders are exactly the
-//! model's (C1, C2, C3), nobody is woken but those who are granted, and who is blocked is told by whom
-//! (C14, C16). A failing case shrinks and prints.
+//! Random operations against the naive model. After each one the holders are exactly the model's
+//! (C1, C2, C3), nobody is woken but those who are granted, and the blocked are told by whom (C14,
+//! C16). A failing case shrinks and prints.
 //!
-//! Every request is labelled with its number in the order of arrival, and is found by its label: engines
-//! may number their tickets differently, as long as the tickets tell the same order.
+//! Every request is labelled with its number in the order of arrival, and is found by its label:
+//! engines may number their tickets differently, as long as the tickets tell the same order.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +21,8 @@ enum Operation {
     Acquire(Vec<Root>),
     /// `try_acquire`.
     Try(Vec<Root>),
-    /// `acquire_timeout` with a time-out that is over at once: a blocking caller joins and withdraws.
+    /// `acquire_timeout` with a time-out that is over at once: a blocking caller joins and
+    /// withdraws.
     TimeOut(Vec<Root>),
     /// Make a future and drop it without a poll.
     Unpolled(Vec<Root>),
@@ -195,11 +196,20 @@ fn check_blocked(blocked: &Blocked, roots: &[Root], first: &Live, ahead: usize) 
 }
 
 /// Checks that an engine does what the model does, after each of `operations` random operations, in
-/// `runs` runs with an engine each; `PROPTEST_CASES` asks for another number of runs.
+/// `runs` runs with an engine each; the variable `PROPTEST_CASES` asks for another number of runs.
 ///
 /// # Panics
 ///
 /// At the first operation that the model does not explain, after shrinking.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, random};
+///
+/// random::holders_are_exactly_the_models(10, 50, || Judged::exact(TreeLock::new()));
+/// ```
 pub fn holders_are_exactly_the_models<E: Subject>(
     runs: u32,
     operations: usize,

@@ -1,7 +1,7 @@
 //! Scenarios as text, with the printed lock table as oracle: `scenarios/*.txt`.
 //!
-//! A file is a list of blocks, with an empty line between two: commands, a line `----`, and what they
-//! print. Lines that begin with `#` are comments. The commands:
+//! A file is a list of blocks, with an empty line between two: commands, a line `----`, and what
+//! they print. Lines that begin with `#` are comments. The commands:
 //!
 //! ```text
 //! ask NAME: write /a, read /b     polls a new future once
@@ -11,11 +11,11 @@
 //! table                           prints the snapshot, with all ages zero
 //! ```
 //!
-//! Requests are labelled with their names and shown with their number in the order of asking, failed ones
-//! counted, whatever tickets the engine gives.
+//! Requests are labelled with their names and shown with their number in the order of asking,
+//! failed ones counted, whatever tickets the engine gives.
 //!
-//! `UPDATE_SCENARIOS=1 cargo test -p treelock scenario` writes what the core prints into the files, to be
-//! read before it is committed.
+//! `UPDATE_SCENARIOS=1 cargo test -p treelock scenario` writes what the core prints into the files,
+//! to be read before it is committed.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
@@ -140,8 +140,8 @@ impl<E: Subject> Scenario<E> {
         names.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Who is granted by the engine's own word must be woken. Whether the word is right is told by the
-    /// text of the scenario.
+    /// Who is granted by the engine's own word must be woken. Whether the word is right is told by
+    /// the text of the scenario.
     fn wait_for_wakes(&mut self) {
         for entry in self.engine.snapshot().entries {
             let name = entry.label.as_deref().expect("all have a label");
@@ -169,6 +169,15 @@ fn replay<E: Subject>(engine: E, text: &str) -> String {
 /// # Panics
 ///
 /// At the first scenario that prints something else.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, scenarios};
+///
+/// scenarios::every_scenario_prints_what_it_says(|| Judged::exact(TreeLock::new()));
+/// ```
 pub fn every_scenario_prints_what_it_says<E: Subject>(engine: impl Fn() -> E) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     // Written by the engine that wakes exactly, so that no other one can bend the texts.

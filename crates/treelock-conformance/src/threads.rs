@@ -1,6 +1,6 @@
-//! Several threads at once. Every snapshot is one moment, so rule C1 can be checked in any of them: a
-//! request holds iff no earlier live request conflicts with it. And what the lock guards is watched
-//! without asking the lock.
+//! Several threads at once. Every snapshot is one moment, so rule C1 can be checked in any of them:
+//! a request holds iff no earlier live request conflicts with it. And what the lock guards is
+//! watched without asking the lock.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -149,13 +149,22 @@ fn round<E: Subject + Sync>(engine: &E, guarded: &Guarded, round: usize, operati
     assert_empty(engine);
 }
 
-/// Checks an engine that four threads use in random ways at once, `operations` operations each in each
-/// of `rounds` rounds, while a fifth one reads snapshots.
+/// Checks an engine that four threads use in random ways at once, `operations` operations each in
+/// each of `rounds` rounds, while a fifth one reads snapshots.
 ///
 /// # Panics
 ///
-/// If a snapshot breaks rule C1, if two meet where they must not, if anybody waits for 20 seconds, or if
-/// anything is left at the end of a round.
+/// If a snapshot breaks rule C1, if two meet where they must not, if anybody waits for 20 seconds,
+/// or if anything is left at the end of a round.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::TreeLock;
+/// use treelock_conformance::{Judged, threads};
+///
+/// threads::many_threads_keep_the_rule_at_every_moment(2, 50, Judged::exact(TreeLock::new()));
+/// ```
 pub fn many_threads_keep_the_rule_at_every_moment<E: Subject + Sync>(
     rounds: usize,
     operations: usize,

@@ -1,16 +1,21 @@
-//! The suite can fail: an engine with one flaw at a time is caught by the parts that should catch it, and
-//! passes without a flaw, also when it wakes late, in vain and from another thread.
+//! The suite can fail: an engine with one flaw at a time is caught by the parts that should catch
+//! it, and passes without a flaw, also when it wakes late, in vain and from another thread.
 
+mod flawed;
 mod naive;
+mod verb_flaw;
 
 use std::{
     cell::Cell,
     panic::{self, AssertUnwindSafe, catch_unwind},
     sync::Once,
+    thread,
+    time::Duration,
 };
 
+use flawed::Flawed;
 use naive::{Flaw, Naive};
-use treelock_conformance::{leaving, random, scenarios, threads};
+use treelock_conformance::{Judged, leaving, random, scenarios, threads, verbs};
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -49,6 +54,14 @@ fn by_leaving<const EXACT: bool>(flaw: Flaw) -> Option<String> {
 fn by_threads(flaw: Flaw) -> Option<String> {
     let engine = Naive::<true>::new(flaw);
     caught(|| threads::many_threads_keep_the_rule_at_every_moment(4, 200, engine))
+}
+
+fn flawed(flaw: verb_flaw::Flaw) -> Judged<Flawed, true> {
+    Judged::exact(Flawed::new(flaw)).answering_within(Duration::from_millis(200))
+}
+
+fn by_verbs(flaw: verb_flaw::Flaw) -> Option<String> {
+    caught(|| verbs::every_verb_means_what_it_says(|| flawed(flaw)))
 }
 
 #[test]
@@ -144,4 +157,42 @@ fn threads_find_what_one_thread_cannot() {
         assert_eq!(by_leaving::<true>(flaw), None, "{flaw:?} takes two threads");
         assert!(by_threads(flaw).is_some(), "{flaw:?} was not found");
     }
+}
+
+/// And the message names the check that is meant for the flaw.
+#[test]
+fn verbs_find_flaws() {
+    let without = || Judged::exact(Flawed::new(verb_flaw::Flaw::None));
+    verbs::every_verb_means_what_it_says(without);
+    let find = |flaw: verb_flaw::Flaw, check: &str| {
+        let message = by_verbs(flaw).unwrap_or_else(|| panic!("{flaw:?} was not found"));
+        assert!(message.contains(check), "{flaw:?}: {message}");
+    };
+    // The checks mostly sleep to see that somebody waits, so all flaws are looked for at once.
+    thread::scope(|scope| {
+        for (check, flaws) in verb_flaw::FOUND_BY {
+            flaws.iter().for_each(|flaw| drop(scope.spawn(|| find(*flaw, check))));
+        }
+    });
+}
+
+/// All parts of the suite both drop guards and release them.
+#[test]
+fn every_part_finds_what_is_not_given_back() {
+    for flaw in [verb_flaw::Flaw::DropDoesNothing, verb_flaw::Flaw::ReleaseDoesNothing] {
+        let engine = || flawed(flaw);
+        let by_random = caught(|| random::holders_are_exactly_the_models(20, 25, engine));
+        assert!(by_random.is_some(), "{flaw:?}");
+        assert!(caught(|| scenarios::every_scenario_prints_what_it_says(engine)).is_some());
+        assert!(caught(|| leaving::every_way_to_leave_leaves_nothing(30, engine)).is_some());
+    }
+}
+
+/// What a finding says of the machine is not held against the engine, if it is excused.
+#[test]
+fn a_finding_can_be_excused() {
+    let engine = || Judged::exact(Flawed::new(verb_flaw::Flaw::FindsItselfBad));
+    verbs::every_verb_means_what_it_says(|| engine().excusing(|bad| bad.advice == "mend it"));
+    let excusing_another = || engine().excusing(|bad| bad.advice == "make room");
+    assert!(caught(|| verbs::every_verb_means_what_it_says(excusing_another)).is_some());
 }

@@ -1,5 +1,5 @@
-//! An engine that is right by being simple, and wrong in one way if asked to. It scans all live requests
-//! under one mutex; a failed try takes no ticket, and tickets begin anywhere.
+//! An engine that is right by being simple, and wrong in one way if asked to. It scans all live
+//! requests under one mutex; a failed try takes no ticket, and tickets begin anywhere.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use treelock::{Access, Blocked, Entry, Request, Snapshot, State, TreeLock, Wait};
+use treelock::{Access, Blocked, Entry, Request, Snapshot, State, engine::Sighting};
 use treelock_conformance::{Polled, Subject, Wakes, poll_until};
 
 /// What is wrong.
@@ -55,7 +55,7 @@ struct Live {
     request: Request,
     held: bool,
     waker: Option<Waker>,
-    /// As a snapshot shows it; made by the core, as nobody else can.
+    /// As a snapshot shows it. The ticket and the state are filled in then.
     entry: Entry,
 }
 
@@ -63,6 +63,12 @@ struct Table {
     live: Vec<Live>,
     last: u64,
     flaw: Flaw,
+}
+
+/// Of a request, whatever its ticket.
+fn sighting(request: &Request) -> Sighting {
+    let (request, asked) = (request.clone(), Duration::ZERO);
+    Sighting { ticket: 0, request, asked, granted: None, process: None }
 }
 
 impl Table {
@@ -85,9 +91,7 @@ impl Table {
         let highest = self.live.iter().map(|live| live.ticket).max().unwrap_or(0);
         let before = if self.flaw == Flaw::UsesTicketsAgain { highest } else { self.last };
         self.last = before + 1;
-        let scratch = TreeLock::new();
-        let _guard = scratch.try_acquire(request).wait().expect("a lock of its own");
-        let entry = scratch.snapshot().wait().entries.remove(0);
+        let entry = Snapshot::of(vec![sighting(request)]).entries.remove(0);
         let request = request.clone();
         self.live.push(Live { ticket: self.last, request, held: false, waker: None, entry });
         self.settle();
@@ -132,15 +136,13 @@ impl Table {
             _ => in_the_way.first(),
         };
         let blocker = &self.live[*named.expect("it was not granted")];
-        let scratch = TreeLock::new();
         let everything = Request::new().write("/").expect("the root");
         let request = match self.flaw {
             Flaw::WaitsFalsely => &everything,
             _ => &blocker.request,
         };
-        let _guard = scratch.try_acquire(request).wait().expect("a lock of its own");
-        let told = scratch.try_acquire(&self.live[index].request).wait();
-        let mut blocked = told.expect_err("they conflict");
+        let told = Blocked::of(&[sighting(request)], &self.live[index].request, u64::MAX);
+        let mut blocked = told.expect("they conflict");
         blocked.ticket = blocker.ticket;
         blocked.label = blocker.entry.label.clone();
         blocked.state = if blocker.held { State::Held } else { State::Waiting };
@@ -162,8 +164,8 @@ impl Table {
     }
 }
 
-/// Wakes either exactly or, if not `EXACT`, whoever waits whenever somebody leaves, a little later and
-/// from another thread.
+/// Wakes either exactly or, if not `EXACT`, whoever waits whenever somebody leaves, a little later
+/// and from another thread.
 pub(crate) struct Naive<const EXACT: bool> {
     shared: Shared,
 }
