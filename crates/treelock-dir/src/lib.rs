@@ -62,7 +62,7 @@
 //! empty the directory safely, end the processes that use it, check that the clock is right
 //! (`treelock doctor`), and remove the file.
 //!
-//! # Where
+//! # Where to keep the table
 //!
 //! - Safe: ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs (containers that mount the same
 //!   directory share the lock).
@@ -87,9 +87,9 @@
 //! measured eight times the cost of a bare pair of flock(2) calls. Making a request reads the
 //! table, which has 256 bytes for each live request; with 1,000 of them a pair takes eleven times
 //! as long. The table shrinks again after a crowd has left. A handle keeps up to 16 files open for
-//! reuse. A waiting request sleeps in the kernel, and a release wakes only the requests that waited
-//! for it last. For each ticket of another process that is waited for, a thread sleeps until that
-//! ticket leaves.
+//! reuse. A waiting request sleeps in the kernel, and a release wakes only the requests that wait
+//! for it at that moment. For each ticket of another process that is waited for, a thread sleeps
+//! until that ticket leaves.
 //!
 //! # When not to use it
 //!
