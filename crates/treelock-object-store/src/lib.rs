@@ -1,4 +1,4 @@
-//! An object store whose folders can be renamed, copied, deleted and read whole.
+//! Object stores with whole folders: each is renamed, copied, deleted and read under one lock.
 //!
 //! Object stores have no folders, only keys with slashes in them. So renaming a folder is many
 //! copies and many deletes, and whoever reads in between sees half of it. [`LockedStore`] wraps any
