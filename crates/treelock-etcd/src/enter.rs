@@ -33,7 +33,7 @@ impl Live {
             let answer = self.send(ASK, txn).await;
             let next = self.hear(&answer)?;
             match answer {
-                Ok(_) => {}
+                Ok(_) => refused = None,
                 Err(Failure::Final(error)) => refused = Some(error),
                 Err(Failure::InDoubt(_)) if !self.session.is_alive() => return Err(Error::Lost),
                 Err(Failure::InDoubt(last)) if start.elapsed() >= ASK_TIMEOUT => {

@@ -22,7 +22,9 @@
 //! [`Flaw`](flaw::Flaw) that only tests can switch on.
 //!
 //! ```text
-//! txn flaw ◀ session ◀ wish ◀ blockers ◀ entry (◀ leaving), waiting      slot  told  revoke
+//! txn, flaw ◀ session ◀ wish ◀ leaving ◀ entry
+//! txn ◀ blockers ◀ entry, waiting
+//! flaw ◀ slot, told, revoke          numbers
 //! ```
 
 pub(crate) mod blockers;

@@ -18,8 +18,8 @@ pub(crate) struct Limits {
     pub(crate) operations: usize,
 }
 
-/// etcd carries out so many operations in one transaction, unless it was told otherwise: it allows
-/// 128, and a request needs a few besides its keys.
+/// How many operations one transaction has at most, besides one for the session. etcd allows 128,
+/// unless it was told otherwise.
 pub(crate) const OPERATIONS_MAX: usize = 120;
 
 /// The limits of the cluster's lock.

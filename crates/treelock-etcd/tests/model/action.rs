@@ -67,7 +67,7 @@ impl Scenario {
             match &task.phase {
                 Phase::Idle => actions.push(Action::Ask(id)),
                 Phase::Held { .. } => actions.push(Action::Release(id)),
-                Phase::Queued(queued) if queued.read.is_some() => actions.push(Action::Take(id)),
+                Phase::Queued(queued) if queued.has_read => actions.push(Action::Take(id)),
                 Phase::Queued(queued) => match queued.waiting.doing {
                     Doing::Looking { .. } => actions.push(Action::Read(id)),
                     Doing::Sleeping if queued.is_woken(&world.here(id)) => {

@@ -233,6 +233,19 @@ fn sharing_the_past() -> Scenario {
     with(Faults { stale_reads: 1, ..NONE }, sharing())
 }
 
+/// Each range is read at a time of its own.
+fn apart(scenario: Scenario) -> Scenario {
+    Scenario { reads_apart: true, ..scenario }
+}
+
+#[test]
+fn ranges_are_read_one_by_one() {
+    let wide = Job { is_wide: true, ..WRITE };
+    let jobs = vec![vec![READ], vec![BELOW], vec![wide]];
+    assert_clean("reading apart", apart(with(RETRY, Scenario::apart(jobs))), &[WAITS, DONE]);
+    assert_clean("reading the past apart", apart(reading_the_past()), &[WAITS, DONE]);
+}
+
 #[test]
 fn members_answer_from_the_past() {
     assert_clean("the past", reading_the_past(), &[WAITS, DONE]);
@@ -356,7 +369,7 @@ fn large_ones() -> [(&'static str, Scenario); 4] {
     [
         ("five clients", Scenario::apart(five())),
         ("five tasks of three sessions", Scenario::of(five_of_three)),
-        ("all faults", accessing(faults, three)),
+        ("all faults", apart(accessing(faults, three))),
         ("all jobs", with(Faults { retries: 2, cuts: 1, ..NONE }, Scenario::of(tasks))),
     ]
 }

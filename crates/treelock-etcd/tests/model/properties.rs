@@ -111,6 +111,9 @@ fn every_entry_is_kept(scenario: &Scenario, world: &World) -> bool {
 
 /// When nothing happens by itself any more, everybody is done and gone.
 fn nobody_is_stuck(scenario: &Scenario, world: &World) -> bool {
+    if !world.calls.is_empty() || !world.answers.is_empty() {
+        return true;
+    }
     let mut steps = Vec::new();
     scenario.steps(world, &mut steps);
     !steps.is_empty()

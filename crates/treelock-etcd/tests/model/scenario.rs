@@ -133,6 +133,8 @@ pub(crate) struct Scenario {
     pub(crate) faults: Faults,
     /// Whether those who hold access a resource that checks their tokens.
     pub(crate) accesses: bool,
+    /// Whether a waiter reads each of its ranges at a time of its own.
+    pub(crate) reads_apart: bool,
     /// Whether something lies at the first slot that somebody could not give back.
     pub(crate) is_littered: bool,
 }
@@ -159,6 +161,7 @@ impl Scenario {
             window: LIMITS.window,
             faults: Faults::default(),
             accesses: false,
+            reads_apart: false,
             is_littered: false,
         }
     }

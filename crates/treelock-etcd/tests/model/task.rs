@@ -100,7 +100,8 @@ impl Scenario {
         let (ticket, slot) = (entry.ticket().expect("it is in line"), entry.wish.slot);
         let waiting = Waiting::new(entry.wish.clone(), ticket, blockers);
         let told = Default::default();
-        task.phase = Phase::Queued(Queued { entry, waiting, told, read: None });
+        task.phase =
+            Phase::Queued(Queued { entry, waiting, told, read: Vec::new(), has_read: false });
         let content = &mut world.sessions[task.session].slots.get_mut(&slot).expect("its own").1;
         content.enter(ticket);
         match content.is_revoked() {
@@ -242,9 +243,14 @@ impl Scenario {
     /// etcd reads who is in the way, at a revision.
     pub(crate) fn read(&self, world: &mut World, id: TaskId, at: i64) {
         let Some(verify) = self.verify(world, id) else { return };
-        let found = self.look(world, &verify.looks, at);
+        let Phase::Queued(queued) = &world.tasks[id].phase else { return };
+        let left = &verify.looks[queued.read.len()..];
+        let looks = if self.reads_apart { &left[..left.len().min(1)] } else { left };
+        let has_read = looks.len() == left.len();
+        let found = self.look(world, looks, at);
         if let Phase::Queued(queued) = &mut world.tasks[id].phase {
-            queued.read = Some(found);
+            queued.read.extend(found);
+            queued.has_read = has_read;
         }
     }
 
@@ -252,7 +258,7 @@ impl Scenario {
     pub(crate) fn verify(&self, world: &World, id: TaskId) -> Option<waiting::Verify> {
         let Phase::Queued(queued) = &world.tasks[id].phase else { return None };
         match queued.waiting.clone().next(&world.here(id)) {
-            waiting::Next::Look(verify) if queued.read.is_none() => Some(verify),
+            waiting::Next::Look(verify) if !queued.has_read => Some(verify),
             _ => None,
         }
     }
@@ -260,10 +266,10 @@ impl Scenario {
     /// What was read arrives.
     pub(crate) fn take(&self, world: &mut World, id: TaskId) {
         let Phase::Queued(queued) = &mut world.tasks[id].phase else { return };
-        if let Some(found) = queued.read.take() {
-            queued.waiting.looked(&found);
-            self.settle(world, id);
-        }
+        queued.has_read = false;
+        let found = mem::take(&mut queued.read);
+        queued.waiting.looked(&found);
+        self.settle(world, id);
     }
 
     /// One that it waits for is gone, or nothing is told any more.

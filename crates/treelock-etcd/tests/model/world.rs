@@ -131,8 +131,9 @@ pub(crate) struct Queued {
     pub(crate) waiting: Waiting,
     /// What the stream has told it of those that it observes.
     pub(crate) told: BTreeMap<Blocker, Told>,
-    /// What was read, on its way.
-    pub(crate) read: Option<Vec<Found>>,
+    /// What was read, and whether that is all, on its way.
+    pub(crate) read: Vec<Found>,
+    pub(crate) has_read: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
