@@ -1,5 +1,5 @@
-//! Sentences that nobody waits for. Standard error may be a pipe that nobody reads, and writing to
-//! it then blocks; whoever looks after a command must not block.
+//! Prints sentences without waiting for them to be written. Standard error may be a pipe that is
+//! not read, and then writing blocks. The thread that looks after the command must not block.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use crate::output::say;
 /// How long [`Announcer::finish`] waits for the last sentences to be written.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Says sentences one after the other, on a thread of its own.
+/// Prints sentences one after another, on its own thread.
 pub(crate) struct Announcer {
     sentences: Sender<String>,
     end: Receiver<()>,
@@ -32,11 +32,11 @@ impl Announcer {
 
     /// Queues a sentence and returns at once.
     pub(crate) fn say(&self, sentence: &str) {
-        // The thread listens for as long as this exists.
+        // The thread listens as long as this value exists.
         let _ = self.sentences.send(sentence.to_owned());
     }
 
-    /// Waits until everything is said, for two seconds at most; returns whether it is.
+    /// Waits until everything is printed, for at most two seconds. Returns whether it was.
     pub(crate) fn finish(self) -> bool {
         drop(self.sentences);
         self.end.recv_timeout(FINISH_TIMEOUT) == Err(RecvTimeoutError::Disconnected)

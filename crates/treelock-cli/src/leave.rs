@@ -1,4 +1,4 @@
-//! Giving back, at the end of the program.
+//! Gives locks and places in line back at the end of the program.
 
 use std::time::Duration;
 
@@ -6,22 +6,23 @@ use treelock_any::Guard;
 
 use crate::{events::Events, lock::Lock, output::say};
 
-/// How long a program that gives up its place waits for etcd's word. Short, since Ctrl-C may end
-/// the wait.
+/// How long a program that gives up its place waits for etcd to confirm. Short, because it may be
+/// ending after Ctrl-C.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a program that releases waits for it. Nobody waits for the program, and those behind it
-/// in the line gain by it.
+/// How long a program that releases a lock waits for etcd to confirm. Longer, because no user is
+/// waiting for the program, and the requests behind it in line benefit.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits until what was asked for and dropped is given back. On one host it is so at once.
+/// Waits until dropped requests are given back. On one host that is immediate.
 pub(crate) fn settle(lock: &Lock, events: &Events) {
     if events.within(LEAVE_TIMEOUT, lock.any.close()).is_none() {
         let ttl = lock.ttl().as_secs();
-        say(&format!("etcd does not answer; the place in the line is free in about {ttl} s"));
+        say(&format!("etcd does not answer; the place in line will be free in about {ttl} s"));
     }
 }
 
-/// Releases, for all who inherited the lock too. Says so if it does not get through.
+/// Releases the lock, also for all processes that inherited it. Says so if the release does not
+/// reach etcd.
 pub(crate) fn release(lock: &Lock, guard: Guard, events: &Events, say: impl FnOnce(&str)) {
     let release = async {
         guard.release().await;
@@ -29,6 +30,6 @@ pub(crate) fn release(lock: &Lock, guard: Guard, events: &Events, say: impl FnOn
     };
     if events.within(RELEASE_TIMEOUT, release).is_none() {
         let ttl = lock.ttl().as_secs();
-        say(&format!("etcd does not answer; the lock is free in about {ttl} s"));
+        say(&format!("etcd does not answer; the lock will be free in about {ttl} s"));
     }
 }

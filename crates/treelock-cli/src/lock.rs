@@ -1,5 +1,5 @@
-//! The lock that this program uses, and what it has to know of it beyond the words that all locks
-//! share: what only one kind has is here, and nowhere else.
+//! The lock that this program uses. Everything that is specific to one kind of lock is in this
+//! file, and nowhere else.
 
 use std::{ffi::OsString, process::Command, time::Duration};
 
@@ -10,31 +10,31 @@ use treelock_any::{
 
 use crate::{error::Failure, exit, parent_death, secrets};
 
-/// How long a lock on a cluster stays when its process has died, if nothing else is said.
+/// How long a lock on a cluster stays after its process has died, by default.
 const TTL_DEFAULT: Duration = Duration::from_secs(15);
-/// How long a command whose lock is lost has to end before it is killed, where nothing is known of
-/// when somebody else gets the lock; and at most.
+/// How long a command whose lock is lost may take to end before it is killed: the maximum, and the
+/// value where it is unknown when another request gets the lock.
 const GRACE_MAX: Duration = Duration::from_secs(10);
-/// How long the loss of a lease may take to be seen, and the signal to be sent.
+/// How long it may take to notice the loss of a lease and to send the signal.
 const REACTION_TIME: Duration = Duration::from_millis(500);
 
-/// A lock that outlives this process, and how far it reaches.
+/// A lock shared with other processes, and how far it reaches.
 pub(crate) struct Lock {
     pub(crate) any: AnyLock,
     reach: Reach,
 }
 
-/// Who can use the lock.
+/// Which processes can use the lock.
 #[derive(Clone, Copy)]
 enum Reach {
-    /// The processes of this host. Its kernel knows who is alive.
+    /// The processes of this host. Its kernel knows which of them are alive.
     Host,
-    /// Processes of all machines. Each holds by a lease.
+    /// Processes on all machines. Each holds its locks by a lease.
     Cluster { ttl: Duration },
 }
 
 impl Lock {
-    /// Opens the lock at this address. Nobody is asked for anything yet.
+    /// Opens the lock at this address. Does no I/O yet.
     pub(crate) fn open(address: &Address) -> Result<Lock, Failure> {
         let reach = match address {
             Address::Dir(_) => Reach::Host,
@@ -58,7 +58,7 @@ impl Lock {
         matches!(self.reach, Reach::Host)
     }
 
-    /// Returns how long the lock stays, about, when its process has died.
+    /// Returns about how long the lock stays after its process has died.
     pub(crate) fn ttl(&self) -> Duration {
         match self.reach {
             Reach::Host => Duration::ZERO,
@@ -66,8 +66,8 @@ impl Lock {
         }
     }
 
-    /// Returns how long a command may go on when the lock is lost. A lease counts as lost when nine
-    /// tenths of it are over, at the latest, so the command has what is left of it.
+    /// Returns how long a command may continue after the lock is lost. A lease counts as lost after
+    /// nine tenths of its time, at the latest, so the command has the rest of that time.
     pub(crate) fn grace(&self) -> Duration {
         match self.reach {
             Reach::Host => GRACE_MAX,
@@ -75,16 +75,16 @@ impl Lock {
         }
     }
 
-    /// Returns why the lock is lost, if it is.
+    /// Returns the reason to give if the lock is lost.
     pub(crate) fn why_lost(&self) -> &'static str {
         match self.reach {
             Reach::Host => "its table was removed or replaced",
-            Reach::Cluster { .. } => "its lease may have ended, or somebody took it away",
+            Reach::Cluster { .. } => "its lease may have ended, or it was taken away",
         }
     }
 
-    /// Returns a command that does not outlive the lock: it keeps the lock alive, or ends with this
-    /// process.
+    /// Returns a command that does not outlive the lock: it keeps the lock alive, or it ends with
+    /// this process.
     pub(crate) fn command(
         &self,
         guard: &Guard,
@@ -101,8 +101,8 @@ impl Lock {
         Ok(command)
     }
 
-    /// Returns the processes of this host whose end would end the ticket. On a cluster nobody can
-    /// say it of other hosts, and it is not what keeps a lock there.
+    /// Returns the processes of this host that keep the ticket alive. Empty on a cluster, where the
+    /// processes of other hosts are unknown and a lease keeps the lock.
     pub(crate) fn processes(&self, ticket: u64) -> Result<Vec<u32>, Failure> {
         match self.any.downcast_ref::<DirLock>() {
             Some(dir) => {
@@ -113,16 +113,16 @@ impl Lock {
     }
 }
 
-/// The part that only a lock on a cluster has.
+/// The operations that only a lock on a cluster has.
 #[cfg(feature = "etcd")]
 impl Lock {
-    /// Takes a request away; returns whether it was there.
+    /// Takes a request away. Returns whether it was there.
     pub(crate) fn revoke(&self, ticket: u64) -> Result<bool, Failure> {
         use treelock_any::Wait as _;
         self.etcd()?.revoke(ticket).wait().map_err(|error| Failure::new(exit::CANNOT_LOCK, error))
     }
 
-    /// Ends all requests, and lets tokens grow again after a restore; returns the number of the
+    /// Ends all requests, and lets tokens grow again after a restore. Returns the number of the
     /// epoch.
     pub(crate) fn begin_epoch(&self) -> Result<u16, Failure> {
         use treelock_any::Wait as _;
@@ -130,11 +130,12 @@ impl Lock {
     }
 
     fn etcd(&self) -> Result<&treelock_any::treelock_etcd::EtcdLock, Failure> {
-        self.any.downcast_ref().ok_or_else(|| Failure::usage("this is for a lock on a cluster"))
+        self.any.downcast_ref().ok_or_else(|| Failure::usage("this works only for a lock on a \
+            cluster"))
     }
 }
 
-/// No lock on a cluster can have been opened.
+/// Never called: in this build no lock on a cluster can have been opened.
 #[cfg(not(feature = "etcd"))]
 impl Lock {
     pub(crate) fn revoke(&self, _: u64) -> Result<bool, Failure> {

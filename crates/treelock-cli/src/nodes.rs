@@ -1,5 +1,5 @@
-//! From arguments to nodes. An argument is a name, the same from every working directory; with
-//! `--paths` it is a file path, and all spellings of one file become one node.
+//! Turns arguments into nodes. An argument is a name, the same from every working directory. With
+//! `--paths` it is a file path, and all spellings of one file become the same node.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ pub(crate) enum Naming {
     Paths,
 }
 
-/// How many links Linux follows in one path.
+/// The maximum number of links that Linux follows in one path.
 const LINKS_MAX: usize = 40;
 
 /// Returns the request for these roots.
@@ -42,7 +42,7 @@ pub(crate) fn request(
 /// Returns the node that an argument names.
 pub(crate) fn node(naming: Naming, argument: &OsStr) -> Result<Node, Failure> {
     let path = Path::new(argument);
-    // The empty path would be the working directory: an unset variable must not lock that either.
+    // The empty path would mean the working directory, and an unset variable must not lock that.
     if naming == Naming::Names || argument.is_empty() {
         return path.to_node().map_err(Failure::usage);
     }
@@ -59,16 +59,16 @@ fn start_of(path: &Path) -> Result<PathBuf, Failure> {
     }
     env::current_dir().map_err(|error| {
         Failure::usage(format_args!(
-            "cannot tell which file {path:?} is, since the working directory is gone or closed \
-             ({error}); name it from `/` on"
+            "cannot tell which file {path:?} is, because the working directory is gone or \
+             inaccessible ({error}); use an absolute path"
         ))
     })
 }
 
-/// Returns the one absolute path of a file, whether it exists or not.
+/// Returns the unique absolute path of a file, whether it exists or not.
 ///
-/// The rule, from left to right: a link is replaced by what it points to, `..` removes the last
-/// part of what was resolved so far, and a part that does not exist stays as it is written.
+/// Resolves from left to right: a link is replaced by its target, `..` removes the last part of
+/// what was resolved so far, and a part that does not exist stays as written.
 fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
     let mut rest: VecDeque<OsString> = parts(path);
     let mut resolved = from.to_path_buf();
@@ -82,7 +82,7 @@ fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
         let Some(target) = link_at(&resolved)? else { continue };
         links += 1;
         if links > LINKS_MAX {
-            return Err(io::Error::other("its links lead in a circle"));
+            return Err(io::Error::other("its links form a loop"));
         }
         resolved.pop();
         if target.is_absolute() {
@@ -95,12 +95,12 @@ fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(resolved)
 }
 
-/// Returns what the link here points to; `None` if this is not a link or nothing is here.
+/// Returns the target of the link at this path; `None` if there is no link or no file at all.
 fn link_at(path: &Path) -> io::Result<Option<PathBuf>> {
     match fs::read_link(path) {
         Ok(target) => Ok(Some(target)),
         Err(error) => match error.kind() {
-            // What the system says of a file that is not a link.
+            // The system's error for a file that is not a link.
             io::ErrorKind::InvalidInput
             | io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory => Ok(None),
@@ -109,7 +109,7 @@ fn link_at(path: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Returns the parts of a path that lead somewhere.
+/// Returns the parts of a path that have an effect.
 fn parts(path: &Path) -> VecDeque<OsString> {
     let leads = |part| match part {
         Component::Normal(name) => Some(name.to_owned()),

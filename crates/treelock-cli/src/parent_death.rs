@@ -1,9 +1,10 @@
-//! A command that is killed when this program dies. A cluster's lock lives by its lease, which this
-//! program renews: a command that outlives it would go on without the lock.
+//! Starts a command so that it is killed when this program dies. A cluster's lock lives by its
+//! lease, which this program renews. A command that outlived this program would go on without the
+//! lock.
 //!
-//! The kernel sends a signal to a process whose parent has died, if the process asked for it, and a
-//! program that takes its place inherits that, unless it gains rights by it. So this program is
-//! started once more, asks for the signal, and becomes the command.
+//! The kernel sends a signal to a process whose parent has died, if the process asked for it. A
+//! program that the process executes inherits this, unless it gains privileges. So this program
+//! starts itself once more, asks for the signal, and becomes the command.
 
 use std::{
     env,
@@ -17,8 +18,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::{error::Failure, exit};
 
-/// The name by which this program knows that it is to become a command. No person gives it such a
-/// name.
+/// The `argv[0]` that tells this program to become a command. No user starts it under such a name.
 const NAME: &str = "treelock: start";
 const SELF: &str = "/proc/self/exe";
 
@@ -40,7 +40,7 @@ pub(crate) fn is_asked() -> bool {
     env::args_os().next().is_some_and(|name| name == OsStr::new(NAME))
 }
 
-/// Becomes the command; returns only if it cannot.
+/// Becomes the command. Returns only if that fails.
 pub(crate) fn start() -> Failure {
     let mut arguments = env::args_os().skip(1);
     let parent = arguments.next().and_then(|pid| pid.to_str()?.parse::<i32>().ok());
@@ -50,7 +50,7 @@ pub(crate) fn start() -> Failure {
             format_args!("cannot ask the kernel to end the command with treelock: {error}");
         return Failure::new(exit::CANNOT_EXECUTE, message);
     }
-    // The parent may have died before that, and then the kernel sends nothing.
+    // The parent may have died before that, in which case the kernel sends nothing.
     if getppid().map(|pid| pid.as_raw_nonzero().get()) != parent {
         return Failure::new(exit::CANNOT_EXECUTE, "treelock died before the command was started");
     }

@@ -1,5 +1,4 @@
-//! The live requests as a tree of nodes. Each request is shown below every node that is a root of
-//! it.
+//! Draws the live requests as a tree of nodes. Each request is shown below each of its roots.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +13,19 @@ const HELD: Style = AnsiColor::Green.on_default();
 const WAITING: Style = AnsiColor::Yellow.on_default();
 const LESS: Style = Style::new().dimmed();
 
-/// Returns whether a root concerns a node: whether it is that node, or lies above or below it.
+/// Returns whether a root is at, above or below a node.
 pub(crate) fn concerns(root: &Root, node: &Node) -> bool {
     root.node.contains(node) || node.contains(&root.node)
 }
 
-/// Returns the tree of the requests that concern a node, with colours; empty if there are none.
+/// Returns the tree of the requests at, above or below a node, with colours. Empty if there are
+/// none.
 pub(crate) fn draw(snapshot: &Snapshot, node: &Node) -> String {
     let mut places: BTreeMap<&Node, Vec<String>> = BTreeMap::new();
     for entry in &snapshot.entries {
         for root in entry.roots.iter().filter(|root| concerns(root, node)) {
             let lines = places.entry(&root.node).or_default();
-            // A root that is given twice is shown once, unless it is both read and written.
+            // A root that is given twice is shown once, unless it is both a read and a write.
             let line = line(entry, root.access);
             if !lines.contains(&line) {
                 lines.push(line);
@@ -44,7 +44,7 @@ pub(crate) fn draw(snapshot: &Snapshot, node: &Node) -> String {
 /// What they share beyond that becomes one line, since no request names a node in between.
 fn branch(places: &[(&Node, Vec<String>)], above: usize) -> Tree<String> {
     let (first, last) = (places[0].0, places[places.len() - 1].0);
-    // In this order, what the first and the last share is shared by all.
+    // The nodes are sorted, so all of them share what the first and the last share.
     let shared = first.components().zip(last.components()).take_while(|(a, b)| a == b).count();
     let name = first.components().skip(above).take(shared - above);
     let name = Node::from_components(name).expect("these are a node's components");
@@ -61,8 +61,8 @@ fn branch(places: &[(&Node, Vec<String>)], above: usize) -> Tree<String> {
     tree
 }
 
-/// Returns the line of a request at one of its roots, as in
-/// `#4 write waiting 1.1s "agent-9" (pid 4250) after #1`.
+/// Returns the line of a request at one of its roots, as in `#4 write waiting 1.1s "agent-9"
+/// (pid 4250) after #1`.
 fn line(entry: &Entry, access: Access) -> String {
     let style = if entry.state == State::Held { HELD } else { WAITING };
     let age = Age(entry.age);

@@ -13,7 +13,7 @@ use crate::{
     text,
 };
 
-/// How often the line is written again, since its times go on.
+/// How often the line is rewritten, because the times in it grow.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One line on the terminal, if there is one; cleared when dropped.
@@ -30,24 +30,24 @@ impl WaitingLine {
         WaitingLine { started, is_seen, is_drawn: false }
     }
 
-    /// Returns when the line has to be written again, if anybody sees it.
+    /// Returns when the line has to be rewritten, if it is visible.
     pub(crate) fn next_refresh(&self, now: Instant) -> Option<Instant> {
         self.is_seen.then_some(now + REFRESH_INTERVAL)
     }
 
-    /// Returns whether it would be seen if it were drawn now. A line from the background would be
-    /// written over what the shell's user types.
+    /// Returns whether the line may be drawn now. From the background it would overwrite what the
+    /// user types into the shell.
     pub(crate) fn is_visible(&mut self) -> bool {
         self.is_drawn &= in_foreground();
         self.is_seen && in_foreground()
     }
 
-    /// Says who is in the way.
+    /// Shows the blocker.
     pub(crate) fn show(&mut self, blocked: &Blocked) {
         self.draw(&text::waiting(blocked, self.started.elapsed()));
     }
 
-    /// Says that nobody answers who is in the way.
+    /// Shows that the question for the blocker gets no answer.
     pub(crate) fn show_silence(&mut self) {
         self.draw(&text::waiting_unanswered(self.started.elapsed()));
     }
@@ -66,18 +66,17 @@ impl Drop for WaitingLine {
     }
 }
 
-/// Returns whether the terminal is that of this job, and not of the shell that started it.
+/// Returns whether this job is in the terminal's foreground, rather than the shell that started it.
 fn in_foreground() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|job| job == getpgrp())
 }
 
-/// Writes the line over the one before. The terminal cuts it off at its edge, and the cursor goes
-/// back to the beginning, so that a `^C` that the terminal writes is in the line too and is cleared
-/// with it.
+/// Overwrites the previous line. The terminal cuts the line off at its edge. The cursor returns to
+/// the beginning, so a `^C` that the terminal prints is within the line and is cleared with it.
 fn draw(line: &str) {
     const CLEAR: &str = "\r\x1b[K";
-    // In one piece, so that nobody sees half of it.
+    // In one write, so that no partial line is visible.
     let line = format!("{CLEAR}{CUT_OFF}{line}{WRAP}\r");
-    // Nobody may look any more, which is no reason to end a wait.
+    // The terminal may be gone, which is not a reason to stop waiting.
     let _ = io::stderr().write_all(line.as_bytes());
 }

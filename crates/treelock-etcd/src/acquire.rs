@@ -18,20 +18,21 @@ use crate::{
     shared::Shared,
 };
 
-/// The future of [`EtcdLock::acquire`](crate::EtcdLock::acquire), which a thread can also
+/// A request on its way to becoming a [`Guard`]. Returned by
+/// [`EtcdLock::acquire`](crate::EtcdLock::acquire). This is a future that a thread can also
 /// [`wait`](Wait::wait) for.
 ///
-/// Waiting with a limit keeps the place in the line, whether by
-/// [`wait_timeout`](Wait::wait_timeout) or by the time-out of an async runtime. When the time is
-/// over, wait again, ask who is in the way, or give up.
+/// Waiting with a limit keeps the place in line, whether by [`wait_timeout`](Wait::wait_timeout) or
+/// by the timeout of an async runtime. When the time is up, wait again, ask for the blocker, or
+/// give up.
 ///
 /// # Cancel safety
 ///
-/// Dropping it at any time gives back whatever it has, in the background.
+/// Dropping it at any time gives back, in the background, whatever it has.
 ///
 /// # Panics
 ///
-/// If polled, waited for or given up after it was ready.
+/// Panics if polled, waited for or given up after it was ready.
 ///
 /// # Examples
 ///
@@ -49,7 +50,7 @@ use crate::{
 ///     }
 ///     match acquire.wait_timeout(Duration::from_secs(60)) {
 ///         Some(granted) => granted,
-///         None => acquire.give_up().wait(), // an error that says who is in the way
+///         None => acquire.give_up().wait(), an error that names the blocker
 ///     }
 /// }
 /// ```
@@ -69,8 +70,8 @@ impl Acquire {
         Acquire { asking: Some(asking), shared, request, asked }
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None`
-    /// until etcd has said what it is, and after the future was ready.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](treelock::Snapshot);
+    /// `None` until etcd has assigned it, and after the future was ready.
     ///
     /// # Examples
     ///
@@ -85,15 +86,15 @@ impl Acquire {
         self.asking.as_ref().and_then(|_| self.asked.ticket())
     }
 
-    /// Returns who is in the way; `None` if nobody is, or if it is not in line yet.
+    /// Returns the blocker; `None` if nothing is in the way, or if the request is not in line yet.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// Those of [`EtcdLock::blocked`](crate::EtcdLock::blocked).
+    /// The same as for [`EtcdLock::blocked`](crate::EtcdLock::blocked).
     ///
     /// # Examples
     ///
@@ -101,7 +102,7 @@ impl Acquire {
     /// # use treelock::Request;
     /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
     /// let acquire = lock.acquire(&Request::new().write("photos/2025")?);
-    /// assert!(acquire.blocked().await?.is_none()); // it has not asked yet
+    /// assert!(acquire.blocked().await?.is_none()); nothing is requested yet
     /// # Ok(())
     /// # }
     /// ```
@@ -115,8 +116,8 @@ impl Acquire {
 
     /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile.
     ///
-    /// A request that has not asked yet asks now and does not wait, as
-    /// [`try_acquire`](crate::EtcdLock::try_acquire) does.
+    /// If the request was not made yet, it is made now and does not wait, as with
+    /// [`try_acquire`](crate::EtcdLock::try_acquire).
     ///
     /// # Cancel safety
     ///
@@ -124,9 +125,9 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`] with the one who was in the way, and those of
-    /// [`EtcdLock::acquire`](crate::EtcdLock::acquire). If the cluster does not answer, it is asked
-    /// for ten seconds before that is [`Error::Unavailable`].
+    /// Fails with [`Error::Blocked`], which names the blocker, and with the errors of
+    /// [`EtcdLock::acquire`](crate::EtcdLock::acquire). If the cluster does not answer, the call is
+    /// retried for ten seconds before it fails with [`Error::Unavailable`].
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! How one request is asked for, from its first poll until it is granted or given up.
+//! Makes one request, from its first poll until it is granted or given up.
 
 use std::sync::{
     Arc,
@@ -25,21 +25,20 @@ use crate::{
     value::Value,
 };
 
-/// How often a try is repeated when it was refused, and then nobody was found to be in the way any
-/// more.
+/// How often a try is repeated if it was refused but then no blocker was found any more.
 const TRY_ATTEMPTS_MAX: usize = 10;
 
-/// What a future and the task that asks for it tell each other.
+/// What a future and the task that makes its request tell each other.
 #[derive(Default)]
 pub(crate) struct Asked {
-    /// 0 until it is known.
+    /// The ticket; 0 until it is known.
     ticket: AtomicU64,
-    /// The request shall not wait, or not any longer.
+    /// Whether the request must not wait, or not any longer.
     has_given_up: watch::Sender<bool>,
 }
 
 impl Asked {
-    /// Returns that of a request that does not wait.
+    /// Returns the value for a request that does not wait.
     pub(crate) fn without_waiting() -> Arc<Asked> {
         let asked = Asked::default();
         asked.give_up();
@@ -63,14 +62,14 @@ impl Asked {
         *self.has_given_up.borrow()
     }
 
-    /// Waits until the request shall not wait any longer.
+    /// Waits until the request must not wait any longer.
     async fn given_up(&self) {
         // The sender lives as long as `self`.
         let _ = self.has_given_up.subscribe().wait_for(|given_up| *given_up).await;
     }
 }
 
-/// Asks for `request`: by a call of the caller's runtime if that can make one, and otherwise by our
+/// Makes `request`: by a call of the caller's runtime if that can make one, otherwise by our
 /// thread.
 pub(crate) async fn ask(
     shared: Arc<Shared>,
@@ -91,18 +90,18 @@ pub(crate) async fn ask(
     asking.shared.work(granted)?.await
 }
 
-/// What is needed to ask for one request.
+/// What is needed to make one request.
 #[derive(Clone)]
 struct Asking {
     shared: Arc<Shared>,
     asked: Arc<Asked>,
-    /// Whether it waits if somebody is in the way.
+    /// Whether it waits if another request is in the way.
     may_wait: bool,
 }
 
 impl Asking {
-    /// Makes the one call that enters it, in the caller's runtime. If it is granted by that,
-    /// nothing else is done.
+    /// Makes the one call that enters the request, in the caller's runtime. If that call gets the
+    /// lock, nothing else is done.
     async fn ask_by_caller(
         self,
         connection: CallerConnection,
@@ -135,7 +134,7 @@ impl Asking {
         }
     }
 
-    /// Goes on with it in our thread.
+    /// Continues in our thread.
     fn go_on(&self, turn: Turn) -> Result<Work<Result<Guard, Error>>, Error> {
         let there = self.clone();
         self.shared.work(async move { there.granted(turn).await })
@@ -160,13 +159,14 @@ impl Asking {
         self.leave(turn).await
     }
 
-    /// Waits until nobody is in the way.
+    /// Waits until nothing is in the way.
     async fn wait(&self, turn: &Turn, blockers: Blockers) -> Result<(), Error> {
         self.shared.count_rescued(turn.wait(blockers).await?);
         Ok(())
     }
 
-    /// Leaves the line, and says who was in the way. If nobody is any more, returns the guard.
+    /// Leaves the line and returns the blocker. If nothing is in the way any more, returns the
+    /// guard.
     async fn leave(&self, turn: Turn) -> Result<Guard, Error> {
         let namespace = self.shared.namespace();
         match namespace.in_the_way(turn.request(), turn.ticket()).await? {
@@ -174,7 +174,7 @@ impl Asking {
                 turn.leave_soon().await;
                 Err(blocked.into())
             }
-            // Those in the way only become fewer, so it is granted and only has to be seen.
+            // The set of blockers only shrinks, so the request is granted and only has to notice.
             None => turn.nobody_is_in_the_way().await.and_then(|()| Guard::new(turn)),
         }
     }
@@ -186,7 +186,7 @@ impl Asking {
             }
             let request = turn.request().clone();
             turn.leave_soon().await;
-            // All of them may have left just now.
+            // All blockers may have left just now.
             let namespace = self.shared.namespace();
             if let Some(blocked) = namespace.in_the_way(&request, u64::MAX).await? {
                 return Err(blocked.into());
@@ -196,7 +196,7 @@ impl Asking {
         Err(Error::unreadable("a key"))
     }
 
-    /// Returns the request at a slot of its own, about to be sent.
+    /// Returns the request at its own slot, about to be sent.
     async fn turn(&self, request: Request) -> Result<Turn, Error> {
         let roots = roots(&request)?;
         let at = self.shared.pool.slot(roots.len().max(1)).await?;
@@ -205,7 +205,7 @@ impl Asking {
 
     /// Does the same, if a session with room for it is open.
     fn turn_at_hand(&self, request: &Request) -> Option<Turn> {
-        // If something is wrong with it, `turn` says so.
+        // If something is wrong with the session, `turn` reports it.
         let roots = roots(request).ok()?;
         let at = self.shared.pool.slot_at_hand(roots.len().max(1))?;
         Some(self.turn_at(at, &roots, request.clone()))
@@ -235,17 +235,18 @@ impl Asking {
     }
 }
 
-/// Returns the roots that say all that the request locks; an error says why etcd cannot lock it.
+/// Returns the minimal roots that cover everything the request locks. The error says why etcd
+/// cannot lock it.
 fn roots(request: &Request) -> Result<Vec<(Access, Node)>, Error> {
     if !lies_where_its_names_say(request) {
-        let what = "in etcd, each root of a request lies where its name says; do not give other \
-                    ancestors";
+        let what = "in etcd, each root of a request lies where its name says; do not give it other \
+            ancestors";
         return Err(Error::Unsupported { what: what.into() });
     }
     let roots = essential(request);
     if roots.len() > OPERATIONS_MAX {
         let what = format!(
-            "the request has {} roots, and etcd takes at most {OPERATIONS_MAX} at once; ask for \
+            "the request has {} roots, but etcd takes at most {OPERATIONS_MAX} at once; ask for \
              fewer or wider roots",
             roots.len()
         );

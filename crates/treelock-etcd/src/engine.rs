@@ -1,4 +1,4 @@
-//! [`EtcdLock`] for code that works with any engine.
+//! Implements the engine traits for [`EtcdLock`].
 
 use treelock::{
     Answer, Blocked, FencingToken, Request, Snapshot,
@@ -14,7 +14,7 @@ impl Engine for EtcdLock {
     type Guard = Guard;
     type Error = Error;
 
-    /// Each root is one operation of one transaction.
+    /// All roots are created in one transaction, one operation each.
     const MAX_ROOTS: usize = OPERATIONS_MAX;
 
     fn acquire(&self, request: &Request) -> Acquire {

@@ -1,4 +1,4 @@
-//! How a request enters the line.
+//! Enters a request into the line.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use crate::{
     wire,
 };
 
-/// What is done to enter a request, as errors say it.
-pub(crate) const ASK: &str = "ask for a lock";
+/// The name of this operation in error messages.
+pub(crate) const ASK: &str = "request a lock";
 
-/// How long a request is asked for while no member answers.
+/// How long entering a request is attempted while no member answers.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Live {
-    /// Enters the request. Returns who is in its way; `None` if it does not wait, and somebody is.
+    /// Enters the request. Returns its blockers; `None` if it has blockers but does not wait.
     pub(crate) async fn enter(&mut self) -> Result<Option<Blockers>, Error> {
         let start = Instant::now();
         let mut refused = None;
@@ -45,8 +45,8 @@ impl Live {
         }
     }
 
-    /// Returns the transaction that enters the request, if one is enough for that: whoever sends it
-    /// tells [`asked`](Live::asked).
+    /// Returns the transaction that enters the request, if a single one is enough. Its sender
+    /// passes the outcome to [`asked`](Live::asked).
     pub(crate) fn ask(&mut self) -> Option<Txn> {
         if !self.entry.wish.can_look() {
             return None;
@@ -57,8 +57,8 @@ impl Live {
         }
     }
 
-    /// Takes what came of that. Returns whether the request is granted; if not, it has to be
-    /// [entered](Live::enter).
+    /// Takes the outcome of that transaction. Returns whether the request is granted; if not, it
+    /// has to be [entered](Live::enter).
     pub(crate) fn asked(&mut self, answer: Result<TxnResponse, Failure>) -> Result<bool, Error> {
         self.hear(&answer)?;
         match answer {
@@ -69,8 +69,8 @@ impl Live {
         }
     }
 
-    /// Notes that it is in line. If one transaction could not look whether somebody is in the way
-    /// of one that does not wait, it looks now.
+    /// Records that the request is in line. If it does not wait, and its transaction could not look
+    /// for blockers, it looks now.
     async fn entered(&self, blockers: Blockers) -> Result<Option<Blockers>, Error> {
         let wish = &self.entry.wish;
         let Some(ticket) = self.ticket().filter(|_| !wish.may_wait && !blockers.are_none()) else {

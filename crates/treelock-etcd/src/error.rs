@@ -1,17 +1,18 @@
-//! What can go wrong: what happened, to what, and what to do about it.
+//! The errors. Each says what happened, to what, and what to do about it.
 
 use std::{error, fmt, time::Duration};
 
 use treelock::{Blocked, NodeError};
 
-/// Why a lock was not granted, or why etcd could not be asked.
+/// Why a lock was not granted, or why etcd could not be used.
 ///
-/// The predicates tell what to do next:
+/// The predicates say how to react:
 ///
-/// - [`is_timeout`](Error::is_timeout) and [`blocked`](Error::blocked): somebody else has the lock.
+/// - [`is_timeout`](Error::is_timeout) and [`blocked`](Error::blocked): another request has the
+///   lock.
 /// - [`is_lost`](Error::is_lost): ask again.
 /// - [`is_unavailable`](Error::is_unavailable): try again later.
-/// - None of them: something has to be fixed first, and the error says what.
+/// - None of them: something needs a fix first, and the error says what.
 ///
 /// # Examples
 ///
@@ -25,24 +26,24 @@ use treelock::{Blocked, NodeError};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody is in the way: of a try, or still when the request gave up.
+    /// Another request is in the way of a try, or of a request that gave up.
     Blocked(Box<Blocked>),
     /// No member of the cluster answered in time.
     #[non_exhaustive]
     Unavailable {
         /// What was attempted.
         doing: &'static str,
-        /// For how long it was attempted.
+        /// How long it was attempted.
         tried: Duration,
-        /// What the last member said.
+        /// What the last member replied, or why it did not.
         last: String,
     },
-    /// The request lost its place in the line: the session ended while it waited, or somebody took
-    /// the place away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)).
+    /// The request lost its place in line: the session ended while it waited, or the request was
+    /// revoked ([`EtcdLock::revoke`](crate::EtcdLock::revoke)).
     Lost,
-    /// etcd has no space left and accepts nothing new.
+    /// etcd is out of space and accepts no new data.
     NoSpace,
-    /// The user or the password is wrong, or the user may not do this.
+    /// The user name or the password is wrong, or the user lacks a permission.
     #[non_exhaustive]
     Denied {
         /// What was attempted.
@@ -50,7 +51,7 @@ pub enum Error {
         /// What etcd says.
         what: String,
     },
-    /// etcd refused something that it should not refuse.
+    /// etcd refused something that it should have accepted.
     #[non_exhaustive]
     Refused {
         /// What was attempted.
@@ -58,7 +59,7 @@ pub enum Error {
         /// What etcd says.
         what: String,
     },
-    /// The options cannot be right, whatever the cluster says.
+    /// The options are wrong, whatever cluster they are for.
     #[non_exhaustive]
     Options {
         /// Which option is wrong, and what to do.
@@ -68,33 +69,33 @@ pub enum Error {
     /// that has expired, is missing, or is not trusted by the other side.
     #[non_exhaustive]
     Tls {
-        /// The member that was looked at last.
+        /// The member that was probed last.
         endpoint: String,
         /// What is wrong, and what to do.
         what: String,
     },
-    /// The request asks for something that the cluster's lock does not support.
+    /// The request needs something that the lock on a cluster does not support.
     #[non_exhaustive]
     Unsupported {
-        /// What that is.
+        /// What is not supported, and what to do.
         what: String,
     },
-    /// The text of a node is not valid, so there is nothing to ask for.
+    /// A text does not name a node.
     Node(NodeError),
 }
 
 impl Error {
-    /// Says that a key is in the way that is not an entry of this lock.
+    /// Returns the error for a key that is in the way but is not an entry of this lock.
     pub(crate) fn unreadable(key: &str) -> Error {
         Error::Refused {
-            doing: "ask for a lock",
+            doing: "request a lock",
             what: format!(
-                "{key} is in the way and is not an entry of this lock (see `treelock doctor`)"
+                "{key} is in the way but is not an entry of this lock; run `treelock doctor`"
             ),
         }
     }
 
-    /// Returns who is in the way, if that is the reason.
+    /// Returns the blocker, if that is the reason.
     ///
     /// # Examples
     ///
@@ -109,8 +110,8 @@ impl Error {
         }
     }
 
-    /// Returns whether somebody else has the lock: at the moment of a try, or still when the
-    /// request gave up.
+    /// Returns whether another request has the lock: after a failed try, or when the request gave
+    /// up.
     ///
     /// # Examples
     ///
@@ -122,7 +123,7 @@ impl Error {
         matches!(self, Error::Blocked(_))
     }
 
-    /// Returns whether the request lost its place in the line, so that asking again may succeed.
+    /// Returns whether the request lost its place in line, so that asking again may succeed.
     ///
     /// # Examples
     ///
@@ -134,7 +135,7 @@ impl Error {
         matches!(self, Error::Lost)
     }
 
-    /// Returns whether no member of the cluster answered, so that asking later may succeed.
+    /// Returns whether no member of the cluster answered, so that trying later may succeed.
     ///
     /// # Examples
     ///
@@ -153,7 +154,7 @@ impl From<Blocked> for Error {
     }
 }
 
-/// So that `?` works on requests and on locks alike.
+/// Lets `?` work on requests and on locks alike.
 impl From<NodeError> for Error {
     fn from(error: NodeError) -> Error {
         Error::Node(error)
@@ -168,21 +169,21 @@ impl fmt::Display for Error {
             Error::Unavailable { doing, tried, last } => write!(
                 f,
                 "cannot {doing}: no etcd member answered for {:.1} s ({last}); check that the \
-                 endpoints are right and that a majority of the members is running",
+                 endpoints are correct and that a majority of the members is running",
                 tried.as_secs_f64()
             ),
             Error::Lost => f.write_str(
-                "the request lost its place in the line, because the session with etcd ended or \
-                 somebody took the place away; ask again",
+                "the request lost its place in line, because the session with etcd ended or the \
+                 request was revoked; ask again",
             ),
             Error::NoSpace => f.write_str(
-                "etcd has no space left and accepts nothing new; compact and defragment it, raise \
+                "etcd is out of space and accepts no new data; compact and defragment it, raise \
                  its quota, and disarm the alarm (`etcdctl alarm disarm`)",
             ),
             Error::Denied { doing, what } => write!(
                 f,
-                "etcd does not let this user {doing} ({what}); check that user and password are \
-                 right, and that the user's role may read and write all keys of the namespace",
+                "etcd does not let this user {doing} ({what}); check the user name and the \
+                 password, and that the user's role may read and write all keys of the namespace",
             ),
             Error::Refused { doing, what } => write!(f, "cannot {doing}: etcd says {what:?}"),
             Error::Tls { endpoint, what } => write!(f, "cannot talk to {endpoint}: {what}"),
@@ -191,5 +192,5 @@ impl fmt::Display for Error {
     }
 }
 
-/// The sentence says everything, so a cause that it includes is not a source as well.
+/// Has no source, because the message already includes the cause.
 impl error::Error for Error {}

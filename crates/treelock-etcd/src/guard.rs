@@ -1,4 +1,4 @@
-//! What a holder has: a [`Guard`].
+//! The guard of a holder: [`Guard`].
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use treelock::{Answer, FencingToken, Request};
 
 use crate::{error::Error, runtime::work::answer, turn::Turn};
 
-/// How many bits of a token are etcd's revision; those above are the epoch.
+/// How many bits of a token are etcd's revision. The bits above are the epoch.
 const REVISION_BITS: u32 = 48;
 
 /// Holds what a request asked for, until it is dropped or released, or its session ends.
 ///
-/// It is owned: it can be stored, sent to another task, and dropped there. Dropping it releases in
-/// the background and never blocks. Leaking it, as [`std::mem::forget`] does, keeps the lock for as
-/// long as the process lives.
+/// A guard is owned: it can be stored, sent to another task, and dropped there. Dropping it
+/// releases the lock in the background and never blocks. Leaking it, as [`std::mem::forget`] does,
+/// keeps the lock for as long as the process lives.
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Returns the guard of a request that was granted; an error if it was lost since.
+    /// Returns the guard of a granted request; an error if the lock was lost since.
     pub(crate) fn new(turn: Turn) -> Result<Guard, Error> {
         let guard = Guard { turn };
         if guard.is_valid() { Ok(guard) } else { Err(Error::Lost) }
@@ -45,8 +45,8 @@ impl Guard {
         self.turn.request()
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request: the
-    /// revision of etcd at which it was entered.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](treelock::Snapshot). It
+    /// is the revision of etcd at which the request was entered.
     ///
     /// # Examples
     ///
@@ -60,12 +60,13 @@ impl Guard {
         self.turn.ticket()
     }
 
-    /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
+    /// Returns the fencing token, which is larger than that of every earlier grant that conflicts
+    /// (C20).
     ///
-    /// Give it to the resource with each access, for a [`FenceGate`](treelock::FenceGate) there. It
+    /// Send it to the resource with each access, for a [`FenceGate`](treelock::FenceGate) there. It
     /// is the [`ticket`](Guard::ticket), with the namespace's epoch in its high bits.
-    /// [`EtcdLock::begin_epoch`](crate::EtcdLock::begin_epoch) raises that after a restore from a
-    /// backup.
+    /// [`EtcdLock::begin_epoch`](crate::EtcdLock::begin_epoch) raises the epoch after a restore
+    /// from a backup.
     ///
     /// # Examples
     ///
@@ -80,10 +81,10 @@ impl Guard {
         FencingToken::new((epoch << REVISION_BITS) | self.turn.ticket())
     }
 
-    /// Returns whether the lock is certainly not lost, as far as is known here (C21).
+    /// Returns whether the lock is certainly still held, as far as this process knows (C21).
     ///
-    /// That is: the lease cannot have ended by the clock of this machine, and nobody has told us
-    /// that the lock was taken away. It costs nothing.
+    /// That means: by the clock of this machine the lease cannot have ended, and this process has
+    /// not been told that the lock was taken away. This costs nothing.
     ///
     /// # Examples
     ///
@@ -97,15 +98,15 @@ impl Guard {
         self.turn.session.is_alive() && !self.turn.slot.is_revoked()
     }
 
-    /// Returns the answer that comes when the lock is lost (C21).
+    /// Returns a future that is ready when the lock is lost (C21).
     ///
-    /// That is: when the lease has ended, or could have by the clock of this machine, or when
-    /// somebody took the lock away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). It does not
-    /// need the guard.
+    /// That means: when the lease has ended, or could have by the clock of this machine, or when
+    /// the lock was taken away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)). The future does not
+    /// borrow the guard.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -124,12 +125,13 @@ impl Guard {
         })
     }
 
-    /// Releases the lock. Returns when etcd has confirmed that, or the lease has ended.
+    /// Releases the lock. The answer is ready when etcd has confirmed the release, or the lease has
+    /// ended.
     ///
     /// # Cancel safety
     ///
-    /// If the answer is dropped, or no longer polled, releasing goes on in the background. Tasks of
-    /// the same session may then be told two to three seconds late.
+    /// If the answer is dropped, or no longer polled, the release continues in the background.
+    /// Tasks of the same session may then be notified two to three seconds late.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Asking for the lock: [`EtcdLock`] and its verbs.
+//! The lock, [`EtcdLock`], and its verbs.
 
 use std::{fmt, sync::Arc};
 
@@ -15,24 +15,24 @@ use crate::{
     shared::Shared,
 };
 
-/// A lock over all sub-trees of one tree, shared by the processes of many machines: its table is in
+/// A lock over all sub-trees of one tree, shared by the processes of many machines. Its table is in
 /// etcd.
 ///
 /// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
 /// soon as there are none.**
 ///
 /// A value is a handle. Its clones share one session, that is, one lease. Other handles with the
-/// same endpoints and namespace are the same lock, in whatever process. Tasks that share a session
+/// same endpoints and namespace refer to the same lock, in any process. Tasks that share a session
 /// wait for each other without asking etcd.
 ///
-/// What the verbs return can be awaited on any executor, or
-/// [waited for](treelock::Wait) by a thread. A thread of this crate talks to etcd and renews the
-/// lease, whatever the application does with its own threads ([more](crate#threads)).
+/// What the verbs return can be awaited on any executor, or a thread can [wait](treelock::Wait) for
+/// it. A thread of this crate talks to etcd and renews the lease, whatever the application does
+/// with its own threads ([more](crate#threads)).
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant. A holder that asks for something that conflicts with what it holds
-/// waits for itself. Ask for everything in one [`Request`].
+/// The lock is not re-entrant. A holder that requests something that conflicts with what it already
+/// holds waits for itself. Request everything at once, in one [`Request`].
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ use crate::{
 pub struct EtcdLock(Arc<Shared>);
 
 impl EtcdLock {
-    /// Returns the lock of this cluster. Does nothing else: the first request opens the session.
+    /// Returns the lock of this cluster. Does no I/O: the first request opens the session.
     ///
     /// # Examples
     ///
@@ -56,19 +56,19 @@ impl EtcdLock {
         EtcdLock(Shared::new(options))
     }
 
-    /// Acquires everything that `request` names. Returns a future of the [`Guard`].
+    /// Acquires everything that `request` names. Returns a future of a [`Guard`].
     ///
-    /// The request takes its place in the order of arrival when etcd carries out what the first
-    /// poll sends. To wait with a limit, see [`Acquire`].
+    /// The first poll sends the request, which takes its place in the order of arrival when etcd
+    /// carries it out. To wait with a limit, see [`Acquire`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future at any time gives back whatever it has, or may still get, in the
-    /// background.
+    /// Dropping the future at any time gives back, in the background, whatever it has or may still
+    /// get.
     ///
     /// # Errors
     ///
-    /// The future's: all of [`Error`] except [`Error::Blocked`].
+    /// The future fails with any [`Error`] except [`Error::Blocked`].
     ///
     /// # Examples
     ///
@@ -88,17 +88,19 @@ impl EtcdLock {
         Acquire::new(self.0.clone(), request.clone())
     }
 
-    /// Acquires everything that `request` names, if nothing is in the way. Returns the [`Guard`].
+    /// Acquires everything that `request` names if nothing is in its way. Returns a [`Guard`].
     ///
-    /// Does not overtake: an earlier request that conflicts is in the way even while it only waits.
+    /// Does not overtake: an earlier request that conflicts is in the way even while it is still
+    /// waiting.
     ///
     /// # Cancel safety
     ///
-    /// The same as that of [`acquire`](EtcdLock::acquire).
+    /// The same as for [`acquire`](EtcdLock::acquire).
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`] if it would have to wait, and those of [`acquire`](EtcdLock::acquire).
+    /// Fails with [`Error::Blocked`] if the request would have to wait, and with the errors of
+    /// [`acquire`](EtcdLock::acquire).
     ///
     /// # Examples
     ///
@@ -114,16 +116,16 @@ impl EtcdLock {
         answer(ask(self.0.clone(), request.clone(), Asked::without_waiting()))
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would. Does
-    /// not ask for the lock.
+    /// Returns the blocker that `request` would have if it were made now; `None` if nothing is in
+    /// its way. Does not request the lock.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
+    /// Fails with any [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
     ///
     /// # Examples
     ///
@@ -142,15 +144,16 @@ impl EtcdLock {
             .answer(|shared| async move { shared.namespace().in_the_way(&request, u64::MAX).await })
     }
 
-    /// Returns who holds and who waits, at one moment. Ages are by the clocks of those who asked.
+    /// Returns all live requests, held and waiting, at one moment. Their ages are by the clocks of
+    /// the machines that made them.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
+    /// Fails with any [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
     ///
     /// # Examples
     ///
@@ -164,18 +167,19 @@ impl EtcdLock {
         self.0.answer(|shared| async move { shared.namespace().all().await.map(Snapshot::of) })
     }
 
-    /// Returns what is to be said of this cluster: whether locks work here, and what is odd.
+    /// Checks the cluster: whether locks work here, and what is odd.
     ///
-    /// Asks each endpoint. Changes nothing, except that it takes a lease and gives it back.
+    /// Calls each endpoint. Changes nothing, except that it takes a lease and gives it back.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], [`Error::Denied`] or [`Error::Tls`] if no member answers, and
-    /// [`Error::Options`]. Everything else that cannot be found out is a finding.
+    /// Fails with [`Error::Unavailable`], [`Error::Denied`] or [`Error::Tls`] if no member answers,
+    /// and with [`Error::Options`]. Anything else that cannot be found out is reported as a
+    /// finding.
     ///
     /// # Examples
     ///
@@ -191,20 +195,20 @@ impl EtcdLock {
         self.0.answer(|shared| async move { check(shared.namespace(), shared.pool.ttl).await })
     }
 
-    /// Takes away what a live request has, whoever owns it: its place in the line, or its lock.
+    /// Revokes a live request of any owner: takes away its place in line, or its lock.
     ///
     /// Returns whether there was a request with this ticket, which a [`Snapshot`] shows. Its owner
-    /// is told: a waiter gets [`Error::Lost`]; for a holder, [`Guard::lost`] is ready. **A holder
-    /// goes on until it has heard of it**, and only its fencing token keeps it from what somebody
-    /// else holds by then.
+    /// is notified: a waiter gets [`Error::Lost`]; for a holder, [`Guard::lost`] becomes ready. **A
+    /// holder goes on until the news has reached it**, and only its fencing token keeps it from
+    /// changing what another request holds by then.
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, it may have been done or not.
+    /// If the answer is dropped, the operation may or may not take effect.
     ///
     /// # Errors
     ///
-    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
+    /// Fails with any [`Error`] except [`Error::Blocked`] and [`Error::Lost`].
     ///
     /// # Examples
     ///
@@ -218,21 +222,22 @@ impl EtcdLock {
         self.0.answer(move |shared| async move { shared.namespace().revoke(ticket).await })
     }
 
-    /// Begins a new epoch of the namespace, after etcd was restored from a backup. Returns its
-    /// number.
+    /// Begins a new epoch of the namespace, after etcd was restored from a backup. Returns the
+    /// epoch's number.
     ///
-    /// All sessions and requests end, and their owners are told. From then on tokens are larger
-    /// than all before, although etcd counts again from where the backup was made. A namespace has
-    /// 65,535 epochs.
+    /// All sessions and requests end, and their owners are notified. From then on tokens are larger
+    /// than all earlier ones, although etcd counts again from where the backup was made. A
+    /// namespace has 65,535 epochs.
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, it may have been done or not. Doing it once more does no harm.
+    /// If the answer is dropped, the operation may or may not take effect. Repeating it does no
+    /// harm.
     ///
     /// # Errors
     ///
-    /// All of [`Error`] except [`Error::Blocked`] and [`Error::Lost`]; [`Error::Unsupported`] after
-    /// the last epoch.
+    /// Fails with any [`Error`] except [`Error::Blocked`] and [`Error::Lost`]; with
+    /// [`Error::Unsupported`] after the last epoch.
     ///
     /// # Examples
     ///
@@ -247,13 +252,14 @@ impl EtcdLock {
     }
 
     /// Waits until everything that this handle and its clones dropped is given back: guards, and
-    /// requests on their way.
+    /// pending requests.
     ///
-    /// For the end of a program: what it interrupts is only given back when the lease ends.
+    /// Call this at the end of a program. Otherwise the end interrupts what is still being given
+    /// back, which then stays until the lease ends.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -267,15 +273,15 @@ impl EtcdLock {
         answer(async move { shared.pool.background.settled().await })
     }
 
-    /// Waits until everything that was dropped is given back, and gives back the leases on which
-    /// nothing hangs any more.
+    /// Waits until everything that was dropped is given back, then gives back the leases to which
+    /// nothing is attached any more.
     ///
-    /// For the end of a program, which otherwise leaves a lease behind until that ends by itself.
-    /// The lock can be used again, with a new lease.
+    /// Call this at the end of a program, which otherwise leaves a lease behind until the lease
+    /// ends by itself. The lock can be used again, with a new lease.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -289,15 +295,16 @@ impl EtcdLock {
         answer(async move {
             shared.pool.background.settled().await;
             let there = shared.clone();
-            // Without the thread nothing was ever asked for, so an error does not matter.
+            // Without the thread nothing was ever requested, so an error does not matter.
             if let Ok(work) = shared.work(async move { there.pool.close().await }) {
                 work.await;
             }
         })
     }
 
-    /// Returns how often a waiter of this handle found by its safety net, which looks every seven
-    /// seconds, what no watch had told it. 0 as long as etcd tells what it is asked to tell.
+    /// Returns how often the safety net of a waiter of this handle, which looks every seven
+    /// seconds, found something that no watch had reported. Stays 0 as long as etcd delivers all
+    /// watch events.
     ///
     /// # Examples
     ///
@@ -313,7 +320,7 @@ impl EtcdLock {
     }
 }
 
-/// [`EtcdLock::snapshot`] says who holds and who waits.
+/// [`EtcdLock::snapshot`] shows which requests hold and wait.
 impl fmt::Debug for EtcdLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdLock").finish_non_exhaustive()

@@ -13,11 +13,11 @@ pub(crate) struct Break {
     #[arg(value_parser = ticket)]
     pub(crate) ticket: u64,
 
-    /// Do not ask; end also the processes that this command runs in
+    /// Do not ask, and include the processes that this command runs in
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// How long to wait after SIGTERM until SIGKILL
+    /// How long to wait between SIGTERM and SIGKILL
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     #[arg(value_parser = duration)]
     pub(crate) grace: Duration,

@@ -9,11 +9,11 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// After etcd was restored from a backup: let tokens grow again
+    /// Begin a new epoch of tokens, after etcd was restored from a backup
     ///
-    /// etcd counts from where the backup was made, so it would give tokens a second time. This ends
-    /// all requests and sessions of the namespace, whose owners are told, and begins an epoch with
-    /// larger tokens.
+    /// After a restore etcd counts from where the backup was made, so it would issue the same
+    /// tokens again. This option ends all requests and sessions of the namespace, notifies their
+    /// owners, and begins an epoch with larger tokens.
     #[arg(long, conflicts_with = "json")]
     pub(crate) begin_epoch: bool,
 

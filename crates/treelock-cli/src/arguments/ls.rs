@@ -9,7 +9,7 @@ use super::naming::NamingArguments;
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Ls {
-    /// Show only what concerns this node: requests for it, above it and below it
+    /// Show only requests at, above or below this node
     #[arg(value_name = "NODE", default_value = "/")]
     pub(crate) node: OsString,
 
@@ -20,7 +20,7 @@ pub(crate) struct Ls {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Show it again as it changes, until Ctrl-C
+    /// Update the output as it changes, until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
 }

@@ -1,7 +1,7 @@
-//! The command line, and all that `--help` and the man pages say.
+//! Defines the command line, and all text of `--help` and the man pages.
 //!
-//! What is said last by `--help` has lines of at most 78 columns, since narrow terminals and man
-//! pages show them as they are.
+//! The closing text of `--help` has lines of at most 78 columns, because narrow terminals and man
+//! pages show it as it is.
 
 mod r#break;
 mod doctor;
@@ -28,9 +28,9 @@ pub(crate) use self::{
 
 /// Read/write locks on whole sub-trees, for commands
 ///
-/// Each request waits for those earlier ones that are in its way, and for nothing else: those with
-/// a root at, above or below one of its own roots, if one of the two is a write. So nothing waits
-/// without need, nobody starves, and commands that ask for everything in one `run` never deadlock.
+/// Each request waits only for the earlier requests that are in its way: those with a root at,
+/// above or below one of its own roots, where one of the two is a write. So no request waits
+/// without need, none starves, and commands that request everything in one `run` never deadlock.
 #[derive(Parser)]
 #[command(name = "treelock", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -43,38 +43,38 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a command while the lock is held
+    /// Run a command while holding the lock
     ///
-    /// Ends with the exit code of the command. A root is a whole sub-tree: its node and everything
-    /// below. All roots are granted together or not at all, and are given back when the command has
-    /// ended.
+    /// Exits with the exit code of the command. A root is a whole sub-tree: its node and everything
+    /// below it. All roots are granted together or not at all, and are released when the command
+    /// has ended.
     Run(Run),
-    /// Show who holds and who waits, as a tree
+    /// Show all requests, held and waiting, as a tree
     Ls(Ls),
-    /// Show who would be in the way of a request
+    /// Show what would be in the way of a request
     Who(Who),
     /// End the processes that keep a request alive
     ///
-    /// Shows them, asks, sends SIGTERM, and after some time SIGKILL to those that are left. The
-    /// lock of a living process cannot be taken, so no process ever works without the lock that it
-    /// believes it has.
+    /// Shows the processes, asks for confirmation, sends SIGTERM, and after some time sends SIGKILL
+    /// to those that are left. A lock cannot be taken from a living process, so no process ever
+    /// works without the lock that it believes it has.
     ///
-    /// On a cluster no process is signalled: the request is taken away. Its owner is told, and goes
-    /// on until it has heard of it; only its fencing token keeps it from what somebody else holds
-    /// by then.
+    /// On a cluster no process is signalled. Instead the request is taken away and its owner is
+    /// notified. The owner goes on until the news has reached it; only its fencing token keeps it
+    /// from changing what another request holds by then.
     Break(Break),
-    /// Check whether this is a safe place for locks, and what is odd about it
+    /// Check whether locks are safe here, and report anything odd
     Doctor(Doctor),
-    /// Print the completions for a shell
+    /// Print shell completions
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Print the man page, or write those of all sub-commands into a directory
+    /// Print the man page, or write the man pages of all sub-commands into a directory
     Man {
-        /// Directory to write `treelock.1`, `treelock-run.1` and so on into
+        /// Directory for `treelock.1`, `treelock-run.1` and so on
         ///
-        /// It is made if it is missing.
+        /// It is created if it does not exist.
         #[arg(value_name = "DIR")]
         into: Option<PathBuf>, // not `dir`: that is the lock table's, which a variable may name
     },

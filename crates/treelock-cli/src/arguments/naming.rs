@@ -6,10 +6,10 @@ use crate::nodes::Naming;
 
 #[derive(Args)]
 pub(crate) struct NamingArguments {
-    /// Take nodes as file paths: made absolute, links resolved, whether they exist or not
+    /// Treat nodes as file paths: make them absolute and resolve links, whether they exist or not
     ///
-    /// Without it a node is a name, the same from every working directory, and `src` has nothing to
-    /// do with a directory of that name.
+    /// Without this option a node is a name, the same from every working directory, and `src` is
+    /// unrelated to a directory of that name.
     #[arg(long, action = ArgAction::SetTrue)]
     paths: bool,
 }

@@ -10,24 +10,24 @@ use crate::exit;
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Run {
-    /// Sub-tree to write: nobody else reads or writes there; may be repeated
+    /// Sub-tree to lock for writing: no other run reads or writes there; may be repeated
     #[arg(short, long, value_name = "NODE")]
     pub(crate) write: Vec<OsString>,
 
-    /// Sub-tree to read: others may read there too, nobody writes; may be repeated
+    /// Sub-tree to lock for reading: others may read there, but none writes; may be repeated
     #[arg(short, long, value_name = "NODE")]
     pub(crate) read: Vec<OsString>,
 
     #[command(flatten)]
     pub(crate) naming: NamingArguments,
 
-    /// Who asks, as others see it [default: the command line; on a cluster only the program's name]
+    /// Label that others see [default: the command line; on a cluster only the program's name]
     #[arg(short, long)]
     pub(crate) label: Option<String>,
 
-    /// Wait at most this long: seconds, or as in `500ms`, `5m` [default: for ever]
+    /// Wait at most this long: seconds, or as in `500ms`, `5m` [default: forever]
     ///
-    /// If a cluster does not answer it may take some seconds more, and the exit code is 74.
+    /// If a cluster does not answer, this may take some seconds longer, and the exit code is 74.
     #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -39,19 +39,19 @@ pub(crate) struct Run {
     #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_GRANTED)]
     pub(crate) conflict_exit_code: u8,
 
-    /// If the lock is not granted in time, say who is in the way as JSON
+    /// If the lock is not granted in time, print what is in the way as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// If the lock is not granted in time, say nothing: the exit code tells
+    /// If the lock is not granted in time, print nothing; only set the exit code
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
 
-    /// If the lock is lost: how long after SIGTERM until SIGKILL [default: 10s; less on a cluster]
+    /// Time between SIGTERM and SIGKILL if the lock is lost [default: 10s; less on a cluster]
     ///
-    /// On a cluster the default is a tenth of --ttl less half a second, so that the command is gone
-    /// before etcd can give the lock to somebody else. With a longer one the two overlap, and only
-    /// the fencing token keeps them apart.
+    /// On a cluster the default is a tenth of --ttl minus half a second, so the command is gone
+    /// before etcd can grant the lock to another request. With a longer time the two holders
+    /// overlap, and only the fencing token keeps them apart.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) grace: Option<Duration>,
 

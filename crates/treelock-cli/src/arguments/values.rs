@@ -1,12 +1,13 @@
-//! Values of options: durations and tickets.
+//! Parses the values of options: durations and tickets.
 
 use std::time::Duration;
 
-/// Reads a duration as timeout(1) and flock(1) take it, a number of seconds, or with units.
+/// Parses a duration: a number of seconds, as timeout(1) and flock(1) accept it, or numbers with
+/// units.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let is_number = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     if is_number && let Ok(seconds) = text.parse() {
-        // A time too long to be counted is as good as none.
+        // A time too long to represent is as good as no limit.
         return Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     }
     let mut units = text.split(|c: char| !c.is_alphabetic());
@@ -16,20 +17,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// Reads a duration that etcd can grant.
+/// Parses the duration of a lease that etcd can grant.
 pub(super) fn lease(text: &str) -> Result<Duration, String> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let lease = duration(text)?;
     match lease.subsec_nanos() == 0 && (Duration::from_secs(2)..=DAY).contains(&lease) {
         true => Ok(lease),
-        false => Err("a lease lasts whole seconds, two at least and a day at most".into()),
+        false => Err("a lease lasts a whole number of seconds, from 2 seconds to one day".into()),
     }
 }
 
-/// Reads a ticket, as in `7` or `#7`.
+/// Parses a ticket, as in `7` or `#7`.
 pub(super) fn ticket(text: &str) -> Result<u64, String> {
     let number = text.strip_prefix('#').unwrap_or(text).parse();
-    number.map_err(|_| "a ticket is a number, which `treelock ls` shows".into())
+    number.map_err(|_| "a ticket is a number, as `treelock ls` shows it".into())
 }
 
 #[cfg(test)]

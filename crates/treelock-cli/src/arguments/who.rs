@@ -9,18 +9,18 @@ use super::naming::NamingArguments;
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Who {
-    /// The node that would be asked for
+    /// The node that would be requested
     #[arg(value_name = "NODE")]
     pub(crate) node: OsString,
 
     #[command(flatten)]
     pub(crate) naming: NamingArguments,
 
-    /// Of a request to write; this is the default
+    /// Check for a write request (the default)
     #[arg(short, long, overrides_with = "read")]
     pub(crate) write: bool,
 
-    /// Of a request to read
+    /// Check for a read request
     #[arg(short, long)]
     pub(crate) read: bool,
 

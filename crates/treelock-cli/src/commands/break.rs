@@ -1,8 +1,8 @@
-//! `treelock break`: end the processes that keep a request alive; on a cluster, take the request
+//! `treelock break`: ends the processes that keep a request alive. On a cluster, takes the request
 //! away.
 //!
-//! The kernel's lock cannot be taken from a process that lives, and that is good: no process works
-//! without the lock that it believes it has. So on one host this sends signals.
+//! The kernel's lock cannot be taken from a living process, which is good: no process works without
+//! the lock that it believes it has. So on one host this command sends signals.
 
 use std::{fs, process};
 
@@ -21,11 +21,12 @@ use crate::{
     text,
 };
 
-/// Ends a request; returns the exit code.
+/// Ends a request. Returns the exit code.
 pub(crate) fn break_ticket(lock: &Lock, arguments: &Break) -> Result<u8, Failure> {
     let ticket = arguments.ticket;
     let entry = live(lock, ticket)?.ok_or_else(|| {
-        let message = format!("no request has ticket #{ticket}; `treelock ls` shows the live ones");
+        let message = format!("no request has ticket #{ticket}; `treelock ls` shows all live \
+            requests");
         Failure::new(exit::NO_TICKET, message)
     })?;
     match lock.is_of_this_host() {
@@ -43,14 +44,14 @@ fn end_processes(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Fa
         return Err(Failure::new(
             exit::NOT_PERMITTED,
             format_args!(
-                "you cannot see a process that keeps #{ticket}; ask its owner, or be root"
+                "a process that you cannot see keeps #{ticket}; ask its owner, or run this as root"
             ),
         ));
     }
     if !arguments.force {
         spare_own(&kept_by)?;
-        if !confirm(&format!("End these processes, so that #{ticket} is free?"))? {
-            say("nothing was done");
+        if !confirm(&format!("End these processes to free #{ticket}?"))? {
+            say("nothing was changed");
             return Ok(1);
         }
     }
@@ -77,8 +78,8 @@ fn end_processes(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Fa
     })
 }
 
-/// Takes a request away on a cluster. Nobody can know for sure which processes keep it, and none is
-/// signalled.
+/// Takes a request away on a cluster. It cannot be known for sure which processes keep it, so none
+/// is signalled.
 fn take_away(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
     const WARNING: &str = "  its owner is told, and goes on until it has heard of it; only its \
                            fencing token keeps it from what others hold by then";
@@ -87,16 +88,16 @@ fn take_away(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failur
     if !arguments.force {
         if entry.process.as_deref().is_some_and(processes::is_own_or_above) {
             return Err(Failure::usage(
-                "this command runs under that ticket; say --force to take it away all the same",
+                "this command runs under that ticket; use --force to take it away anyway",
             ));
         }
-        if !confirm(&format!("Take #{ticket} away, so that others get it?"))? {
-            say("nothing was done");
+        if !confirm(&format!("Take #{ticket} away, so that others can get the lock?"))? {
+            say("nothing was changed");
             return Ok(1);
         }
     }
     let was_taken = lock.revoke(ticket)?;
-    // It may have been given back meanwhile, or be an entry that cannot be taken away.
+    // It may have been released meanwhile, or it may be an entry that cannot be taken away.
     let free = was_taken || live(lock, ticket)?.is_none();
     if arguments.json {
         let broken = json::Broken {
@@ -111,9 +112,9 @@ fn take_away(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failur
     } else {
         print(&match (was_taken, free) {
             (true, _) => format!("taken away; #{ticket} is free now"),
-            (false, true) => format!("given back by its owner; #{ticket} is free now"),
+            (false, true) => format!("released by its owner; #{ticket} is free now"),
             (false, false) => format!(
-                "#{ticket} is NOT free: etcd did not take it away; try again, and see \
+                "#{ticket} is NOT free: etcd did not remove it; try again, and run \
                  `treelock doctor`"
             ),
         })?;
@@ -121,7 +122,7 @@ fn take_away(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failur
     Ok(u8::from(!free))
 }
 
-/// What has become of the ticket.
+/// What has happened to the ticket.
 enum Outcome {
     Free,
     /// A process does not end.
@@ -135,8 +136,8 @@ enum Outcome {
 }
 
 fn outcome(lock: &Lock, ticket: u64, sent: &Sent) -> Result<Outcome, Failure> {
-    // In this order: a process that ends in between has been seen, and is not taken for an unseen
-    // one.
+    // The order matters: a process that ends in between has been seen, so it does not count as
+    // unseen.
     let kept_by = lock.processes(ticket)?;
     if live(lock, ticket)?.is_none() {
         return Ok(Outcome::Free);
@@ -157,7 +158,7 @@ fn kept_by(lock: &Lock, ticket: u64) -> Result<Vec<KeptBy>, Failure> {
     Ok(processes.into_iter().map(|pid| KeptBy { pid, command: command_line(pid) }).collect())
 }
 
-/// Returns what `ps` shows of a process, if it is still there.
+/// Returns what `ps` shows for a process, if it still exists.
 fn command_line(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
@@ -165,11 +166,11 @@ fn command_line(pid: u32) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// Shows what is about to be ended.
+/// Shows what is about to end.
 fn show(arguments: &Break, description: &str) -> Result<(), Failure> {
     match (arguments.json, arguments.force) {
         (false, _) => print(description)?,
-        // Standard output is for the document, but nobody can agree to what is not shown.
+        // Standard output is for the document, but the user must see what to confirm.
         (true, false) => say(description),
         (true, true) => {}
     }
@@ -188,7 +189,7 @@ fn describe(entry: &Entry, kept_by: &[KeptBy]) -> String {
     lines.join("\n")
 }
 
-/// Refuses to end this process or those it runs in.
+/// Refuses to end this process or the processes that it runs in.
 fn spare_own(kept_by: &[KeptBy]) -> Result<(), Failure> {
     let own = processes::own_and_above();
     match kept_by.iter().find(|process| own.contains(&process.pid)) {
@@ -212,15 +213,15 @@ fn sentence(ticket: u64, sent: &Sent, outcome: &Outcome) -> String {
     }
     done.push(match outcome {
         Outcome::Free => format!("#{ticket} is free now"),
-        Outcome::Stays => format!("#{ticket} is NOT free: a process does not end"),
+        Outcome::Stays => format!("#{ticket} is NOT free: a process has not ended"),
         Outcome::Own => format!("#{ticket} is NOT free: this process keeps it"),
         Outcome::Refused(pids) => format!(
-            "#{ticket} is NOT free: you may not signal {}; ask its owner, or be root",
+            "#{ticket} is NOT free: you may not signal {}; ask its owner, or run this as root",
             list(pids)
         ),
         Outcome::Unseen => format!(
-            "#{ticket} is NOT free: a process that you cannot see keeps it; ask its owner, or be \
-             root"
+            "#{ticket} is NOT free: a process that you cannot see keeps it; ask its owner, or run \
+             this as root"
         ),
     });
     done.join("; ")

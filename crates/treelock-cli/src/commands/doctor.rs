@@ -1,4 +1,4 @@
-//! `treelock doctor`: is this place safe to lock in, and what is odd about it?
+//! `treelock doctor`: checks whether locks are safe here, and reports anything odd.
 
 use anstyle::{AnsiColor, Style};
 
@@ -17,7 +17,7 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const ODD: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Says what it finds; returns the exit code.
+/// Prints the findings. Returns the exit code.
 pub(crate) fn doctor(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
     if arguments.begin_epoch {
         return begin_epoch(lock, arguments);
@@ -45,7 +45,7 @@ pub(crate) fn doctor(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
     Ok(findings.iter().any(|finding| matches!(finding.severity, Severity::Bad)).into())
 }
 
-/// Lets tokens grow again after a restore; returns the exit code.
+/// Lets tokens grow again after a restore. Returns the exit code.
 fn begin_epoch(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
     if lock.is_of_this_host() {
         return Err(Failure::usage(
@@ -53,9 +53,9 @@ fn begin_epoch(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
              the table",
         ));
     }
-    let question = "End all requests and sessions of this namespace, and begin an epoch?";
+    let question = "End all requests and sessions of this namespace, and begin a new epoch?";
     if !arguments.force && !confirm(question)? {
-        say("nothing was done");
+        say("nothing was changed");
         return Ok(1);
     }
     let epoch = lock.begin_epoch()?;

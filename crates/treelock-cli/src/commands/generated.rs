@@ -1,4 +1,4 @@
-//! `treelock completions` and `treelock man`, made from the definition of the command line.
+//! `treelock completions` and `treelock man`, generated from the definition of the command line.
 
 use std::{fs, io, path::Path};
 
@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use crate::{arguments::Arguments, error::Failure, exit};
 
-/// Prints the completions for a shell; returns the exit code.
+/// Prints the completions for a shell. Returns the exit code.
 pub(crate) fn completions(shell: Shell) -> Result<u8, Failure> {
     // Into memory first: the generator panics if a pipe is closed.
     let mut script = Vec::new();
@@ -16,7 +16,7 @@ pub(crate) fn completions(shell: Shell) -> Result<u8, Failure> {
     written(&script)
 }
 
-/// Prints the man page, or writes all of them into a directory; returns the exit code.
+/// Prints the man page, or writes all man pages into a directory. Returns the exit code.
 pub(crate) fn man(into: Option<&Path>) -> Result<u8, Failure> {
     // `treelock help` has no page, so no page may refer to one.
     let mut command = Arguments::command().disable_help_subcommand(true);
@@ -41,8 +41,8 @@ fn page(command: &Command) -> (String, String) {
     (man.get_filename(), keep_lines(&text))
 }
 
-/// Keeps the lines of what `--help` says last: examples and tables, which must not be filled like
-/// prose.
+/// Keeps the line breaks in the closing text of `--help`: examples and tables must not be filled
+/// like prose.
 fn keep_lines(page: &str) -> String {
     const LAST: &str = "\n.SH EXTRA\n";
     let Some((before, after)) = page.split_once(LAST) else { return page.to_owned() };

@@ -1,4 +1,4 @@
-//! `treelock ls`: who holds and who waits.
+//! `treelock ls`: shows the live requests.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -19,10 +19,10 @@ use crate::{
     tree,
 };
 
-/// How often `--watch` looks.
+/// How often `--watch` reads the table.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shows the live requests; returns the exit code.
+/// Shows the live requests. Returns the exit code.
 pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
     let node = nodes::node(arguments.naming.naming(), &arguments.node)?;
     match (arguments.watch, arguments.json) {
@@ -31,7 +31,7 @@ pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
         (false, false) => {
             let tree = tree::draw(&lock.any.snapshot().wait()?, &node);
             if tree.is_empty() {
-                // Not on standard output, where it would be taken for an entry.
+                // Not on standard output, where it could be mistaken for an entry.
                 say(&nothing(lock, &node));
                 return Ok(0);
             }
@@ -41,7 +41,7 @@ pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Shows the requests again and again; returns only if it fails.
+/// Shows the requests repeatedly. Returns only if it fails.
 fn watch(lock: &Lock, node: &Node, json: bool) -> Result<(), Failure> {
     let on_screen = !json && io::stdout().is_terminal() && !screen::is_dumb();
     let mut shown = None;
@@ -62,7 +62,7 @@ fn watch(lock: &Lock, node: &Node, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// Returns what stays the same as long as only time passes.
+/// Returns everything but the ages, which change whenever time passes.
 fn timeless(listing: &Listing) -> String {
     let mut requests = listing.requests.clone();
     requests.iter_mut().for_each(|request| request.age_seconds = 0.0);
@@ -83,13 +83,14 @@ fn nothing(lock: &Lock, node: &Node) -> String {
     }
 }
 
-/// Draws text over the one before, as much as the screen takes: a wrapped line would move all
-/// others up. Lines are cleared as they are written; clearing all of them first would flicker.
+/// Draws text over the previous text, as much as fits the screen: a wrapped line would move all
+/// others up. Lines are cleared as they are written, because clearing all of them first would
+/// flicker.
 fn redraw(text: &str) -> Result<(), Failure> {
     const TOP_LEFT: &str = "\x1b[H";
     const CLEAR_LINE: &str = "\x1b[K";
     const CLEAR_REST: &str = "\x1b[J";
-    // Colours may be unwanted; moving the cursor is needed all the same.
+    // Colours may be turned off, but moving the cursor is always needed.
     let mut out = io::stdout().lock();
     let stripped = anstream::adapter::strip_str(text).to_string();
     let is_plain = anstream::AutoStream::choice(&out) == anstream::ColorChoice::Never;

@@ -1,4 +1,4 @@
-//! The sub-commands. Each returns its exit code, or the failure to say.
+//! The sub-commands. Each returns its exit code, or a failure to print.
 
 pub(crate) mod r#break;
 pub(crate) mod doctor;

@@ -1,4 +1,4 @@
-//! `treelock run`: wait for the lock, start the command, look after it, give the lock back.
+//! `treelock run`: waits for the lock, starts the command, looks after it, and releases the lock.
 
 use std::{ffi::OsString, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus};
 
@@ -15,10 +15,10 @@ use crate::{
     wait::{Outcome, wait},
 };
 
-/// How many characters a label has at most that is made of a command line.
+/// The maximum number of characters of a label that is made from a command line.
 const LABEL_CHARS_MAX: usize = 40;
 
-/// Runs a command under the lock; returns the exit code for it.
+/// Runs a command under the lock. Returns the exit code.
 pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
     let naming = arguments.naming.naming();
     let label = arguments.label.clone().unwrap_or_else(|| label_of(lock, &arguments.command));
@@ -45,16 +45,16 @@ pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
             return Ok(arguments.conflict_exit_code);
         }
     };
-    // If a signal came with the grant, nothing need be started.
+    // If a signal came together with the grant, nothing is started.
     if let Some(signal) = events.before_command() {
         leave::release(lock, guard, &events, say);
         return Ok(exit::end_by_signal(signal.number));
     }
     let ended = child::run(lock, &guard, &arguments.command, arguments.grace, &events, &announcer);
-    // Releases it for all who inherited it: what the command left in the background, such as build
-    // daemons, must not keep the lock for ever.
+    // Releases the lock for all processes that inherited it: what the command left in the
+    // background, such as build daemons, must not keep it forever.
     leave::release(lock, guard, &events, |sentence| announcer.say(sentence));
-    // If a sentence cannot be written, no other may be tried after it: that would wait for ever.
+    // If one sentence cannot be written, do not try another: that would wait forever.
     let is_said = announcer.finish();
     match ended {
         Ok(status) => Ok(end(status)),
@@ -63,7 +63,7 @@ pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
     }
 }
 
-/// Ends as the command did.
+/// Ends the way the command ended.
 fn end(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code as u8, // a process has no more than these eight bits
@@ -71,9 +71,9 @@ fn end(status: ExitStatus) -> u8 {
     }
 }
 
-/// Returns the label of a `run` that is given none: the command line, cut to what others care to
-/// read. It is only the program's name where others see it who cannot see this host's command lines
-/// anyway.
+/// Returns the label of a `run` without `--label`: the command line, cut to a readable length. It
+/// is only the program's name where it would be shown to users who cannot see this host's command
+/// lines.
 fn label_of(lock: &Lock, command_line: &[OsString]) -> String {
     let (program, rest) = command_line.split_first().expect("clap demands a command");
     let name = Path::new(program).file_name().unwrap_or(program);

@@ -1,4 +1,4 @@
-//! `treelock who`: would anybody be in the way?
+//! `treelock who`: shows what would be in the way of a request.
 
 use std::slice;
 
@@ -6,7 +6,7 @@ use treelock::Wait as _;
 
 use crate::{arguments::Who, error::Failure, exit, json, lock::Lock, nodes, output::print};
 
-/// Says who would block a request; returns the exit code.
+/// Prints what would block a request. Returns the exit code.
 pub(crate) fn who(lock: &Lock, arguments: &Who) -> Result<u8, Failure> {
     let node = slice::from_ref(&arguments.node);
     let (write, read) = if arguments.read { (&[][..], node) } else { (node, &[][..]) };

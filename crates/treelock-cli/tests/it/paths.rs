@@ -72,5 +72,5 @@ fn links_in_a_circle_are_refused() {
     symlink("a", scene.path("b")).unwrap();
     let done = scene.done(&["run", "--paths", "-w", "a/x", "--", "true"]);
     assert_eq!(done.code(), 64);
-    assert!(done.stderr().contains("\"a/x\" is: its links lead in a circle"), "{}", done.stderr());
+    assert!(done.stderr().contains("\"a/x\" is: its links form a loop"), "{}", done.stderr());
 }

@@ -277,7 +277,7 @@ fn break_asks() {
         terminal.until_shown("so that #1 is free? [y/N] ");
         terminal.type_in(answer);
         assert_eq!(terminal.code(), 1);
-        terminal.until_shown("nothing was done");
+        terminal.until_shown("nothing was changed");
     }
     // Also if a document is wanted, which is then none.
     let mut terminal = Terminal::start(&scene, &["break", "1", "--json"]);

@@ -102,7 +102,7 @@ fn break_where_a_process_cannot_be_seen() {
     let pid = running.id();
     let did = format!(
         "sent SIGTERM to {pid}; sent SIGKILL to {pid}; #1 is NOT free: a process that you \
-         cannot see keeps it; ask its owner, or be root\n"
+         cannot see keeps it; ask its owner, or run this as root\n"
     );
     assert!(done.stdout().ends_with(&did), "{}", done.stdout());
     assert!(running.status().code().is_none() && is_alive(command));
@@ -133,7 +133,8 @@ fn break_where_a_process_cannot_be_signalled() {
     assert!(running.status().code().is_none() && is_alive(command));
     let done = users.done(&weak, &breaking);
     let did =
-        format!("\n#1 is NOT free: you may not signal {command}; ask its owner, or be root\n");
+        format!("\n#1 is NOT free: you may not signal {command}; ask its owner, or run this as \
+            root\n");
     assert_eq!(done.code(), 77);
     assert!(done.stdout().ends_with(&did), "{}", done.stdout());
     kill(command, Signal::KILL);

@@ -1,4 +1,4 @@
-//! What a namespace contains, and what it should not.
+//! Checks of the contents of a namespace: what is in it, and what should not be.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{clock::since_1970, error::Error, key::Space, namespace::Namespace, v
 const KEYS_PER_PAGE: i64 = 1000;
 
 impl Namespace<'_> {
-    /// Checks what the namespace contains, and what it should not.
+    /// Checks what the namespace contains, and what it should not contain.
     pub(super) async fn contents(&self) -> Result<Vec<Finding>, Error> {
         let (mut first, end) = self.space.all();
         let mut contents = Contents::default();
@@ -43,13 +43,13 @@ impl Namespace<'_> {
 struct Contents {
     sessions: usize,
     tickets: BTreeSet<i64>,
-    /// Keys without a lease, which nothing ends.
+    /// Keys without a lease, which never expire.
     endless: Names,
-    /// Keys among the entries that cannot be read.
+    /// Unreadable keys among the entries.
     unreadable: Names,
-    /// Other keys that are not ours.
+    /// Other keys that do not belong to the lock.
     foreign: Names,
-    /// Entries that were written in the future.
+    /// Entries whose time of writing is in the future.
     early: Names,
 }
 
@@ -93,23 +93,23 @@ impl Contents {
         ));
         let endless = self.endless.finding(
             Finding::bad,
-            "without a lease, and so without an end",
+            "without a lease, so they never expire",
             "find out whether their owners are alive; if not, delete them with `etcdctl del`",
         );
         let unreadable = self.unreadable.finding(
             Finding::bad,
-            "among the requests, and unreadable; others may wait for ever",
+            "unreadable, among the requests; others may wait forever",
             "find out who wrote them, and delete them with `etcdctl del`",
         );
         let foreign = self.foreign.finding(
             Finding::odd,
-            "not a lock, and in nobody's way",
+            "not part of a lock, and in no request's way",
             "find out who wrote them",
         );
         let early = self.early.finding(
             Finding::odd,
-            "written in the future, by the clock of this machine",
-            "set the clocks: locks do not need them, but the ages that are shown do",
+            "written in the future, according to the clock of this machine",
+            "set the clocks: locks do not depend on them, but the ages shown do",
         );
         [Some(live), endless, unreadable, foreign, early].into_iter().flatten().collect()
     }

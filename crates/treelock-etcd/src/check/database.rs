@@ -1,4 +1,4 @@
-//! How full the members' databases are.
+//! Checks how full the members' databases are.
 
 use etcd_client::StatusResponse;
 use treelock::engine::Finding;
@@ -8,7 +8,7 @@ use super::member::Seen;
 /// etcd's quota unless it was configured otherwise.
 const DEFAULT_QUOTA_BYTES: i64 = 2 << 30;
 
-/// How much of its quota a database may take before somebody should look.
+/// How much of its quota a database may take before that is reported.
 const FILLED_SHARE_MAX: f64 = 0.8;
 
 /// Judges the database that is closest to its quota.
@@ -28,14 +28,14 @@ pub(super) fn size(answers: &[(&Seen, &StatusResponse)]) -> Finding {
         Some(..=0) => format!("the database takes {} and has no quota", bytes(size)),
         Some(quota) => format!("the database takes {} of {}", bytes(size), bytes(quota)),
         None => format!(
-            "the database takes {}; its quota cannot be seen from here ({} if nobody changed it)",
+            "the database takes {}; its quota is not visible from here ({} by default)",
             bytes(size),
             bytes(DEFAULT_QUOTA_BYTES)
         ),
     };
     match share(&(size, quota)) > FILLED_SHARE_MAX {
         true => Finding::odd(
-            format!("{what}; once it is full, nobody gets a lock"),
+            format!("{what}; once it is full, no lock is granted"),
             "compact and defragment it, or raise its quota",
         ),
         false => Finding::good(what),

@@ -1,4 +1,4 @@
-//! How much history etcd keeps.
+//! Checks how much history etcd keeps.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use treelock::engine::Finding;
 use super::member::CHECK_TIMEOUT;
 use crate::{error::Error, namespace::Namespace};
 
-/// How many revisions are normal where etcd compacts itself, or soon will.
+/// How many revisions are normal if etcd compacts itself, or soon will.
 const COMPACTED_REVISIONS_MAX: i64 = 1_000_000;
 
-/// How many revisions without any compaction make it doubtful that there ever will be one.
+/// How many revisions without any compaction suggest that there never will be one.
 const UNCOMPACTED_REVISIONS_MAX: i64 = 10_000;
 
 impl Namespace<'_> {
-    /// Checks how many revisions etcd keeps. Whether it compacts itself is shown nowhere, but the
-    /// effect is.
+    /// Checks how many revisions etcd keeps. etcd does not tell whether it compacts itself, but the
+    /// effect is visible.
     pub(super) async fn history(&self) -> Result<Vec<Finding>, Error> {
         let doing = "find out what was compacted";
         let key = self.space.meta();
@@ -26,8 +26,8 @@ impl Namespace<'_> {
         };
         let answer = self.servers.insist(doing, CHECK_TIMEOUT, get).await?;
         let now = answer.header().map_or(0, |header| header.revision());
-        // A watch that begins in what was compacted is told where the history begins. It gets no
-        // answer if nothing was compacted, so something is read there first.
+        // A watch that begins at a compacted revision is told where the history begins. It gets no
+        // answer if nothing was compacted, so a read at that revision comes first.
         let first = |client: Arc<Client>| {
             let key = key.clone();
             let options = GetOptions::new().with_revision(1);
@@ -63,12 +63,12 @@ async fn compacted_at(client: &Client, key: Vec<u8>) -> Result<i64, etcd_client:
 /// Judges the length of etcd's history.
 fn judge_history(revisions: i64, compacted: bool) -> Finding {
     let what = match compacted {
-        true => format!("etcd keeps {revisions} revisions since it was compacted last"),
-        false => format!("etcd was never compacted; it is at revision {revisions}"),
+        true => format!("etcd keeps {revisions} revisions since its last compaction"),
+        false => format!("etcd has never been compacted; it is at revision {revisions}"),
     };
     match revisions > if compacted { COMPACTED_REVISIONS_MAX } else { UNCOMPACTED_REVISIONS_MAX } {
         true => Finding::odd(
-            format!("{what}; nothing seems to compact it, so it will be full one day"),
+            format!("{what}; nothing seems to compact it, so it will eventually fill up"),
             "start the members with --auto-compaction-mode revision \
              --auto-compaction-retention 10000",
         ),

@@ -1,4 +1,4 @@
-//! The members of the cluster, one by one: whether each runs, answers, and has the time.
+//! Checks the members one by one: whether each runs, answers, and has the right time.
 
 use std::{
     collections::BTreeSet,
@@ -25,10 +25,10 @@ use crate::{
 /// How long each question is attempted.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a read may take before somebody should look: each lock takes at least one such read.
+/// How long a read may take before that is reported: each lock takes at least as long.
 const READ_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// How much clocks may differ before the ages that people see are visibly wrong.
+/// How much clocks may differ before the ages shown are visibly wrong.
 pub(super) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(2);
 
 impl Namespace<'_> {
@@ -41,21 +41,21 @@ impl Namespace<'_> {
         let silent = members.iter().filter(|member| member.status.is_err()).count();
         let named = ids.len() + silent;
         Ok(vec![match voting {
-            1 => Finding::good("the cluster has one member: while it is down, nobody gets a lock"),
+            1 => Finding::good("the cluster has one member: while it is down, no lock is granted"),
             _ if named < voting => Finding::odd(
                 format!("{named} of the cluster's {voting} members are among the endpoints"),
-                "name all of them: if the named ones are down, nobody here gets a lock or keeps \
-                 one",
+                "name all of them: if the named ones are down, this client neither gets a lock nor \
+                 keeps one",
             ),
             _ => Finding::good(format!(
-                "the cluster has {voting} members; locks work while {} of them do",
+                "the cluster has {voting} members; locks work while {} of them are running",
                 voting / 2 + 1
             )),
         }])
     }
 }
 
-/// What was seen of one endpoint.
+/// What was observed of one endpoint.
 pub(super) struct Seen {
     endpoint: String,
     pub(super) status: Result<StatusResponse, Failure>,
@@ -69,13 +69,13 @@ impl Seen {
         Some(self.status.as_ref().ok()?.header()?.member_id())
     }
 
-    /// Judges it.
+    /// Judges the endpoint.
     pub(super) fn finding(&self) -> Finding {
         judge(self)
     }
 }
 
-/// Looks at all endpoints concurrently, because those that are down take their time.
+/// Looks at all endpoints concurrently, because those that are down take until the timeout.
 pub(super) async fn look_at_all(Namespace { servers, space }: Namespace<'_>) -> Vec<Seen> {
     let looks: Vec<_> = (0..servers.count())
         .map(|number| tokio::spawn(look_at(servers.clone(), number, space.meta())))
@@ -109,7 +109,7 @@ async fn look_at(servers: Servers, number: usize, key: Vec<u8>) -> Seen {
     Seen { endpoint: endpoint.url.clone(), status, read, metrics }
 }
 
-/// Returns the error of a cluster in which no member answers.
+/// Returns the error for a cluster in which no member answers.
 pub(super) fn nobody(member: Seen) -> Error {
     match member.status {
         Err(Failure::Final(error)) => error,
@@ -127,17 +127,17 @@ fn judge(member: &Seen) -> Finding {
         Err(Failure::InDoubt(why)) => {
             return Finding::odd(
                 format!("{endpoint} does not answer ({why})"),
-                "check that it is running, and that the endpoint is right",
+                "check that it is running, and that the endpoint is correct",
             );
         }
         Err(Failure::Final(error)) => {
-            return Finding::odd(format!("{endpoint} does not tell its status: {error}"), "");
+            return Finding::odd(format!("{endpoint} does not report its status: {error}"), "");
         }
     };
     let version = status.version();
     if status.is_learner() {
         return Finding::odd(
-            format!("{endpoint} (etcd {version}) is a learner, which accepts no locks"),
+            format!("{endpoint} (etcd {version}) is a learner, which does not accept locks"),
             "name another endpoint, or promote it",
         );
     }
@@ -149,10 +149,11 @@ fn judge(member: &Seen) -> Finding {
         Err(Failure::InDoubt(why)) => {
             return Finding::bad(
                 format!(
-                    "{endpoint} (etcd {version}) answers no read ({why}): it is cut off from the \
-                     others"
+                    "{endpoint} (etcd {version}) does not answer reads ({why}): it is cut off from \
+                     the others"
                 ),
-                "check that a majority of the members is running, and that they reach each other",
+                "check that a majority of the members is running, and that they can reach each \
+                 other",
             );
         }
     };
@@ -162,15 +163,15 @@ fn judge(member: &Seen) -> Finding {
             Finding::bad(format!("{what}; {why}"), "use a later version of etcd")
         }
         (Grade::Old(oldest), _) => Finding::odd(
-            format!("{what}; {oldest} is the oldest that is supported"),
+            format!("{what}; the oldest supported version is {oldest}"),
             "use a later version of etcd",
         ),
         (Grade::Unknown, _) => Finding::odd(
-            format!("{what}; this version was never tested"),
+            format!("{what}; this version has not been tested"),
             "use a tested release: 3.4, 3.5 or 3.6",
         ),
         (Grade::Supported, true) => Finding::odd(
-            format!("{what}; each lock takes at least as long"),
+            format!("{what}; each lock takes at least that long"),
             "check that the network and the members' disks are as fast as they should be",
         ),
         (Grade::Supported, false) => Finding::good(what),
@@ -181,7 +182,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Checks whether there is one cluster, and whether it has a leader.
+/// Checks that there is a single cluster, and that it has a leader.
 pub(super) fn leader(answers: &[(&Seen, &StatusResponse)]) -> Vec<Finding> {
     let clusters = answers.iter().filter_map(|(_, status)| Some(status.header()?.cluster_id()));
     let clusters: BTreeSet<u64> = clusters.collect();
@@ -189,18 +190,19 @@ pub(super) fn leader(answers: &[(&Seen, &StatusResponse)]) -> Vec<Finding> {
     let mut found: Vec<Finding> = without
         .map(|(member, _)| {
             Finding::bad(
-                format!("{} knows no leader", member.endpoint),
-                "check that a majority of the members is running, and that they reach each other",
+                format!("{} does not know of a leader", member.endpoint),
+                "check that a majority of the members is running, and that they can reach each \
+                 other",
             )
         })
         .collect();
     if clusters.len() > 1 {
         found.push(Finding::bad(
             format!(
-                "the endpoints are members of {} clusters, each with its own locks",
+                "the endpoints belong to {} different clusters, each with its own locks",
                 clusters.len()
             ),
-            "name the members of only one",
+            "name the members of one cluster only",
         ));
     }
     if found.is_empty() {
@@ -209,7 +211,7 @@ pub(super) fn leader(answers: &[(&Seen, &StatusResponse)]) -> Vec<Finding> {
     found
 }
 
-/// Judges the member whose clock differs most from ours.
+/// Judges the member whose clock differs most from this machine's.
 pub(super) fn clocks(answers: &[(&Seen, &StatusResponse)]) -> Finding {
     let distance = |clock: &Clock| match clock {
         Clock::Agrees => Duration::ZERO,
@@ -220,7 +222,7 @@ pub(super) fn clocks(answers: &[(&Seen, &StatusResponse)]) -> Finding {
     let (which, endpoint, by) = match seen.max_by_key(|(_, clock)| distance(clock)) {
         None => {
             return Finding::good(
-                "clocks were not compared: no member shows its clock to this machine",
+                "the clocks were not compared: no member shows its clock to this machine",
             );
         }
         Some((_, clock)) if distance(&clock) < CLOCK_DIFFERENCE_MAX => {
@@ -231,6 +233,6 @@ pub(super) fn clocks(answers: &[(&Seen, &StatusResponse)]) -> Finding {
     };
     Finding::odd(
         format!("the clock of this machine is {} s {which} that of {endpoint}", by.as_secs()),
-        "set the clocks: locks do not need them, but the ages that are shown do",
+        "set the clocks: locks do not depend on them, but the ages shown do",
     )
 }

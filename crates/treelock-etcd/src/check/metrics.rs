@@ -1,5 +1,5 @@
-//! What a member's page `/metrics` tells and etcd's API does not: the quota of its database, and
-//! its clock.
+//! Reads from a member's page `/metrics` what etcd's API does not tell: the quota of its database,
+//! and its clock.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::{
     options::{endpoint::Endpoint, tls::Secure},
 };
 
-/// What was seen; each may be unknown.
+/// What was seen. Each value may be unknown.
 #[derive(Default)]
 pub(super) struct Metrics {
     /// In bytes; negative if there is none.
@@ -32,7 +32,7 @@ pub(super) struct Metrics {
 /// The clock of this machine, compared with a member's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// They differ by no more than can be seen from here.
+    /// No difference can be seen from here.
     Agrees,
     /// This machine's is ahead, by at least this much.
     Ahead(Duration),
@@ -40,7 +40,7 @@ pub(super) enum Clock {
     Behind(Duration),
 }
 
-/// Looks at the page of a member. What cannot be seen is unknown: nothing depends on it.
+/// Reads the page of a member. What cannot be seen stays unknown: nothing depends on it.
 pub(super) async fn look(endpoint: &Endpoint, secure: &Secure) -> Metrics {
     let look = async {
         let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await.ok()?;
@@ -76,7 +76,7 @@ async fn read(
     Some(Metrics { quota: quota(&String::from_utf8_lossy(&text)), clock })
 }
 
-/// Compares two clocks: the other one showed this full second at some moment between these two.
+/// Compares two clocks: the other clock showed this full second at some moment between these two.
 fn compare(sent: SystemTime, received: SystemTime, second: SystemTime) -> Clock {
     let end_of_second = second + Duration::from_secs(1);
     if let Ok(ahead) = sent.duration_since(end_of_second) {

@@ -1,5 +1,4 @@
-//! What an operator wants to know: whether this cluster is a good place for locks, and what is odd
-//! about it.
+//! Checks a cluster for an operator: whether locks work on it, and what is odd about it.
 
 mod contents;
 mod database;
@@ -18,10 +17,10 @@ use crate::{error::Error, namespace::Namespace};
 
 use member::{Seen, look_at_all, nobody};
 
-/// Returns what is to be said of this cluster: whether locks work here, and what is odd.
+/// Checks the cluster: whether locks work here, and what is odd.
 pub(crate) async fn check(namespace: Namespace<'_>, ttl: Duration) -> Result<Vec<Finding>, Error> {
     if namespace.servers.count() == 0 {
-        // Any question is answered by the option that is wrong.
+        // With a wrong option, every question gets the same error.
         namespace.alarms().await?;
     }
     let mut members = look_at_all(namespace).await;
@@ -35,7 +34,7 @@ pub(crate) async fn check(namespace: Namespace<'_>, ttl: Duration) -> Result<Vec
     found.push(database::size(&answers));
     found.push(member::clocks(&answers));
     if members.iter().all(|member| member.read.is_err()) {
-        // Nobody would answer any of the other questions.
+        // No member would answer any of the other questions.
         return Ok(found);
     }
     let asked = [
@@ -49,7 +48,7 @@ pub(crate) async fn check(namespace: Namespace<'_>, ttl: Duration) -> Result<Vec
     for asked in asked {
         match asked {
             Ok(more) => found.extend(more),
-            // That it cannot be found out is worth knowing too.
+            // The operator should also know what could not be found out.
             Err(error) => found.push(Finding::odd(error.to_string(), "")),
         }
     }

@@ -1,4 +1,4 @@
-//! What the cluster allows: alarms, leases, the right to write.
+//! Checks what the cluster allows: alarms, leases, and the permission to write.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -20,13 +20,14 @@ impl Namespace<'_> {
         let finding = |kind: i32| {
             if kind == AlarmType::Nospace as i32 {
                 Finding::bad(
-                    "alarm NOSPACE: etcd has no space left and accepts nothing new",
-                    "compact and defragment it, raise its quota, then `etcdctl alarm disarm`",
+                    "alarm NOSPACE: etcd is out of space and accepts no new data",
+                    "compact and defragment it, raise its quota, then run `etcdctl alarm disarm`",
                 )
             } else {
                 Finding::bad(
                     "alarm CORRUPT: the members' data differ, so a lock may have two holders",
-                    "stop everything that uses it, and see etcd's manual on data corruption",
+                    "stop everything that uses the cluster, and see etcd's manual on data \
+                     corruption",
                 )
             }
         };
@@ -36,7 +37,7 @@ impl Namespace<'_> {
         })
     }
 
-    /// Checks whether etcd grants the leases that are asked for.
+    /// Checks whether etcd grants leases as short as the requested ones.
     pub(super) async fn lease(&self, ttl: Duration) -> Result<Vec<Finding>, Error> {
         let asked = ttl.as_secs().max(1) as i64;
         let take =
@@ -57,7 +58,7 @@ impl Namespace<'_> {
             true => Finding::good(format!("a dead holder's lock is free after {asked} s")),
             false => Finding::odd(
                 format!(
-                    "leases of {asked} s are asked for and etcd grants {granted} s, so the locks \
+                    "the requested lease is {asked} s but etcd grants {granted} s, so the locks \
                      of dead holders stay longer"
                 ),
                 format!(
@@ -68,8 +69,8 @@ impl Namespace<'_> {
         }])
     }
 
-    /// Checks whether this user may write. The write depends on a condition that never holds: etcd
-    /// checks the user's rights all the same, and writes nothing.
+    /// Checks whether this user may write. The write depends on a condition that never holds, so
+    /// etcd checks the user's permissions but writes nothing.
     pub(super) async fn right_to_write(&self) -> Result<Vec<Finding>, Error> {
         let key = self.space.meta();
         let never = Compare::create_revision(key.clone(), CompareOp::Less, 0);

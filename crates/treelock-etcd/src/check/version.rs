@@ -1,4 +1,4 @@
-//! Which versions of etcd are fit for locks.
+//! Grades the versions of etcd by their fitness for locks.
 
 /// What is known of a version.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub(super) enum Grade {
 
 /// Grades a version. The numbers are those of etcd's issues.
 pub(super) fn grade(version: &str) -> Grade {
-    const REVOKED: &str = "a leader that was paused revokes leases that were renewed, so two may \
-                           hold one lock, and only tokens keep them apart (etcd#15247)";
-    const CRASH: &str = "a read that is cancelled can crash the member (etcd#14110)";
+    const REVOKED: &str = "a leader that was paused may revoke leases that were renewed, so two \
+        may hold one lock, and only tokens keep them apart (etcd#15247)";
+    const CRASH: &str = "a cancelled read can crash the member (etcd#14110)";
     const CORRUPT: &str = "a member that is killed can lose what it wrote (etcd#13766)";
     let number = version.split(['-', '+']).next().unwrap_or_default();
     let parts: Option<Vec<u32>> = number.split('.').map(|part| part.parse().ok()).collect();

@@ -1,4 +1,4 @@
-//! What is known after a member was asked and did not do it: [`Failure`].
+//! What is known after a call to a member has failed: [`Failure`].
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -7,26 +7,26 @@ use crate::error::Error;
 /// How long a member may take to answer before the next one is asked.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait before asking the same again.
+/// How long to wait before repeating a call.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is known after a member was asked in vain.
+/// What is known after a call to a member has failed.
 pub(crate) enum Failure {
-    /// It may have been done, or not.
+    /// The call may or may not have been carried out.
     InDoubt(String),
-    /// It was not done, and asking again does not help.
+    /// The call was not carried out, and repeating it does not help.
     Final(Error),
 }
 
 impl Failure {
-    /// Says that there was no answer within [`ANSWER_TIMEOUT`].
+    /// Returns the failure for no answer within [`ANSWER_TIMEOUT`].
     pub(crate) fn late() -> Failure {
         Failure::InDoubt(format!("no answer in {} s", ANSWER_TIMEOUT.as_secs()))
     }
 }
 
-/// Returns whether the token is older than the last change to users and roles. It was valid, and a
-/// new one will be.
+/// Returns whether the token is older than the last change to users and roles. It was valid before
+/// that, and a new one will be.
 pub(super) fn is_about_an_old_token(error: &etcd_client::Error) -> bool {
     match error {
         etcd_client::Error::GRpcStatus(status) => {
@@ -45,7 +45,7 @@ pub(super) fn is_about_the_connection(error: &etcd_client::Error) -> bool {
     }
 }
 
-/// Returns what an error and all its causes say.
+/// Returns the messages of an error and of all its causes.
 fn in_full(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -59,7 +59,7 @@ fn in_full(error: &(dyn StdError + 'static)) -> String {
     texts.join(": ")
 }
 
-/// Returns what an error of the client means for what was asked.
+/// Returns what an error of the client means for the call.
 pub(crate) fn judge(doing: &'static str, error: &etcd_client::Error) -> Failure {
     let status = match error {
         etcd_client::Error::GRpcStatus(status) => status,
@@ -79,9 +79,9 @@ pub(crate) fn judge(doing: &'static str, error: &etcd_client::Error) -> Failure 
     // The numbers are gRPC's status codes.
     match status.code() as i32 {
         8 if what.contains("database space exceeded") => Failure::Final(Error::NoSpace),
-        // This member has no vote yet; others do.
+        // This member has no vote yet, but others do.
         9 | 12 | 14 if what.contains("learner") => Failure::InDoubt(what),
-        // This is not etcd speaking, but the client, about an answer that it does not accept.
+        // This error is not from etcd but from the client, which does not accept an answer.
         11 if !what.contains("etcdserver") && !what.contains("mvcc") => Failure::InDoubt(what),
         7 | 16 => Failure::Final(Error::Denied { doing, what }),
         3 | 9 if what.contains("auth") || what.contains("user") => {

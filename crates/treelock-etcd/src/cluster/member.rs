@@ -1,4 +1,4 @@
-//! One member of the cluster, and what is known of its health.
+//! One member of the cluster, and what is known about its health.
 
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::options::{Setup, endpoint::Endpoint, tls::Secure};
 
-/// How long a fault counts towards "all members have one".
+/// How long a fault counts towards "all members have a fault".
 const FAULT_REMEMBERED: Duration = Duration::from_secs(5);
 
 /// How long a member with a fault is not probed again.
@@ -24,30 +24,30 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Member {
     pub(super) endpoint: Endpoint,
     options: ConnectOptions,
-    /// Connected at the first use, so that a member that is down does not delay the others.
+    /// Connected at first use, so a member that is down does not delay the others.
     client: OnceCell<Arc<Client>>,
     health: Mutex<Health>,
 }
 
-/// How the connection to a member went, the last time.
+/// How the last connection to a member went.
 #[derive(Clone)]
 enum Health {
     Good,
-    /// It was closed or could not be made, and nobody has looked why.
+    /// It was closed or could not be made, and the reason has not been probed yet.
     Suspect,
-    /// The member cannot be reached the way it was configured. When that was seen.
+    /// The member cannot be reached the way it was configured. Includes when that was seen.
     Faulty(String, Instant),
 }
 
-/// Why a member did not do what it was asked.
+/// Why a call to a member failed.
 pub(super) enum Refusal {
-    /// It was not asked, because of this fault.
+    /// The member was not called, because of this fault.
     Faulty(String),
     Error(etcd_client::Error),
 }
 
 impl Member {
-    /// Returns the member that a user has named so; `None` if the name is not valid.
+    /// Returns the member that the user's text names; `None` if the text is not valid.
     pub(super) fn new(text: &str, setup: &Setup) -> Option<Member> {
         let endpoint = Endpoint::read(text, setup.has_tls).ok()?;
         Some(Member {
@@ -66,7 +66,7 @@ impl Member {
         matches!(*self.health(), Health::Good)
     }
 
-    /// Returns whether a fault was found a moment ago.
+    /// Returns whether a fault was found recently.
     pub(super) fn is_faulty(&self) -> bool {
         match &*self.health() {
             Health::Faulty(_, seen) => seen.elapsed() < FAULT_REMEMBERED,
@@ -74,7 +74,7 @@ impl Member {
         }
     }
 
-    /// Probes a member that is suspect; returns its fault. Nothing is sent while it has one.
+    /// Probes a suspect member and returns its fault. Nothing is sent to a member that has a fault.
     async fn fault(&self, secure: &Secure) -> Option<String> {
         {
             let mut health = self.health();
@@ -96,7 +96,7 @@ impl Member {
         fault
     }
 
-    /// Asks it, once.
+    /// Calls the member, once.
     pub(super) async fn ask<T, F>(
         &self,
         secure: &Secure,
@@ -124,13 +124,13 @@ impl Member {
         })
     }
 
-    /// Returns its client, connected.
+    /// Returns its connected client.
     pub(super) async fn client(&self) -> Result<Arc<Client>, etcd_client::Error> {
         let connect = || async { self.connect().await.map(Arc::new) };
         self.client.get_or_try_init(connect).await.cloned()
     }
 
-    /// Makes a connection of its own.
+    /// Makes a separate connection.
     pub(super) fn connect(
         &self,
     ) -> impl Future<Output = Result<Client, etcd_client::Error>> + Send + 'static {

@@ -1,4 +1,4 @@
-//! The cluster: its members, how to ask one of them, and what a failure means.
+//! The cluster: its members, how to call one of them, and what a failure means.
 
 pub(crate) mod failure;
 mod member;

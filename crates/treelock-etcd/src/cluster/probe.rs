@@ -1,9 +1,9 @@
-//! A probe of a member that cannot be reached: is it certainly because of how one side is
-//! configured?
+//! Probes a member that cannot be reached, to find out whether the configuration of one side is
+//! certainly the cause.
 //!
-//! etcd's client reports a closed connection, which is also what happens when a member stops. So
-//! the probe opens a connection of its own and looks at how that goes. Only an answer of the member
-//! counts, or a certificate: a member that says nothing may say more in a moment.
+//! etcd's client only reports a closed connection, which is also what happens when a member stops.
+//! So the probe opens its own connection and observes what happens. Only an answer of the member
+//! counts, or a certificate: a member that is silent now may answer in a moment.
 
 use std::{io, time::Duration};
 
@@ -23,12 +23,13 @@ use crate::options::{endpoint::Endpoint, tls::Secure};
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How HTTP/2 begins: a server that speaks it answers with its settings.
+/// How an HTTP/2 connection begins. A server that speaks HTTP/2 answers with its settings.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// Where that answer says its type, and the type.
+/// The position of the frame type in that answer, and its expected value.
 const SETTINGS_FRAME: (usize, u8) = (3, 4);
 
-/// Returns what is certainly wrong, and what to do; `None` if nothing is, or nobody can tell.
+/// Returns what is certainly wrong, and what to do. Returns `None` if nothing is wrong, or if that
+/// cannot be told.
 pub(crate) async fn find_fault(endpoint: &Endpoint, secure: &Secure) -> Option<String> {
     let look = async {
         match endpoint.is_secure {
@@ -57,7 +58,7 @@ async fn fault_with_tls(endpoint: &Endpoint, secure: &Secure) -> Option<String> 
         Ok(stream) if stream.get_ref().1.alpn_protocol().is_none() => {
             return Some("it uses TLS without HTTP/2; check that it is etcd".into());
         }
-        // It answers to our certificate only now.
+        // Only now does it react to our certificate.
         Ok(mut stream) => greet(&mut stream).await.err()?,
         Err(error) => error,
     };
@@ -65,10 +66,12 @@ async fn fault_with_tls(endpoint: &Endpoint, secure: &Secure) -> Option<String> 
         Some(Error::InvalidCertificate(why)) => Some(about_certificate(why, endpoint, secure)),
         Some(Error::AlertReceived(alert)) => about_alert(*alert, secure),
         Some(Error::PeerIncompatible(why)) => {
-            Some(format!("it shares no TLS version or cipher with us ({why:?}); update it"))
+            Some(format!("it has no TLS version or cipher in common with this client ({why:?}); \
+                update it"))
         }
         _ if speaks_http(endpoint).await => Some(
-            "it does not use TLS; write the endpoint with http://, or give it a certificate".into(),
+            "it does not use TLS; write the endpoint with http://, or give the member a \
+             certificate".into(),
         ),
         _ => None,
     }
@@ -84,7 +87,7 @@ async fn handshake(endpoint: &Endpoint, secure: &Secure) -> io::Result<TlsStream
     TlsConnector::from(secure.config.clone()).connect(name, connect(endpoint).await?).await
 }
 
-/// Begins HTTP/2; returns the beginning of the answer.
+/// Begins HTTP/2, and returns the beginning of the answer.
 async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<[u8; 9]> {
     stream.write_all(HTTP2_PREFACE).await?;
     stream.flush().await?;
@@ -109,12 +112,13 @@ fn about_certificate(why: &CertificateError, endpoint: &Endpoint, secure: &Secur
     use CertificateError as Why;
     match why {
         Why::Expired | Why::ExpiredContext { .. } => {
-            format!("its certificate has expired ({why}); renew it, and check the clock here")
+            format!("its certificate has expired ({why}); renew it, and check the clock of this \
+                machine")
         }
         Why::NotValidYet | Why::NotValidYetContext { .. } => {
             format!("its certificate is not valid yet ({why}); check the clocks on both sides")
         }
-        // The latter: signed by a CA that has the same name as one that is trusted.
+        // The latter: signed by a CA that has the same name as a trusted one.
         Why::UnknownIssuer | Why::BadSignature => format!(
             "its certificate was signed by a CA that is not trusted here ({why}); give the \
              certificate of that CA"
@@ -124,7 +128,7 @@ fn about_certificate(why: &CertificateError, endpoint: &Endpoint, secure: &Secur
              set the server name that it is for",
             secure.name_of(endpoint)
         ),
-        _ => format!("its certificate is not acceptable ({why}); give it another"),
+        _ => format!("its certificate is not acceptable ({why}); give the member another one"),
     }
 }
 
@@ -139,9 +143,9 @@ fn about_alert(alert: AlertDescription, secure: &Secure) -> Option<String> {
         | Alert::CertificateUnknown
         | Alert::UnknownCA
         | Alert::AccessDenied => Some(match secure.has_identity {
-            false => "it asks for a client certificate; give one, and its key".into(),
+            false => "it requires a client certificate; give one, and its key".into(),
             true => format!(
-                "it does not accept our client certificate ({alert:?}); check that it has not \
+                "it does not accept the client certificate ({alert:?}); check that it has not \
                  expired, is for clients, and was signed by a CA that the member trusts"
             ),
         }),
@@ -150,9 +154,9 @@ fn about_alert(alert: AlertDescription, secure: &Secure) -> Option<String> {
         | Alert::InsufficientSecurity
         | Alert::NoApplicationProtocol
         | Alert::UnrecognisedName => {
-            Some(format!("it refuses to agree on TLS with us ({alert:?}); check that it is etcd"))
+            Some(format!("it rejects the TLS handshake ({alert:?}); check that it is etcd"))
         }
-        // These may pass by themselves.
+        // These failures may pass by themselves.
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What the answer to a transaction contains.
+//! Reads the answer to a transaction.
 
 use etcd_client::{KeyValue, TxnOpResponse};
 

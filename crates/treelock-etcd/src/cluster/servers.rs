@@ -1,13 +1,13 @@
-//! The members of the cluster, and how one of them is asked.
+//! The members of the cluster, and how to call one of them.
 //!
-//! A member that does not answer in time is left for the next one. What it was asked may have been
-//! done all the same, so whoever asks for a change must ask in a way that makes a second time
-//! harmless; the protocol takes care of that.
+//! If a member does not answer in time, the next one is asked. The first member may still have
+//! carried out the call, so a call that changes something must be harmless when it is repeated. The
+//! protocol takes care of that.
 //!
-//! After a connection has failed, the next caller probes the member first (`probe.rs`): can it be
-//! reached the way it was configured? If not, nothing is sent. So a final failure was certainly not
-//! caused by something that this attempt did. It is final only if all members have such a fault,
-//! because a cluster gets new certificates one member at a time.
+//! After a connection has failed, the next caller first probes whether the member can be reached
+//! the way it was configured (`probe.rs`). If not, nothing is sent. So after a final failure, this
+//! attempt has certainly changed nothing. The failure is final only if all members have such a
+//! fault, because a cluster gets new certificates one member at a time.
 
 use std::{
     future::Future,
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Servers {
     members: Arc<[Member]>,
-    /// An error says which option is wrong; there are no members then.
+    /// The members, or an error that says which option is wrong.
     secure: Arc<Result<Secure, String>>,
     current: Arc<AtomicUsize>,
     callers: CallerRuntimes,
@@ -52,9 +52,10 @@ impl Servers {
         }
     }
 
-    /// Returns a connection of the caller's own runtime to the member that answered last.
+    /// Returns a connection from the caller's own runtime to the member that answered last.
     ///
-    /// `None` if the caller is in no runtime that can make calls, or is not connected yet.
+    /// Returns `None` if the caller is not in a runtime that can make calls, or is not connected
+    /// yet.
     pub(crate) fn caller_connection(&self) -> Option<CallerConnection> {
         let runtime = caller_runtime()?;
         let current = self.current();
@@ -63,32 +64,32 @@ impl Servers {
         member.is_good().then(|| self.callers.connection(runtime, current, connect))?
     }
 
-    /// Returns how many there are.
+    /// Returns the number of members.
     pub(crate) fn count(&self) -> usize {
         self.members.len()
     }
 
-    /// Returns the number of the one that answered last.
+    /// Returns the index of the member that answered last.
     pub(crate) fn current(&self) -> usize {
         self.current.load(Ordering::Relaxed) % self.members.len().max(1)
     }
 
-    /// Notes that this one has answered.
+    /// Records that this member has answered.
     pub(crate) fn prefer(&self, member: usize) {
         self.current.store(member % self.members.len().max(1), Ordering::Relaxed);
     }
 
-    /// Returns the client of a member, connected.
+    /// Returns the connected client of a member.
     pub(crate) async fn client(&self, member: usize) -> Result<Arc<Client>, etcd_client::Error> {
         self.members[member % self.members.len()].client().await
     }
 
-    /// Returns the address of a member, and the TLS settings for it.
+    /// Returns the address of a member and the TLS settings for it.
     pub(crate) fn endpoint(&self, member: usize) -> Option<(&Endpoint, &Secure)> {
         Some((&self.members.get(member)?.endpoint, self.secure.as_ref().as_ref().ok()?))
     }
 
-    /// Asks the member that answered last, once.
+    /// Calls the member that answered last, once.
     pub(crate) async fn ask<T, F>(
         &self,
         doing: &'static str,
@@ -100,7 +101,7 @@ impl Servers {
         let member = self.current();
         let asked = self.ask_of(member, doing, ask).await;
         if let Err(Failure::InDoubt(_)) = asked {
-            // Unless somebody has found a better one meanwhile.
+            // Unless another task has found a better one meanwhile.
             let next = (member + 1) % self.members.len();
             let _ =
                 self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -108,7 +109,7 @@ impl Servers {
         asked
     }
 
-    /// Asks this member, once.
+    /// Calls this member, once.
     pub(crate) async fn ask_of<T, F>(
         &self,
         member: usize,
@@ -131,7 +132,7 @@ impl Servers {
         }
     }
 
-    /// Judges the fault of one member: asking another may help, unless each has one.
+    /// Judges the fault of one member: asking another may help, unless every member has a fault.
     fn judge_fault(&self, member: &Member, what: String) -> Failure {
         let endpoint = &member.endpoint.url;
         match self.members.iter().all(Member::is_faulty) {
@@ -140,7 +141,8 @@ impl Servers {
         }
     }
 
-    /// Asks until there is an answer. Only for what may be done more than once.
+    /// Repeats a call until there is an answer. Only for calls that may be carried out more than
+    /// once.
     pub(crate) async fn insist<T, F>(
         &self,
         doing: &'static str,

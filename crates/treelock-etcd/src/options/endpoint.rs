@@ -14,14 +14,14 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads what a user has written; the error says what is wrong with it.
+    /// Parses what a user has written. The error says what is wrong with it.
     ///
-    /// With `has_tls`, an endpoint that names no scheme is an `https://` one.
+    /// With `has_tls`, an endpoint without a scheme counts as `https://`.
     pub(crate) fn read(text: &str, has_tls: bool) -> Result<Endpoint, String> {
-        // What stands before the `@` may be a password, so it is not printed.
+        // The part before the `@` may be a password, so it is not printed.
         if let Some((_, host)) = text.rsplit_once('@') {
             return Err(format!(
-                "the endpoint of {host:?} has a user in it; give user and password as options"
+                "the endpoint for {host:?} contains a user; give user and password as options"
             ));
         }
         let wrong = |what: &str| Err(format!("the endpoint {text:?} {what}"));
@@ -30,13 +30,13 @@ impl Endpoint {
             None => (if has_tls { "https" } else { "http" }, text.trim()),
         };
         if rest.contains(',') {
-            return wrong("has a comma; give each member separately");
+            return wrong("contains a comma; give each member separately");
         }
         if !matches!(scheme, "http" | "https") {
             return wrong("is neither http:// nor https://");
         }
         if scheme == "http" && has_tls {
-            return wrong("says http://, and TLS is set; write https://, or do not set TLS");
+            return wrong("says http://, but TLS is set; write https://, or do not set TLS");
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let Ok(uri) = rest.parse::<Uri>() else {
@@ -47,7 +47,7 @@ impl Endpoint {
             return wrong("is not an address; write it like https://10.0.0.1:2379");
         };
         let Some(port) = uri.port_u16() else {
-            return wrong("has no valid port; etcd's is 2379, unless it was configured otherwise");
+            return wrong("has no valid port; etcd's is 2379 by default");
         };
         Ok(Endpoint {
             url: format!("{scheme}://{rest}"),
@@ -87,11 +87,11 @@ mod tests {
             ("http://:2379", false, "is not an address"),
             ("a", false, "has no valid port"),
             ("https://[::1]", false, "has no valid port"),
-            ("a:1,b:2", false, "has a comma"),
+            ("a:1,b:2", false, "contains a comma"),
             ("unix://a:1", false, "is neither"),
-            ("http://a:1", true, "says http://, and TLS is set"),
+            ("http://a:1", true, "says http://, but TLS is set"),
             ("http://a:1/b", false, "is not an address"),
-            ("http://me:secret@a:1", false, "has a user"),
+            ("http://me:secret@a:1", false, "contains a user"),
         ] {
             let error = Endpoint::read(text, has_tls).expect_err(text);
             assert!(error.contains(what) && !error.contains("secret"), "{text}: {error}");

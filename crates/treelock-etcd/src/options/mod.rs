@@ -1,4 +1,4 @@
-//! Where the cluster is, and how it is used: [`Options`].
+//! The options of a lock: [`Options`], which say where the cluster is and how to use it.
 
 pub(crate) mod endpoint;
 pub(crate) mod tls;
@@ -12,23 +12,23 @@ use crate::error::Error;
 use endpoint::Endpoint;
 use tls::{Secure, Tls};
 
-/// The beginning of every key, before the namespace.
+/// The prefix of every key, before the namespace.
 const KEY_ROOT: &str = "/treelock/";
 
 /// The longest lease that etcd grants, in seconds.
 const TTL_MAX_SECONDS: u64 = 9_000_000_000;
 
-/// How long a lease lasts unless the user says otherwise.
+/// How long a lease lasts by default.
 const DEFAULT_TTL: Duration = Duration::from_secs(15);
 
-/// How long connecting may take, how often an idle connection is probed, and how long the answer
-/// to a probe may take.
+/// How long connecting may take, how often an idle connection is probed, and how long the answer to
+/// a probe may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the cluster is, and how it is used.
+/// Where the cluster is, and how to use it.
 ///
-/// Nothing is checked until the lock is asked for something; its verbs then say what is wrong. To
-/// know earlier, use [`check`](Options::check).
+/// Nothing is checked until the lock is used. Its verbs then report what is wrong. To find out
+/// earlier, use [`check`](Options::check).
 ///
 /// # Examples
 ///
@@ -50,13 +50,13 @@ pub struct Options {
     pub(crate) endpoints: Vec<String>,
     pub(crate) prefix: String,
     pub(crate) ttl: Duration,
-    /// The label of requests that have none of their own.
+    /// The label of requests without a label of their own.
     pub(crate) label: Option<String>,
     user: Option<(String, String)>,
     tls: Option<Tls>,
 }
 
-/// How to connect to each member, once the options were found to be good.
+/// How to connect to each member, once the options were found valid.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) secure: Secure,
@@ -68,8 +68,8 @@ impl Options {
     /// Returns the options for a cluster with these members, such as `http://10.0.0.1:2379`.
     ///
     /// The namespace is `default`, leases last 15 seconds, and there is neither a user nor a label.
-    /// TLS is used for endpoints `https://…`, and, if [`tls`](Options::tls) is set, also for those
-    /// that name no scheme.
+    /// TLS is used for endpoints `https://…` and, if [`tls`](Options::tls) is set, also for
+    /// endpoints without a scheme.
     ///
     /// # Examples
     ///
@@ -92,8 +92,8 @@ impl Options {
 
     /// Sets the namespace: one name, without `/`.
     ///
-    /// Locks of different namespaces have nothing to do with each other. The keys of a namespace
-    /// are those that begin with `/treelock/NAMESPACE/`.
+    /// Locks of different namespaces are independent of each other. The keys of a namespace are
+    /// those that begin with `/treelock/NAMESPACE/`.
     ///
     /// # Examples
     ///
@@ -106,21 +106,21 @@ impl Options {
 
     /// Sets how long a lock survives the death of its process, in whole seconds, rounded up.
     ///
-    /// The cluster grants no lease that is shorter than one and a half times its election time-out
-    /// (2 seconds by default). It grants that one instead.
+    /// The cluster grants no lease that is shorter than one and a half times its election timeout
+    /// (2 seconds by default). If less is requested, it grants that.
     ///
     /// # Examples
     ///
     /// See [`Options`].
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Options {
-        // etcd counts whole seconds, and no holder may believe in more of them than etcd grants.
+        // etcd counts whole seconds, and no holder may rely on more of them than etcd grants.
         let started = u64::from(ttl.subsec_nanos() > 0);
         self.ttl = Duration::from_secs(ttl.as_secs().saturating_add(started));
         self
     }
 
-    /// Sets the user and the password.
+    /// Sets the user name and the password.
     ///
     /// Without TLS, anybody on the network can read them. A user that etcd recognises by a client
     /// certificate ([`Tls::identity`]) needs neither.
@@ -134,7 +134,7 @@ impl Options {
         self
     }
 
-    /// Sets the label of requests that have none of their own.
+    /// Sets the label of requests without a label of their own.
     ///
     /// # Examples
     ///
@@ -145,9 +145,9 @@ impl Options {
         self
     }
 
-    /// Sets whom to trust, and which certificate to show.
+    /// Sets which certificates to trust, and which certificate to present.
     ///
-    /// Without it, endpoints `https://…` are trusted if the system trusts them.
+    /// Without this, endpoints `https://…` are trusted if the system trusts them.
     ///
     /// # Examples
     ///
@@ -163,11 +163,11 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`], which every verb of a lock with these options returns, too.
+    /// Fails with [`Error::Options`], as every verb of a lock with these options does.
     ///
     /// # Blocking
     ///
-    /// Reads files if [`Tls`] names any.
+    /// Reads the files that [`Tls`] names, if any.
     ///
     /// # Examples
     ///
@@ -181,7 +181,7 @@ impl Options {
         self.setup().map(drop).map_err(|what| Error::Options { what })
     }
 
-    /// Prepares connecting; the error says which option is wrong.
+    /// Prepares the connections. The error says which option is wrong.
     pub(crate) fn setup(&self) -> Result<Setup, String> {
         self.check_namespace()?;
         if self.ttl.is_zero() || self.ttl.as_secs() > TTL_MAX_SECONDS {
@@ -191,7 +191,7 @@ impl Options {
             ));
         }
         if self.endpoints.is_empty() {
-            return Err("there is no endpoint; name each member of the cluster".into());
+            return Err("there are no endpoints; name each member of the cluster".into());
         }
         let mut is_secure = false;
         for endpoint in &self.endpoints {
@@ -209,7 +209,7 @@ impl Options {
         let namespace = self.prefix.strip_prefix(KEY_ROOT).unwrap_or_default();
         let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
         match namespace {
-            "" => Err("the namespace is empty; leave it out to use `default`".into()),
+            "" => Err("the namespace is empty; omit it to use `default`".into()),
             // Otherwise the keys of `a/R` would be among those of `a`.
             _ if namespace.contains(bad) => Err(format!(
                 "the namespace {namespace:?} has a slash, a space or a control character; use one \
@@ -244,10 +244,10 @@ impl Setup {
     }
 }
 
-/// Shows neither the password nor any key.
+/// Prints neither the password nor any key.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An endpoint with a user in it is refused, but its password must not be printed either.
+        // An endpoint that contains a user is refused, but its password must not be printed either.
         let endpoints: Vec<_> = self.endpoints.iter().map(|text| without_user(text)).collect();
         f.debug_struct("Options")
             .field("endpoints", &endpoints)
@@ -260,7 +260,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Returns an endpoint without what stands before the `@`.
+/// Returns an endpoint without the part before the `@`.
 fn without_user(endpoint: &str) -> &str {
     endpoint.rsplit_once('@').map_or(endpoint, |(_, host)| host)
 }

@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and which certificate to show.
+//! TLS settings: which certificates to trust, and which certificate to present.
 
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
@@ -11,7 +11,8 @@ use tokio_rustls::rustls::{
 
 use super::endpoint::Endpoint;
 
-/// Whom to trust, and which certificate to show: what etcdctl calls `--cacert`, `--cert`, `--key`.
+/// TLS settings: which certificates to trust, and which certificate to present. etcdctl calls these
+/// `--cacert`, `--cert` and `--key`.
 ///
 /// Files are read when the lock is created. If a certificate is renewed while the lock exists,
 /// create a new lock to use it.
@@ -42,7 +43,7 @@ enum Pem {
 }
 
 impl Tls {
-    /// Returns TLS that trusts whom the system trusts, and shows no certificate.
+    /// Returns settings that trust what the system trusts, and present no certificate.
     ///
     /// # Examples
     ///
@@ -52,8 +53,8 @@ impl Tls {
         Tls::default()
     }
 
-    /// Sets the certificates, in PEM, of those who may sign a member's certificate. They replace
-    /// the ones that the system trusts.
+    /// Sets the certificates, in PEM, of the CAs that may sign a member's certificate. They replace
+    /// the CAs that the system trusts.
     ///
     /// # Examples
     ///
@@ -70,7 +71,7 @@ impl Tls {
         self
     }
 
-    /// Does what [`ca`](Tls::ca) does, from a file.
+    /// Does the same as [`ca`](Tls::ca), from a file.
     ///
     /// # Examples
     ///
@@ -81,9 +82,9 @@ impl Tls {
         self
     }
 
-    /// Sets the certificate to show to members that ask for one, and its key, both in PEM.
+    /// Sets the certificate to present to members that require one, and its key, both in PEM.
     ///
-    /// If there are intermediate certificates between it and its CA, append them to it.
+    /// If there are intermediate certificates between it and its CA, append them.
     ///
     /// # Examples
     ///
@@ -100,7 +101,7 @@ impl Tls {
         self
     }
 
-    /// Does what [`identity`](Tls::identity) does, from files.
+    /// Does the same as [`identity`](Tls::identity), from files.
     ///
     /// # Examples
     ///
@@ -115,7 +116,7 @@ impl Tls {
         self
     }
 
-    /// Sets the name that the members' certificates must be for, instead of the endpoint's host.
+    /// Sets the name that the members' certificates must have, instead of the endpoint's host.
     ///
     /// # Examples
     ///
@@ -152,7 +153,7 @@ impl fmt::Debug for Pem {
 }
 
 impl Pem {
-    /// Returns what to call it in errors, and its contents; the error says what is wrong.
+    /// Returns its name for error messages, and its contents. The error says what is wrong.
     fn read(&self, name: &str) -> Result<(String, Vec<u8>), String> {
         match self {
             Pem::Bytes(bytes) => Ok((format!("the {name}"), bytes.clone())),
@@ -178,10 +179,10 @@ fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// [`Tls`] that was read and found to be good.
+/// [`Tls`] settings that were read and found valid.
 #[derive(Clone)]
 pub(crate) struct Secure {
-    /// For this crate's own look at a member.
+    /// For this crate's own probes of a member.
     pub(crate) config: Arc<ClientConfig>,
     /// The same, for etcd's client.
     options: TlsOptions,
@@ -190,7 +191,7 @@ pub(crate) struct Secure {
 }
 
 impl Secure {
-    /// Reads the files; the error says which one is wrong, and how.
+    /// Reads the files. The error says which one is wrong, and how.
     pub(crate) fn new(tls: &Tls) -> Result<Secure, String> {
         if let Some(name) = &tls.server_name
             && ServerName::try_from(name.as_str()).is_err()
@@ -216,7 +217,7 @@ impl Secure {
         })?;
         let config = builder
             .with_client_auth_cert(chain, private)
-            .map_err(|error| format!("{name} and {key_name} do not belong together: {error}"))?;
+            .map_err(|error| format!("{name} and {key_name} do not match: {error}"))?;
         Ok(Secure {
             config: Arc::new(with_http2(config)),
             options: options.identity(Identity::from_pem(certificate, key)),
@@ -225,7 +226,7 @@ impl Secure {
         })
     }
 
-    /// Returns what a lock without TLS has.
+    /// Returns the settings of a lock without TLS.
     pub(crate) fn trusting_nobody() -> Secure {
         let config = builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
         Secure {
@@ -236,7 +237,7 @@ impl Secure {
         }
     }
 
-    /// Returns the name that the certificate of this member must be for.
+    /// Returns the name that the certificate of this member must have.
     pub(crate) fn name_of<'a>(&'a self, endpoint: &'a Endpoint) -> &'a str {
         self.server_name.as_deref().unwrap_or(&endpoint.host)
     }
@@ -248,7 +249,7 @@ impl Secure {
 
 fn builder()
 -> tokio_rustls::rustls::ConfigBuilder<ClientConfig, tokio_rustls::rustls::WantsVerifier> {
-    // The same one as etcd's client uses.
+    // The same provider that etcd's client uses.
     let provider = CryptoProvider::get_default().cloned();
     ClientConfig::builder_with_provider(
         provider.unwrap_or_else(|| Arc::new(ring::default_provider())),
@@ -282,5 +283,5 @@ fn trusted_by_the_system() -> Result<RootCertStore, String> {
         return Ok(roots);
     }
     let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
-    Err(format!("this system trusts no certificate at all{why}; give the CA of the cluster"))
+    Err(format!("this system has no trusted certificates at all{why}; give the CA of the cluster"))
 }

@@ -10,15 +10,15 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::Error;
 
-/// Returns the runtime of the thread; an error if it could not be started, or if it stayed behind
-/// in the process from which this one was forked.
+/// Returns the runtime of the thread. Fails if the thread could not be started, or if it was left
+/// behind in the process from which this one was forked.
 pub(super) fn thread() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
     static OWNER: OnceLock<u32> = OnceLock::new();
     if *OWNER.get_or_init(process::id) != process::id() {
         let what = "this process was forked from one that uses the cluster's lock, and the thread \
-                    that talks to etcd exists only there; start another program after forking, or \
-                    fork before the lock is used";
+            that talks to etcd exists only in that process; execute another program after forking, \
+            or fork before the lock is used";
         return Err(Error::Unsupported { what: what.into() });
     }
     let start = || {

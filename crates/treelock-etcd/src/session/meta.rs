@@ -1,4 +1,4 @@
-//! What holds for a whole namespace: [`Meta`].
+//! The facts about a whole namespace: [`Meta`].
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ impl Meta {
             PROTOCOL => Ok(meta),
             other => Err(Error::Unsupported {
                 what: format!(
-                    "the namespace is used by locks of another version (theirs {other}, ours \
+                    "the namespace is used by locks of another version (theirs is {other}, ours is \
                      {PROTOCOL}), and the two would not see each other; use the same version, or \
                      another namespace"
                 ),

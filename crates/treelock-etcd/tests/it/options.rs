@@ -18,7 +18,7 @@ fn options_that_cannot_be_right() {
     let tls = |tls: Tls| good().tls(tls);
     let other_key = authority.good("me").key;
     let cases = [
-        (Options::new([] as [&str; 0]), "there is no endpoint"),
+        (Options::new([] as [&str; 0]), "there are no endpoints"),
         (Options::new(["http://127.0.0.1:2379", "ftp://127.0.0.1:1"]), "is neither http:// nor"),
         (Options::new(["http://127.0.0.1:2379"]).tls(Tls::new()), "and TLS is set"),
         (good().namespace(""), "the namespace is empty"),
@@ -39,7 +39,7 @@ fn options_that_cannot_be_right() {
             tls(Tls::new().identity(&*client.certificate, "")),
             "the client key is not an unencrypted private key",
         ),
-        (tls(Tls::new().identity(&*client.certificate, other_key)), "do not belong together"),
+        (tls(Tls::new().identity(&*client.certificate, other_key)), "do not match"),
         (tls(Tls::new().server_name("not a name")), "is neither a DNS name nor an address"),
     ];
     runtime().block_on(async {

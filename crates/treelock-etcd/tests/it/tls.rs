@@ -73,7 +73,7 @@ fn members_that_are_not_trusted() {
         }
         // The system does not trust it either; a system that trusts nobody at all says so.
         let error = refused(&Options::new(cluster.endpoints())).await.to_string();
-        let expected = ["signed by a CA that is not trusted", "trusts no certificate at all"];
+        let expected = ["signed by a CA that is not trusted", "has no trusted certificates at all"];
         assert!(expected.iter().any(|expected| error.contains(expected)), "{error}");
 
         files.renew(&authority.sign("127.0.0.1", SystemTime::now() - HOUR));
@@ -108,11 +108,11 @@ fn client_certificates() {
         works(&Options::new(cluster.endpoints()).tls(from_files)).await;
 
         let none = Options::new(cluster.endpoints()).tls(tls.clone());
-        refused_by_tls(&none, "asks for a client certificate").await;
+        refused_by_tls(&none, "requires a client certificate").await;
         let strange = given(Authority::new().good("me"));
-        refused_by_tls(&strange, "does not accept our client certificate").await;
+        refused_by_tls(&strange, "does not accept the client certificate").await;
         let expired = given(clients.sign("me", SystemTime::now() - HOUR));
-        refused_by_tls(&expired, "does not accept our client certificate").await;
+        refused_by_tls(&expired, "does not accept the client certificate").await;
     });
 }
 

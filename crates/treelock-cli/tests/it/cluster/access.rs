@@ -130,7 +130,7 @@ fn passwords() {
     for arguments in [&run[..], &["ls"], &["doctor"]] {
         let wrong = with("root", Some("wr0ng-secret"), arguments);
         assert_eq!(wrong.code(), 74, "{arguments:?}");
-        assert!(wrong.stderr().contains("check that user and password are right"));
+        assert!(wrong.stderr().contains("check the user name and the password"));
         assert!(!wrong.stderr().contains("wr0ng-secret"), "{}", wrong.stderr());
     }
     let shown = with("root:right", None, &["doctor", "--json"]).stdout();

@@ -37,7 +37,7 @@ fn a_signal_ends_a_wait_while_nobody_answers() {
     assert!(
         waiter
             .stderr()
-            .contains("etcd does not answer; the place in the line is free in about 3600 s")
+            .contains("etcd does not answer; the place in line will be free in about 3600 s")
     );
     cluster.members[0].signal(Nix::SIGCONT);
 }
@@ -50,7 +50,7 @@ fn a_time_is_kept_while_nobody_answers() {
     cluster.members[0].signal(Nix::SIGSTOP);
     let done = scene.done(&["run", "-w", "a", "--timeout", "200ms", "--", "touch", "ran"]);
     assert_eq!(done.code(), 74);
-    let says = "the time is over, and etcd does not say who is in the way";
+    let says = "the time is up, but etcd does not say who is in the way";
     assert!(done.stderr().contains(says), "{}", done.stderr());
     cluster.members[0].signal(Nix::SIGCONT);
     assert!(!scene.path("ran").exists());
