@@ -1,4 +1,4 @@
-//! Who is in the way of a request that waits.
+//! Finds out what is in the way of a waiting request.
 
 use std::{
     pin::Pin,
@@ -11,25 +11,25 @@ use treelock_any::{Acquire, Error};
 
 use crate::events::Events;
 
-/// How long the answer to who is in the way is waited for.
+/// How long to wait for the answer to what is in the way.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is known of who is in the way. Asking may take a way to the cluster and back, so it goes on
-/// while other things happen.
+/// What is known about the blocker. Asking may take a round trip to the cluster, so it runs while
+/// other things happen.
 pub(crate) struct Blocker {
-    /// How old an answer may be, and so how often the question is asked.
+    /// The maximum age of an answer, and so the interval between questions.
     age_max: Duration,
     asked: Option<Instant>,
     pending: Option<Answer<Result<Option<Blocked>, Error>>>,
     seen: Option<Blocked>,
 }
 
-/// What is known at the moment.
+/// What is known at this moment.
 pub(crate) enum Sight<'a> {
     Blocked(&'a Blocked),
-    /// Nobody is in the way, or it is not known yet, and an event comes when it is.
+    /// Nothing is in the way, or the answer is not known yet and an event comes when it is.
     Nobody,
-    /// Nobody answers, which may pass.
+    /// There is no answer, which may be temporary.
     Silence,
 }
 
@@ -38,7 +38,7 @@ impl Blocker {
         Blocker { age_max, asked: None, pending: None, seen: None }
     }
 
-    /// Asks if the last answer is too old, and returns what is known.
+    /// Asks again if the last answer is too old, and returns what is known.
     pub(crate) fn look(&mut self, acquire: &Acquire, events: &Events) -> Result<Sight<'_>, Error> {
         if acquire.ticket().is_none() {
             return Ok(Sight::Nobody);

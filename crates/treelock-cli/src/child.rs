@@ -1,4 +1,4 @@
-//! The command under the lock: starting it, and looking after it until it has ended.
+//! Starts the command under the lock, and looks after it until it has ended.
 
 use std::{
     ffi::OsString,
@@ -22,7 +22,7 @@ use crate::{
     wait::TOKEN,
 };
 
-/// Runs a command to its end under this lock. Success without the lock is a failure.
+/// Runs a command to its end under this lock. A success without the lock counts as a failure.
 pub(crate) fn run(
     lock: &Lock,
     guard: &Guard,
@@ -31,7 +31,7 @@ pub(crate) fn run(
     events: &Events,
     announcer: &Announcer,
 ) -> Result<ExitStatus, Failure> {
-    // This process may have been stopped since the grant.
+    // This process may have been suspended since the grant.
     if !guard.is_valid() {
         return Err(Failure::new(
             exit::CANNOT_LOCK,
@@ -57,22 +57,22 @@ pub(crate) fn run(
         return Err(Failure::new(exit::CANNOT_LOCK, lost));
     }
     if loss.lost.is_some() {
-        announcer.say(&lost); // otherwise it has been said
+        announcer.say(&lost); // otherwise it has been printed already
     }
     Ok(status)
 }
 
-/// The loss of the lock, and what follows from it.
+/// Watches for the loss of the lock, and knows what follows from it.
 struct Loss {
-    /// Until it has happened.
+    /// Until the loss has happened.
     lost: Option<Answer<()>>,
     why: &'static str,
-    /// How long after SIGTERM SIGKILL comes.
+    /// The time between SIGTERM and SIGKILL.
     grace: Duration,
     kill_at: Option<Instant>,
 }
 
-/// Starts the command, which does not outlive the lock if this process is killed.
+/// Starts the command such that it does not outlive the lock if this process is killed.
 fn start(lock: &Lock, guard: &Guard, command_line: &[OsString]) -> Result<Child, Failure> {
     let program = command_line.first().expect("clap demands a command");
     let mut command = lock.command(guard, command_line)?;
@@ -80,8 +80,8 @@ fn start(lock: &Lock, guard: &Guard, command_line: &[OsString]) -> Result<Child,
     command.spawn().map_err(|error| Failure::start(program, &error))
 }
 
-/// Waits until the command has ended, forwarding signals. If the lock is lost meanwhile the command
-/// has to end, since it works on what others may have now.
+/// Waits until the command has ended, and forwards signals. If the lock is lost meanwhile, the
+/// command must end, because others may now hold what it works on.
 fn look_after(
     child: &mut Child,
     guard: &Guard,
@@ -90,7 +90,7 @@ fn look_after(
     announcer: &Announcer,
 ) -> io::Result<ExitStatus> {
     let mut command = Sender::new(child, announcer);
-    // Those of a terminal too: what reaches a child that is not yet the command does nothing there.
+    // Signals from a terminal too: they have no effect on a child that is not yet the command.
     events.until_now().iter().for_each(|signal| command.forward(signal.number));
     loop {
         if let Some(status) = child.try_wait()? {
@@ -101,21 +101,21 @@ fn look_after(
         {
             loss.lost = None;
             if guard.is_valid() {
-                // The engine cannot listen. The command runs even so: its end tells whether it was
-                // lost.
+                // The engine cannot listen. The command runs anyway: at its end it is clear whether
+                // the lock was lost.
                 announcer
-                    .say("nothing will say so if the lock is lost: a thread cannot be started");
+                    .say("a loss of the lock will not be reported: a thread cannot be started");
             } else {
-                // A time too long to be counted is as good as none.
+                // A time too long to represent is as good as no limit.
                 loss.kill_at = Instant::now().checked_add(loss.grace);
-                announcer.say(&format!("the lock is lost: {}; the command has to end", loss.why));
+                announcer.say(&format!("the lock is lost: {}; the command must end", loss.why));
                 command.forward(SIGTERM);
             }
         }
         if loss.kill_at.is_some_and(|at| at <= Instant::now()) {
             loss.kill_at = None;
             if command.send(Signal::KILL) {
-                announcer.say("the command did not end, and is killed");
+                announcer.say("the command did not end and is killed");
             }
         }
         if let Some(Event::Signal(signal)) = events.next(loss.kill_at)
@@ -126,8 +126,8 @@ fn look_after(
     }
 }
 
-/// Sends signals to the command. Its end has not been awaited yet, so no other process can have its
-/// number.
+/// Sends signals to the command. The command has not been reaped yet, so no other process can have
+/// its pid.
 struct Sender<'a> {
     command: Pid,
     has_complained: bool,
@@ -145,8 +145,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Returns whether it was sent. If it cannot be, says so once: a command that became another
-    /// user, as what sudo(8) starts, gets no signal from here.
+    /// Sends a signal, and returns whether it was sent. If it cannot be sent, says so once: a
+    /// command that became another user, as under sudo(8), gets no signal from here.
     fn send(&mut self, signal: Signal) -> bool {
         let sent = kill_process(self.command, signal);
         if let Err(error) = sent

@@ -1,4 +1,4 @@
-//! Which lock the command line and the environment mean.
+//! Determines which lock the command line and the environment name.
 
 use std::{
     env,
@@ -15,33 +15,34 @@ use crate::{
     error::Failure,
 };
 
-/// The value of `--etcd` that takes the endpoints from where etcdctl has them.
+/// The value of `--etcd` that takes the endpoints from etcdctl's variable.
 const FROM_ETCDCTL: &str = "env";
 const ENDPOINTS: &str = "ETCDCTL_ENDPOINTS";
 
-/// A way to name the lock: an option, and the variable that stands for it.
+/// A way to name the lock: an option, and the equivalent variable.
 struct Way {
     name: &'static str,
     option: &'static str,
     variable: &'static str,
 }
 
-/// The ways that exclude each other.
+/// The mutually exclusive ways to name the lock.
 const WAYS: [Way; 3] = [
     Way { name: "url", option: "--url", variable: "TREELOCK_URL" },
     Way { name: "dir", option: "--dir", variable: "TREELOCK_DIR" },
     Way { name: "etcd", option: "--etcd", variable: "TREELOCK_ETCD" },
 ];
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Option,
     Environment,
 }
 
-/// Returns the address of the lock that the user wants: the one named, or the user's own directory.
-/// An option counts for more than a variable. Variables for etcdctl move nobody to a cluster.
+/// Returns the address of the lock that the user wants: the one that is named, or else the user's
+/// own directory. Options take precedence over variables. Variables for etcdctl alone never select
+/// a cluster.
 pub(crate) fn address(arguments: &LockArguments, matches: &ArgMatches) -> Result<Address, Failure> {
     let chosen = chosen(matches)?;
     let mut address = match chosen {
@@ -62,7 +63,7 @@ pub(crate) fn address(arguments: &LockArguments, matches: &ArgMatches) -> Result
         (Address::Etcd(etcd), _) => complete(etcd, arguments, matches)?,
         (_, Some(option)) => {
             return Err(Failure::usage(format_args!(
-                "--{option} is for a cluster; name one with --url or --etcd"
+                "--{option} works only for a cluster; name one with --url or --etcd"
             )));
         }
         (_, None) => {}
@@ -78,19 +79,19 @@ fn origin(matches: &ArgMatches, name: &str) -> Option<Origin> {
     }
 }
 
-/// Returns which way names the lock.
+/// Returns the way in which the lock is named.
 fn chosen(matches: &ArgMatches) -> Result<Option<(&'static str, Origin)>, Failure> {
     let by = |wanted: Origin| -> Vec<&Way> {
         WAYS.iter().filter(|way| origin(matches, way.name) == Some(wanted)).collect()
     };
     match (&by(Origin::Option)[..], &by(Origin::Environment)[..]) {
         ([one, other, ..], _) => Err(Failure::usage(format_args!(
-            "{} and {} name two locks; processes that use one do not see the other: choose one",
+            "{} and {} name two locks, whose users do not see each other; choose one",
             one.option, other.option
         ))),
         ([way], _) => Ok(Some((way.name, Origin::Option))),
         ([], [one, other, ..]) => Err(Failure::usage(format_args!(
-            "{} and {} name two locks; unset one of them, or say {} or {}",
+            "{} and {} name two locks; unset one of them, or use {} or {}",
             one.variable, other.variable, one.option, other.option
         ))),
         ([], [way]) => Ok(Some((way.name, Origin::Environment))),
@@ -98,7 +99,7 @@ fn chosen(matches: &ArgMatches) -> Result<Option<(&'static str, Origin)>, Failur
     }
 }
 
-/// Returns the address that a text is.
+/// Parses a text as an address.
 fn by_text(text: &str, from: Origin) -> Result<Address, Failure> {
     let source = match from {
         Origin::Option => "--url",
@@ -106,7 +107,7 @@ fn by_text(text: &str, from: Origin) -> Result<Address, Failure> {
     };
     let address = text
         .parse()
-        .map_err(|error| Failure::usage(format_args!("{source} names no lock: {error}")))?;
+        .map_err(|error| Failure::usage(format_args!("{source} does not name a lock: {error}")))?;
     Ok(match address {
         Address::Dir(dir) => Address::Dir(directory(&dir, from, "TREELOCK_URL")?),
         other => other,
@@ -117,30 +118,32 @@ fn by_text(text: &str, from: Origin) -> Result<Address, Failure> {
 fn directory(dir: &Path, from: Origin, variable: &str) -> Result<PathBuf, Failure> {
     if dir.as_os_str().is_empty() {
         return Err(Failure::usage(
-            "the lock table has no directory: it is empty (an unset variable?); unset TREELOCK_DIR \
-             for the default",
+            "the directory of the lock table is empty (an unset variable?); unset TREELOCK_DIR to \
+             use the default",
         ));
     }
     if dir.is_relative() && from == Origin::Environment {
         return Err(Failure::usage(format_args!(
-            "{variable} names {dir:?}, which is another directory from each place; make it absolute"
+            "{variable} names {dir:?}, which depends on the working directory; make it absolute"
         )));
     }
     std::path::absolute(dir).map_err(|error| {
         Failure::usage(format_args!(
-            "cannot tell which directory {dir:?} is, since the working directory is gone or closed \
-             ({error}); name it from `/` on"
+            "cannot tell which directory {dir:?} is, because the working directory is gone or \
+             inaccessible ({error}); use an absolute path"
         ))
     })
 }
 
-/// Returns the directory of a user who names none: where the user's state is. Not the run-time
-/// directory, which cron, ssh and sudo do not set: two tables are two locks, and exclude nobody.
+/// Returns the default directory, which is where the user's state is. It is not the run-time
+/// directory, which cron, ssh and sudo do not set: two tables would be two locks, and processes
+/// with different tables do not exclude each other.
 fn own_dir() -> Result<PathBuf, Failure> {
     let base = etcetera::base_strategy::Xdg::new().ok();
     let state = base.and_then(|base| base.state_dir());
     let state = state.filter(|path| path.is_absolute()).ok_or_else(|| {
-        Failure::usage("this user has no home directory; name one for the lock table with --dir")
+        Failure::usage("this user has no home directory; name the lock table's directory with \
+            --dir")
     })?;
     Ok(state.join("treelock"))
 }
@@ -153,7 +156,7 @@ fn by_members(arguments: &LockArguments) -> Result<EtcdAddress, Failure> {
     Ok(EtcdAddress::new(members))
 }
 
-/// Returns the addresses of the members. Whether they are good is for the library to say.
+/// Returns the addresses of the members. The library checks whether they are valid.
 fn endpoints(given: &str, from_etcdctl: Option<&str>) -> Result<Vec<String>, Failure> {
     let (given, source) = match given {
         FROM_ETCDCTL => (from_etcdctl.unwrap_or_default(), ENDPOINTS),
@@ -170,8 +173,8 @@ fn endpoints(given: &str, from_etcdctl: Option<&str>) -> Result<Vec<String>, Fai
     }
 }
 
-/// Fills in what options and variables say of a cluster. What the text says already cannot be said
-/// by an option too, and counts for more than a variable.
+/// Fills in what options and variables say about a cluster. An option must not repeat what the URL
+/// says, and the URL takes precedence over variables.
 fn complete(
     etcd: &mut EtcdAddress,
     arguments: &LockArguments,
@@ -191,7 +194,7 @@ fn complete(
         .find(|(name, is_said)| *is_said && origin(matches, name) == Some(Origin::Option));
     if let Some((name, _)) = twice {
         return Err(Failure::usage(format_args!(
-            "the URL and --{name} say the same thing twice; leave one out"
+            "the URL and --{name} say the same thing twice; omit one of them"
         )));
     }
     if etcd.namespace.is_none() {
@@ -207,7 +210,7 @@ fn complete(
     }
     if etcd.cert_file.is_some() != etcd.key_file.is_some() {
         return Err(Failure::usage(
-            "a certificate goes with its key; give both --cert and --key, or neither",
+            "a certificate needs its key; give both --cert and --key, or neither",
         ));
     }
     complete_user(etcd, arguments)
@@ -230,7 +233,7 @@ fn complete_user(etcd: &mut EtcdAddress, arguments: &LockArguments) -> Result<()
     Ok(())
 }
 
-/// Returns the user and the password, as etcdctl takes them.
+/// Returns the user and the password, in the way etcdctl reads them.
 fn user<'a>(
     user: Option<&'a str>,
     password: Option<&'a str>,
@@ -239,7 +242,7 @@ fn user<'a>(
     match (user.filter(is_given), password.filter(is_given)) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Failure::usage(
-            "there is a password and no user; name the user with --user or ETCDCTL_USER",
+            "there is a password but no user; name the user with --user or ETCDCTL_USER",
         )),
         (Some(user), Some(password)) => Ok(Some((user, password))),
         (Some(user), None) => user.split_once(':').map(Some).ok_or_else(|| {
@@ -251,7 +254,7 @@ fn user<'a>(
     }
 }
 
-/// Returns what is given, which may be a secret, as text.
+/// Returns a value, which may be a secret, as text.
 fn utf8<'a>(given: Option<&'a OsStr>, source: &str) -> Result<Option<&'a str>, Failure> {
     let text = given.map(|given| given.to_str().ok_or(source)).transpose();
     text.map_err(|source| Failure::usage(format_args!("the value of {source} is not UTF-8")))

@@ -1,14 +1,14 @@
-//! Asking the person at the terminal.
+//! Asks the user at the terminal for confirmation.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::error::Failure;
 
-/// Asks a question that can be answered with yes or no; returns whether the answer is yes.
+/// Asks a yes-or-no question. Returns whether the answer is yes.
 pub(crate) fn confirm(question: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::usage(
-            "there is no terminal to ask on; say --force to do it without asking",
+            "there is no terminal to ask on; use --force to skip the question",
         ));
     }
     let mut answer = String::new();

@@ -6,11 +6,11 @@ use signal_hook::consts::SIGPIPE;
 
 use crate::exit;
 
-/// Why a sub-command did not do what it was asked.
+/// Why a sub-command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
-    /// What happened, to what, and what to do. Empty if it has been said already.
+    /// What happened, to what, and what to do. Empty if that has been printed already.
     pub(crate) message: String,
 }
 
@@ -19,13 +19,14 @@ impl Failure {
         Failure { code, message: message.to_string() }
     }
 
-    /// Returns the failure of a command line that asks for something impossible.
+    /// Returns the failure for a wrong command line.
     pub(crate) fn usage(message: impl Display) -> Failure {
         Failure::new(exit::USAGE, message)
     }
 
-    /// Returns the failure to write to standard output. A reader that has seen enough (`| head`) is
-    /// not worth a word; the code is that of the signal that would have ended another program.
+    /// Returns the failure to write to standard output. A reader that has seen enough (`| head`)
+    /// gets no message, and the exit code is that of the signal that would have ended another
+    /// program.
     pub(crate) fn output(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => {
@@ -59,8 +60,8 @@ impl From<treelock_any::Error> for Failure {
     }
 }
 
-/// Returns whether a program of this name exists. Starting it may fail all the same, if its first
-/// line names an interpreter that does not exist.
+/// Returns whether a program of this name exists. Starting it may still fail, if its first line
+/// names an interpreter that does not exist.
 fn exists(program: &OsStr) -> bool {
     if program.as_bytes().contains(&b'/') {
         return Path::new(program).is_file();

@@ -1,5 +1,6 @@
-//! What a waiting program waits for, in one queue: signals to this process, the end of a child, and
-//! futures that can go on. So nothing is polled, and nothing is missed between two waits.
+//! One queue of everything that a waiting program waits for: signals to this process, the end of a
+//! child, and futures that can proceed. So nothing is polled, and nothing is missed between two
+//! waits.
 
 use std::{
     collections::HashSet,
@@ -28,22 +29,22 @@ use crate::watchdog::Watchdog;
 
 /// The signals that a command under the lock gets as if they had been sent to it.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-/// How long [`Events::until_now`] waits for the signal by which it marks the present.
+/// How long [`Events::until_now`] waits for the signal with which it marks the present.
 const MARK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) enum Event {
-    /// Somebody wants something of this process.
+    /// A signal asks this process to do something.
     Signal(Signal),
     /// A child has changed.
     Child,
-    /// A future can go on.
+    /// A future can proceed.
     Woken,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct Signal {
     pub(crate) number: i32,
-    /// The kernel sent it, which it does to the whole foreground of a terminal: a child has it too.
+    /// The kernel sent it to the whole foreground of a terminal, so a child has received it too.
     pub(crate) from_terminal: bool,
 }
 
@@ -59,17 +60,17 @@ struct QueueWaker(Sender<Event>);
 
 impl Wake for QueueWaker {
     fn wake(self: Arc<Self>) {
-        // Nobody listens any more when the program ends, and then nobody has to be woken.
+        // When the program ends, nothing listens any more and nothing has to be woken.
         let _ = self.0.send(Event::Woken);
     }
 }
 
 impl Events {
-    /// Returns the queue. From now on signals go into it instead of ending the process.
+    /// Creates the queue. From now on signals go into it instead of ending the process.
     ///
-    /// What was ignored when the program began stays ignored, for a child too: nohup(1) and shells
-    /// that start something in the background rely on it. What was blocked stays blocked for a
-    /// child, which has the mask of the thread that starts it.
+    /// Signals that were ignored when the program began stay ignored, for a child too: nohup(1) and
+    /// shells that start background jobs rely on this. Signals that were blocked stay blocked for a
+    /// child, which inherits the mask of the thread that starts it.
     pub(crate) fn start() -> io::Result<Events> {
         let (sender, queue) = mpsc::channel();
         let waker = Waker::from(Arc::new(QueueWaker(sender.clone())));
@@ -81,7 +82,7 @@ impl Events {
         let unblocked: SigSet = wanted.into_iter().filter_map(|n| Name::try_from(n).ok()).collect();
         let watched = Arc::clone(&watchdog);
         thread::Builder::new().name("signals".into()).spawn(move || {
-            // One thread that takes them is enough for the kernel to deliver them.
+            // One thread that accepts the signals is enough for the kernel to deliver them.
             let _ = unblocked.thread_unblock();
             for origin in signals.forever() {
                 let event = event(&origin);
@@ -97,7 +98,7 @@ impl Events {
         Ok(Events { queue, waker, watchdog })
     }
 
-    /// Waits for the next event; returns `None` if there is none before `until`.
+    /// Waits for the next event. Returns `None` if there is none before `until`.
     pub(crate) fn next(&self, until: Option<Instant>) -> Option<Event> {
         let event = match until {
             None => self.queue.recv().expect("the waker holds a sender"),
@@ -112,8 +113,8 @@ impl Events {
         Some(event)
     }
 
-    /// Lets signals wait from now on, however long: a command is about to start, and must not be
-    /// left alone. Returns a signal that has come already.
+    /// Lets signals wait from now on, without limit: a command is about to start and must not be
+    /// left alone. Returns a signal that has already arrived.
     pub(crate) fn before_command(&self) -> Option<Signal> {
         self.watchdog.turn_off();
         self.queue.try_iter().find_map(|event| match event {
@@ -122,12 +123,12 @@ impl Events {
         })
     }
 
-    /// Returns all signals that came until now, including those that the thread above has not seen
-    /// yet. Look at futures and children after it.
+    /// Returns all signals that have arrived until now, including those that the thread above has
+    /// not seen yet. Look at futures and children only after this call.
     pub(crate) fn until_now(&self) -> Vec<Signal> {
         let mut came = Vec::new();
-        // A signal to this process marks the present. The thread looks for SIGCHLD after all
-        // others, so its second round finds whatever came before the first mark.
+        // A signal to this process marks the present. The thread looks for SIGCHLD after all other
+        // signals, so its second round finds whatever arrived before the first mark.
         for _ in 0..2 {
             if kill(getpid(), Name::SIGCHLD).is_err() {
                 break;
@@ -144,8 +145,8 @@ impl Events {
         came
     }
 
-    /// Waits for a future, for no longer than this. For the end of the program: whatever signal
-    /// comes meanwhile asks for no more than that.
+    /// Waits for a future, for at most this long. Only for the end of the program: a signal that
+    /// arrives meanwhile could ask for nothing more.
     pub(crate) fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let end = Instant::now() + limit;
@@ -157,7 +158,7 @@ impl Events {
         }
     }
 
-    /// Polls a future, whose next step will be an event.
+    /// Polls a future. Its next wake-up will be an event.
     pub(crate) fn poll<F: Future + ?Sized>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(&self.waker))
     }
@@ -168,19 +169,19 @@ fn event(origin: &Origin) -> Event {
         return Event::Child;
     }
     let by_kernel = matches!(origin.cause, Cause::Kernel);
-    // When a terminal is gone the kernel tells only the leader of the session, and the others when
-    // the leader has ended; Ctrl-C goes to all.
+    // When a terminal is gone, the kernel notifies only the leader of the session, and the others
+    // when the leader has ended. Ctrl-C goes to all.
     let to_leader = origin.signal == SIGHUP && leads_session();
     Event::Signal(Signal { number: origin.signal, from_terminal: by_kernel && !to_leader })
 }
 
-/// Returns whether this process leads its session. Not by rustix, which panics if the leader is
-/// outside of this PID namespace, where its number is 0.
+/// Returns whether this process leads its session. Does not use rustix, which panics if the leader
+/// is outside this PID namespace and its number is therefore 0.
 fn leads_session() -> bool {
     getsid(None) == Ok(getpid())
 }
 
-/// Returns the signals that whoever started this process told it to ignore.
+/// Returns the signals that this process was started to ignore.
 fn ignored() -> HashSet<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,12 +1,12 @@
-//! The schema of `--json`, documented in the README. It is this program's own, so that the
-//! library's values may grow without a change here: flat, times in seconds, `null` for what is not
-//! known.
+//! The schema of `--json`, documented in the README. It is separate from the library's types, so
+//! these can grow without a change here. It is flat, has times in seconds, and `null` for unknown
+//! values.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// A sub-tree and what is done with it.
+/// A sub-tree and the access to it.
 #[derive(Clone, Serialize)]
 pub(crate) struct Root {
     access: String,
@@ -54,7 +54,7 @@ pub(crate) struct Listing {
     pub(crate) requests: Vec<Request>,
 }
 
-/// What `run` and `who` print: who is in the way.
+/// What `run` and `who` print: the blocker.
 #[derive(Serialize)]
 pub(crate) struct WhoBlocks {
     blocked: Option<Blocked>,
@@ -144,7 +144,7 @@ impl Report {
     }
 }
 
-/// Returns seconds to the millisecond: more digits than that are noise.
+/// Returns seconds, rounded to milliseconds: more digits would be noise.
 fn seconds(age: Duration) -> f64 {
     age.as_millis() as f64 / 1000.0
 }

@@ -130,8 +130,7 @@ impl Lock {
     }
 
     fn etcd(&self) -> Result<&treelock_any::treelock_etcd::EtcdLock, Failure> {
-        self.any.downcast_ref().ok_or_else(|| Failure::usage("this works only for a lock on a \
-            cluster"))
+        self.any.downcast_ref().ok_or_else(|| Failure::usage("this works only on a cluster"))
     }
 }
 

@@ -1,6 +1,6 @@
-//! The command `treelock`: runs a command under read/write locks on whole sub-trees, and shows who
-//! holds them. This file reads the command line, calls the module of the sub-command, and turns
-//! what comes back into an exit code.
+//! The command `treelock`: runs a command under read/write locks on whole sub-trees, and shows the
+//! locks. This file parses the command line, calls the module of the sub-command, and turns the
+//! result into an exit code.
 
 mod announcer;
 mod arguments;
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why something was not done.
+/// Prints why something was not done.
 fn failed(failure: &Failure) -> ExitCode {
     if !failure.message.is_empty() {
         say(&failure.message);
@@ -79,7 +79,7 @@ fn execute(arguments: &Arguments, matches: &ArgMatches) -> Result<u8, Failure> {
     }
 }
 
-/// Prints what clap has to say. To clap, help and the version are errors too; their exit code is 0.
+/// Prints clap's message. For clap, help and version are errors too; their exit code is 0.
 fn refused(error: &clap::Error) -> ExitCode {
     let printed = error.print();
     match error.use_stderr() {

@@ -1,11 +1,10 @@
-//! What a terminal can do.
+//! Terminal escape sequences, and whether a terminal understands them.
 
 use std::env;
 
-/// From here on the terminal cuts lines off at its edge, however wide it is, instead of wrapping
-/// them.
+/// Makes the terminal cut lines off at its edge, whatever its width, instead of wrapping them.
 pub(crate) const CUT_OFF: &str = "\x1b[?7l";
-/// From here on the terminal wraps lines again.
+/// Makes the terminal wrap lines again.
 pub(crate) const WRAP: &str = "\x1b[?7h";
 
 /// Returns whether the terminal would show escape sequences as text.

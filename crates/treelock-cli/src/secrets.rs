@@ -1,5 +1,5 @@
-//! Passwords in the environment. A command under a lock need not be able to break all locks, so it
-//! does not inherit them.
+//! Passwords in the environment. A command under a lock does not need the power to break all locks,
+//! so it does not inherit them.
 
 use std::{env, os::unix::ffi::OsStrExt as _, process::Command};
 
@@ -9,8 +9,8 @@ const PASSWORD: &str = "ETCDCTL_PASSWORD";
 const USER: &str = "ETCDCTL_USER";
 const URL: &str = "TREELOCK_URL";
 
-/// Removes what is secret from a command's environment. A URL stays, without its password: a
-/// treelock that the command starts must not fall back to another lock in silence.
+/// Removes secrets from a command's environment. A URL stays, without its password: a treelock that
+/// the command starts must not silently fall back to another lock.
 pub(crate) fn hide_from(command: &mut Command) {
     command.env_remove(PASSWORD);
     if env::var_os(USER).is_some_and(|user| user.as_bytes().contains(&b':')) {

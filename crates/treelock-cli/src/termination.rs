@@ -1,7 +1,7 @@
-//! Ending the processes of this host that keep a ticket.
+//! Ends the processes of this host that keep a ticket alive.
 //!
-//! Signals never reach a process that does not keep the ticket: each is first held by a handle,
-//! then looked up once more, then signalled through its handle.
+//! Signals never reach a process that does not keep the ticket: each process is first pinned by a
+//! handle, then looked up once more, then signalled through its handle.
 
 use std::{
     collections::BTreeSet,
@@ -18,12 +18,12 @@ use treelock::{Entry, Wait as _};
 
 use crate::{error::Failure, lock::Lock, processes};
 
-/// How often it is looked whether the ticket is gone.
+/// The interval between checks whether the ticket is gone.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a killed process may take to be gone: it may be waiting for a slow disk.
+/// How long a killed process may take to disappear: it may be waiting for a slow disk.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who got which signal.
+/// Which processes got which signal.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) terminated: Vec<u32>,
@@ -38,8 +38,8 @@ pub(crate) fn live(lock: &Lock, ticket: u64) -> Result<Option<Entry>, Failure> {
     Ok(entries.into_iter().find(|entry| entry.ticket == ticket))
 }
 
-/// Sends SIGTERM to all processes that keep a ticket, and after `grace` SIGKILL to those that are
-/// left.
+/// Sends SIGTERM to all processes that keep a ticket, and after `grace` sends SIGKILL to those that
+/// are left.
 pub(crate) fn end(
     lock: &Lock,
     ticket: u64,
@@ -59,12 +59,13 @@ pub(crate) fn end(
     Ok(sent)
 }
 
-/// Sends SIGTERM to all but the command of the process that asked: that process forwards it, and
-/// twice might be once too often.
+/// Sends SIGTERM to all but the command of the process that made the request: that process forwards
+/// it, and a second one might do harm.
 fn terminate(lock: &Lock, ticket: u64, asker: Option<u32>, sent: &mut Sent) -> Result<(), Failure> {
     let is_asker = |handle: &Handle| Some(handle.pid()) == asker;
     let (askers, others): (Vec<_>, Vec<_>) = handles(lock, ticket)?.into_iter().partition(is_asker);
-    // The asker may forward at once, and its command may end at once: so look for parents first.
+    // The requesting process may forward at once, and its command may end at once, so look for
+    // parents first.
     let others: Vec<_> =
         others.into_iter().map(|other| (processes::parent(other.pid()), other)).collect();
     for handle in askers {
@@ -82,8 +83,8 @@ fn terminate(lock: &Lock, ticket: u64, asker: Option<u32>, sent: &mut Sent) -> R
 /// A process that keeps a ticket.
 struct Handle {
     number: Pid,
-    /// Stands for the process, and for no other that gets its number. Before Linux 5.3 there is
-    /// none, nor in some sandboxes.
+    /// Refers to this very process, never to a later one with the same pid. Not available before
+    /// Linux 5.3, nor in some sandboxes.
     descriptor: Option<OwnedFd>,
 }
 
@@ -100,7 +101,8 @@ impl Handle {
         self.number.as_raw_nonzero().get() as u32
     }
 
-    /// Notes whether the process is reached or may not be signalled. One that has ended is neither.
+    /// Records whether the process was signalled or may not be. A process that has ended is
+    /// neither.
     fn send(&self, signal: Signal, reached: &mut Vec<u32>, refused: &mut BTreeSet<u32>) {
         let sent = match &self.descriptor {
             Some(descriptor) => pidfd_send_signal(descriptor, signal),
@@ -116,18 +118,18 @@ impl Handle {
     }
 }
 
-/// Returns the processes that keep the ticket, except for this one.
+/// Returns the processes that keep the ticket, except this one.
 fn handles(lock: &Lock, ticket: u64) -> Result<Vec<Handle>, Failure> {
     let all = lock.processes(ticket)?.into_iter().filter(|pid| *pid != process::id());
     let mut handles: Vec<_> = all.filter_map(Handle::of).collect();
-    // No other process can replace one that a handle stands for, so this list is about the same
-    // ones.
+    // No other process can take the place of one that has a handle, so this list refers to the same
+    // processes.
     let still = lock.processes(ticket)?;
     handles.retain(|handle| still.contains(&handle.pid()));
     Ok(handles)
 }
 
-/// Waits until the ticket is gone; returns whether it is.
+/// Waits until the ticket is gone. Returns whether it is.
 fn gone(lock: &Lock, ticket: u64, within: Duration) -> Result<bool, Failure> {
     let until = Instant::now().checked_add(within);
     loop {

@@ -1,4 +1,4 @@
-//! Text for people, where the lock's own values print none.
+//! Text for users that the lock's own types do not print.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -7,8 +7,8 @@ use treelock::{
     engine::{Age, Process},
 };
 
-/// Returns the line of a waiting `run`: for how long, how many are ahead, and for whom. The last
-/// may be long and be cut off.
+/// Returns the line that a waiting `run` shows: how long it has waited, how many requests are
+/// ahead, and the blocker. The last part may be long and cut off.
 pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
     let who = asker(blocked.label.as_deref(), blocked.process.as_deref());
     let who = if who.is_empty() { format!("#{}", blocked.ticket) } else { who };
@@ -22,12 +22,12 @@ pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
     )
 }
 
-/// Returns the line of a waiting `run` while nobody can say for whom it waits.
+/// Returns the line that a waiting `run` shows while its blocker is unknown.
 pub(crate) fn waiting_unanswered(waited: Duration) -> String {
     format!("waiting {}; the cluster does not answer", rounded_age(waited))
 }
 
-/// Returns a duration in full seconds, since the line is written once a second.
+/// Returns a duration in full seconds, because the line is written once a second.
 fn rounded_age(waited: Duration) -> String {
     let waited = waited.as_secs();
     match waited {
@@ -36,8 +36,8 @@ fn rounded_age(waited: Duration) -> String {
     }
 }
 
-/// Returns who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so
-/// it is quoted as [`treelock::Blocked`] quotes it.
+/// Returns the requester: `"agent-7" (pid 4242)`, or as much as is known. A label may contain
+/// anything, so it is quoted as [`treelock::Blocked`] quotes it.
 pub(crate) fn asker(label: Option<&str>, process: Option<&Process>) -> String {
     let mut who = label.map(|label| format!("{label:?}")).unwrap_or_default();
     if let Some(process) = process {

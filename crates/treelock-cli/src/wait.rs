@@ -1,4 +1,4 @@
-//! Waiting for the grant.
+//! Waits for the grant.
 
 use std::{
     env,
@@ -22,25 +22,24 @@ use crate::{
     waiting_line::WaitingLine,
 };
 
-/// The variable in which a command finds its fencing token.
+/// The variable that holds the fencing token for the command.
 pub(crate) const TOKEN: &str = "TREELOCK_TOKEN";
-/// How often it is asked who is in the way, as long as that is not known and somebody has to be
-/// told.
+/// How often to ask for the blocker while it is unknown and has to be shown.
 const BLOCKER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a cluster is asked who is in the way.
+/// How often to ask a cluster for the blocker.
 const CLUSTER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a wait ended.
 pub(crate) enum Outcome {
     Granted(Guard),
-    /// The time was over.
+    /// The time was up.
     Blocked(Box<Blocked>),
-    /// Somebody wants this process to end.
+    /// A signal asks this process to end.
     Signalled(i32),
 }
 
-/// Waits until the request is granted, the time is over, or a signal comes. Whatever was asked for
-/// is given back unless it is granted.
+/// Waits until the request is granted, the time is up, or a signal arrives. Gives the request back
+/// unless it is granted.
 pub(crate) fn wait(
     lock: &Lock,
     request: &Request,
@@ -51,7 +50,7 @@ pub(crate) fn wait(
     if limit == Some(Duration::ZERO) {
         return answered(lock.any.try_acquire(request), None, events);
     }
-    // A time too long to be counted is as good as none.
+    // A time too long to represent is as good as no limit.
     let deadline = limit.and_then(|limit| started.checked_add(limit));
     let mut acquire = lock.any.acquire(request);
     let is_of_this_host = lock.is_of_this_host();
@@ -62,7 +61,7 @@ pub(crate) fn wait(
             CLUSTER_CHECK_INTERVAL
         }),
         line: WaitingLine::new(started),
-        // Only a command of a `run` can wait for that run.
+        // Only a command inside a `run` can wait for that run.
         may_deadlock: env::var_os(TOKEN).is_some(),
     };
     loop {
@@ -82,7 +81,7 @@ pub(crate) fn wait(
     answered(acquire.give_up(), Instant::now().checked_add(ANSWER_TIMEOUT), events)
 }
 
-/// What is told while the request waits.
+/// What is shown while the request waits.
 struct Waiting {
     blocker: Blocker,
     line: WaitingLine,
@@ -90,7 +89,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Tells who is in the way, if anybody wants to know; returns when to look again.
+    /// Shows the blocker, if that is wanted. Returns when to look again.
     fn look(&mut self, acquire: &Acquire, events: &Events) -> Result<Option<Instant>, Error> {
         let is_visible = self.line.is_visible();
         if is_visible || self.may_deadlock {
@@ -104,7 +103,7 @@ impl Waiting {
                         self.line.show(blocked);
                     }
                 }
-                // The place in the line is kept meanwhile, as long as the lease lives.
+                // The place in line is kept meanwhile, as long as the lease lives.
                 Sight::Silence if is_visible => self.line.show_silence(),
                 Sight::Silence => {}
             }
@@ -117,7 +116,7 @@ impl Waiting {
     }
 }
 
-/// Waits for the last answer, for so long at most.
+/// Waits for the last answer, for at most this long.
 fn answered(
     mut answer: impl Future<Output = Result<Guard, Error>> + Unpin,
     until: Option<Instant>,
@@ -150,17 +149,17 @@ fn outcome(result: Result<Guard, Error>) -> Result<Outcome, Failure> {
 fn silence() -> Failure {
     Failure::new(
         exit::CANNOT_LOCK,
-        "the time is over, and etcd does not say who is in the way; check that it runs",
+        "the time is up, but etcd does not say who is in the way; check that it is running",
     )
 }
 
-/// Says so if this process waits for the run that it is part of. That run waits for its command,
-/// hence for this process, and without a word the reason would be hard to find.
+/// Prints a warning if this process waits for the run that it is part of. That run waits for its
+/// command, hence for this process, and without a warning the reason would be hard to find.
 fn warn_of_deadlock(blocked: &Blocked) {
     if blocked.process.as_deref().is_some_and(processes::is_own_or_above) {
         say(&format!(
-            "{blocked}; that is the run that this one is part of, and it waits for this one: let \
-             the outer one ask for everything"
+            "{blocked}; that is the run that this one is part of, and it waits for this one: \
+             request everything in the outer run"
         ));
     }
 }

@@ -8,11 +8,11 @@ use std::{
 
 use crate::exit;
 
-/// How long a signal may wait to be taken before a command is started. Asking can block, as behind
-/// a stopped process that has the table's latch, and Ctrl-C has to end that too.
+/// How long a signal may wait to be taken before a command is started. A request can block, for
+/// example behind a stopped process that holds the table's latch, and Ctrl-C must end that too.
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Counts the signals that wait to be taken.
+/// Counts the signals that are waiting to be taken.
 #[derive(Default)]
 pub(crate) struct Watchdog {
     state: Mutex<State>,
@@ -21,10 +21,10 @@ pub(crate) struct Watchdog {
 
 #[derive(Default)]
 struct State {
-    /// How many signals were queued, less those taken; below zero for a moment if one is taken
-    /// fast.
+    /// The number of queued signals minus the number taken. Briefly below zero if one is taken
+    /// quickly.
     queued: i64,
-    /// A command may be running, so no signal is too late any more.
+    /// Whether a command may be running, so signals may wait without limit.
     is_off: bool,
 }
 
@@ -33,20 +33,20 @@ impl Watchdog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a signal was taken.
+    /// Records that a signal was taken.
     pub(crate) fn taken(&self) {
         self.lock().queued -= 1;
         self.changed.notify_all();
     }
 
-    /// Lets signals wait from now on, however long.
+    /// Lets signals wait from now on, without limit.
     pub(crate) fn turn_off(&self) {
         self.lock().is_off = true;
         self.changed.notify_all();
     }
 
-    /// Waits until the signal that was just queued is taken; ends the process if it is not taken in
-    /// time. The death of the process gives back all that it asked for.
+    /// Waits until the signal that was just queued is taken. Ends the process if it is not taken in
+    /// time, which also gives back everything that the process requested.
     pub(crate) fn await_taken(&self, signal: i32) {
         let mut state = self.lock();
         state.queued += 1;

@@ -30,10 +30,10 @@ pub(crate) struct Break {
 const AFTER_HELP: &str = "\
 Exit codes:
   0   the ticket is free now
-  1   it is not, or you said no
-  64  the command line is wrong, or --force is needed: there is no terminal to
-      ask on, or this command runs under the ticket
+  1   the ticket is not free, or you answered no
+  64  the command line is wrong, or --force is needed, because there is no
+      terminal to ask on or this command runs under the ticket
   66  no request has this ticket
   74  the lock cannot be used
   77  the ticket is not free: you cannot see or signal a process that keeps
-      it, since it belongs to somebody else";
+      it, because it belongs to another user";

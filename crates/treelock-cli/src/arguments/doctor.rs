@@ -17,7 +17,7 @@ pub(crate) struct Doctor {
     #[arg(long, conflicts_with = "json")]
     pub(crate) begin_epoch: bool,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long, requires = "begin_epoch")]
     pub(crate) force: bool,
 }

@@ -30,7 +30,7 @@ pub(crate) struct LockArguments {
     /// The default is a directory of the user: $XDG_STATE_HOME/treelock, or ~/.local/state/treelock
     /// if that variable is not set. It is created on first use, for this user only.
     #[arg(long, global = true, value_name = "PATH", env = "TREELOCK_DIR", hide_env_values = true)]
-    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))] // the value may be empty
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))] // may be empty
     pub(crate) dir: Option<PathBuf>,
 
     /// Use the lock in this etcd cluster, shared between machines, instead of this host's lock

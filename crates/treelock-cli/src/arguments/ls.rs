@@ -31,10 +31,10 @@ Examples:
   treelock ls src --watch
   treelock ls --json | jq '.requests[] | select(.age_seconds > 3600)'
 
-With --json --watch there is one document a line, a new one whenever more than
-the ages has changed.
+With --json --watch, each line is one document, and a new one is printed
+whenever anything other than the ages has changed.
 
 Exit codes:
-  0   done, also if nobody holds or waits for anything
+  0   done, even if there are no requests
   74  the lock cannot be used
   64  the command line is wrong";

@@ -89,19 +89,19 @@ Examples:
   treelock ls --url dir:/srv/locks
 
 Environment:
-  TREELOCK_URL        as --url; a directory in it must be absolute
-  TREELOCK_DIR        as --dir; must be absolute
-  TREELOCK_ETCD       as --etcd
-  TREELOCK_NAMESPACE  as --namespace
+  TREELOCK_URL        same as --url; a directory in it must be absolute
+  TREELOCK_DIR        same as --dir; must be absolute
+  TREELOCK_ETCD       same as --etcd
+  TREELOCK_NAMESPACE  same as --namespace
   ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_USER, ETCDCTL_PASSWORD
-                      as the options of these names, on a cluster only
-  ETCDCTL_ENDPOINTS   the members, with `--etcd env` only
-  NO_COLOR            no colour; without it there is colour on terminals only
-  CLICOLOR_FORCE      colour elsewhere too
+                      same as the options of these names; clusters only
+  ETCDCTL_ENDPOINTS   the members; used only with `--etcd env`
+  NO_COLOR            turns colour off, which is on for terminals only
+  CLICOLOR_FORCE      turns colour on everywhere
   TREELOCK_TOKEN      set by `run` for the command: its fencing token
 
 Exit codes:
   64  the command line is wrong
   74  the lock cannot be used
   75  not granted in time, or would not be granted now
-  `treelock SUBCOMMAND --help` says the others.";
+  `treelock SUBCOMMAND --help` lists the others.";

@@ -73,43 +73,46 @@ Examples:
   treelock run --paths -w \"$PWD/target\" -- cargo build
 
 The command:
-  It finds its fencing token in TREELOCK_TOKEN: a number higher than that of
-  every conflicting run before. Hand it to what the lock protects, which can
-  then refuse a writer that is too late.
+  The command finds its fencing token in TREELOCK_TOKEN: a number higher than
+  that of every earlier conflicting run. Pass it to whatever the lock
+  protects, which can then reject a writer that is too late.
 
-  SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are forwarded to it,
-  except for those that a terminal sends to both. While treelock waits for
-  the lock, each of them ends the wait.
+  SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are forwarded to the
+  command, except those that a terminal sends to both. While treelock waits
+  for the lock, each of them ends the wait.
 
   If treelock itself is killed, the command keeps the lock until it ends.
-  When it has ended the lock is released, whatever it left running in the
-  background.
+  When the command has ended, the lock is released, even if processes that
+  the command started are still running in the background.
 
   On a cluster a lock lives by its lease, which treelock renews. If etcd does
   not answer for nine tenths of --ttl, the lock counts as lost: the command
-  gets SIGTERM, and SIGKILL after --grace, which ends before etcd can give
-  the lock to somebody else. This does not reach what the command itself has
-  started, nor a command that became another user. If treelock is killed, the
-  command is killed with it. If both are stopped for longer than --ttl, the
-  command goes on for a moment without the lock: only its fencing token keeps
-  it from what others hold by then. So does one whose lock was taken away
-  with `treelock break`, until treelock has heard of it, and one whose
-  treelock alone is stopped, until that goes on. A `run` that waits and is
-  stopped for longer than --ttl loses its place. The command does not inherit
-  passwords: neither ETCDCTL_PASSWORD, nor an ETCDCTL_USER that holds one;
-  it finds TREELOCK_URL without its password.
+  gets SIGTERM, and SIGKILL after --grace, which ends before etcd can grant
+  the lock to another request. These signals do not reach processes that the
+  command has started, nor a command that became another user. If treelock is
+  killed, the command is killed with it.
 
-  It must not ask for what it holds: a `treelock run` inside would wait for
-  the one outside.
+  On a cluster a command can run without the lock: for a moment after both
+  were stopped for longer than --ttl; after `treelock break` took the lock
+  away, until treelock is notified; and while treelock alone is stopped. Then
+  only its fencing token keeps it from changing what others hold by then. A
+  waiting `run` that is stopped for longer than --ttl loses its place in
+  line.
+
+  The command does not inherit passwords: neither ETCDCTL_PASSWORD, nor an
+  ETCDCTL_USER that contains one. TREELOCK_URL is set without its password.
+
+  The command must not request what it holds: a `treelock run` inside would
+  wait for the one outside.
 
 Exit codes:
   the command's own
   128+N  signal N ended the command, or the wait for the lock; if that was
          SIGINT, treelock ends by it too, which shells show as 130
   126    the command cannot be executed
-  127    the command was not found, or its interpreter
+  127    the command or its interpreter was not found
   75     not granted in time (or --conflict-exit-code); standard error says
-         who is in the way
-  74     the lock cannot be used; or it was lost: before the command was
-         started, or before the command ended with 0
+         what is in the way
+  74     the lock cannot be used, or was lost before the command was started
+         or before it ended with 0
   64     the command line is wrong";

@@ -30,11 +30,11 @@ pub(crate) struct Who {
 }
 
 const AFTER_HELP: &str = "\
-This asks for nothing: the answer may be different a moment later. To have the
-lock or to be told who has it, use `treelock run --try`.
+This does not request anything, so the answer may be different a moment later.
+To get the lock, or else be told what is in the way, use `treelock run --try`.
 
 Exit codes:
-  0   nobody is in the way
-  75  somebody is
+  0   nothing is in the way
+  75  another request is in the way
   74  the lock cannot be used
   64  the command line is wrong";

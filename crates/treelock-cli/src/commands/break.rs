@@ -195,8 +195,8 @@ fn spare_own(kept_by: &[KeptBy]) -> Result<(), Failure> {
     match kept_by.iter().find(|process| own.contains(&process.pid)) {
         None => Ok(()),
         Some(KeptBy { pid, .. }) => Err(Failure::usage(format_args!(
-            "this command runs under that ticket (pid {pid} is this command, or started it); say \
-             --force to end that too"
+            "this command runs under that ticket (pid {pid} is this command, or started it); use \
+             --force to end it too"
         ))),
     }
 }

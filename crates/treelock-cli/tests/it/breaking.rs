@@ -71,7 +71,7 @@ fn no_terminal_no_question() {
     let mut holder = scene.hold(&["-w", "a"]);
     let done = scene.done(&["break", "1"]);
     assert_eq!(done.code(), 64);
-    assert!(done.stderr().contains("say --force"), "{}", done.stderr());
+    assert!(done.stderr().contains("use --force"), "{}", done.stderr());
     assert_eq!(holder.finish(), 0);
 }
 

@@ -141,7 +141,7 @@ fn a_wrong_command_line() {
     told(&["run", "-w", "a", "--quiet", "--json", "--", "true"], "cannot be used with");
     told(&["run", "-w", "a", "--timeout", "3s", "--try", "--", "true"], "cannot be used with");
     told(&["run", "-w", "a", "-E", "256", "--", "true"], "256");
-    told(&["ls", "--dir", ""], "it is empty (an unset variable?)");
+    told(&["ls", "--dir", ""], "is empty (an unset variable?)");
     told(&["no-such"], "unrecognized subcommand");
     told(&[], "Usage");
     told(&["break", "x"], "a ticket is a number");

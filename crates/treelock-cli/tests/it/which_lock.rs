@@ -12,7 +12,7 @@ use crate::scene::{Done, Scene, TREELOCK};
 fn a_directory_from_the_environment() {
     let scene = Scene::new();
     let with = |dir: &str| Done(scene.treelock(["ls"]).env("TREELOCK_DIR", dir).output().unwrap());
-    assert!(with("").stderr().contains("it is empty (an unset variable?)"));
+    assert!(with("").stderr().contains("is empty (an unset variable?)"));
     assert_eq!(with("").code(), 64);
     assert!(with("locks").stderr().contains("make it absolute"));
     assert_eq!(with("locks").code(), 64);
@@ -147,7 +147,7 @@ fn two_names_of_a_lock_are_refused() {
         (
             &["ls"],
             &[("TREELOCK_URL", url), ("TREELOCK_DIR", dir)],
-            "TREELOCK_URL and TREELOCK_DIR name two locks; unset one of them, or say --url or \
+            "TREELOCK_URL and TREELOCK_DIR name two locks; unset one of them, or use --url or \
              --dir",
         ),
         (
@@ -155,7 +155,7 @@ fn two_names_of_a_lock_are_refused() {
             &[("TREELOCK_URL", url), ("TREELOCK_ETCD", "a:1")],
             "TREELOCK_URL and TREELOCK_ETCD name two locks",
         ),
-        (&["ls", "--url", url, "--ttl", "5s"], &[], "--ttl is for a cluster; name one with --url"),
+        (&["ls", "--url", url, "--ttl", "5s"], &[], "--ttl works only for a cluster; name one"),
     ] {
         let done = with(&scene, arguments, environment);
         assert_eq!(done.code(), 64, "{arguments:?}");

@@ -32,7 +32,7 @@ fn which_lock_is_meant() {
     for (arguments, environment, says) in [
         (&["ls", "--etcd", endpoint, "--dir", dir][..], &[][..], "--dir and --etcd name two"),
         (&["ls"], &[("TREELOCK_ETCD", &**endpoint)], "TREELOCK_DIR and TREELOCK_ETCD name two"),
-        (&["ls", "--namespace", "x"], &[], "--namespace is for a cluster"),
+        (&["ls", "--namespace", "x"], &[], "--namespace works only for a cluster"),
         (&["ls", "--etcd", ""], &[], "has no endpoints"),
         (&["ls", "--etcd", "env"], &[], "ETCDCTL_ENDPOINTS is empty or not set"),
         (&["ls", "--etcd", endpoint, "--ttl", "1s"], &[], "two at least"),

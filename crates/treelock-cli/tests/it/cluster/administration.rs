@@ -18,7 +18,7 @@ fn a_request_is_taken_away() {
     let ticket = scene.live()[0]["ticket"].to_string();
     let unasked = scene.done(&["break", &ticket]);
     assert_eq!(unasked.code(), 64);
-    assert!(unasked.stderr().contains("say --force"), "{}", unasked.stderr());
+    assert!(unasked.stderr().contains("use --force"), "{}", unasked.stderr());
     let done = scene.done(&["break", &ticket, "--force"]);
     assert_eq!(done.code(), 0, "{}", done.stderr());
     let text = done.stdout();

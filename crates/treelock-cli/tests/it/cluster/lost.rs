@@ -39,7 +39,7 @@ fn a_command_whose_lock_is_lost_is_stopped() {
     assert_eq!(killed.code(), Some(128 + 9));
     let said = running.stderr();
     assert!(said.contains("the lock is lost: its lease may have ended"), "{said}");
-    assert!(said.contains("the command did not end, and is killed"), "{said}");
+    assert!(said.contains("the command did not end and is killed"), "{said}");
     cluster.members[0].signal(Nix::SIGCONT);
 }
 
