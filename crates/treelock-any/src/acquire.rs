@@ -1,4 +1,4 @@
-//! A request on its way to its guard: [`Acquire`].
+//! A pending request: [`Acquire`].
 
 use std::{
     fmt,
@@ -11,10 +11,11 @@ use treelock::{Answer, Blocked, Wait, engine::Pending};
 
 use crate::{error::Error, guard::Guard};
 
-/// A request on its way, of whatever engine: a future of the [`Guard`], which a thread can also
+/// A pending request of any engine: a future of the [`Guard`], which a thread can also
 /// [`wait`](Wait::wait) for.
 ///
-/// It asks, and takes its place in the order of arrival, when it is first polled or waited for.
+/// The request is made, and takes its place in the order of arrival, when the future is first
+/// polled or waited for.
 ///
 /// # Cancel safety
 ///
@@ -29,7 +30,7 @@ use crate::{error::Error, guard::Guard};
 /// let lock = AnyLock::open("memory:")?;
 /// let guard = lock.acquire(&Request::new().write("a")?).wait()?;
 /// let mut acquire = lock.acquire(&Request::new().write("a/b")?);
-/// // The time is over, and the place in the line is kept.
+/// // The time is up, and the place in line is kept.
 /// assert!(acquire.wait_timeout(Duration::from_millis(10)).is_none());
 /// assert_eq!(acquire.blocked().wait()?.unwrap().ticket, guard.ticket());
 /// drop(guard);
@@ -39,7 +40,7 @@ use crate::{error::Error, guard::Guard};
 #[must_use = "a request asks for nothing before it is awaited or waited for"]
 pub struct Acquire(Box<dyn ErasedPending>);
 
-/// [`Pending`] of a type that is not known.
+/// A type-erased [`Pending`].
 trait ErasedPending: fmt::Debug + Send {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Guard, Error>>;
     fn ticket(&self) -> Option<u64>;
@@ -65,7 +66,7 @@ impl<P: Pending> ErasedPending for P {
     }
 }
 
-/// Returns the outcome of a request, whatever its engine.
+/// Returns the outcome of a request of any engine.
 pub(crate) fn erased<H, E>(outcome: Result<H, E>) -> Result<Guard, Error>
 where
     H: treelock::engine::Held,
@@ -79,8 +80,8 @@ impl Acquire {
         Acquire(Box::new(pending))
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request; `None`
-    /// before it is in line and after it was ready.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](treelock::Snapshot);
+    /// `None` before the request is in line and after the future was ready.
     ///
     /// # Examples
     ///
@@ -100,12 +101,12 @@ impl Acquire {
         self.0.ticket()
     }
 
-    /// Returns who is in the way; `None` if nobody is: it is not in line yet, or it is granted and
-    /// the next poll is ready.
+    /// Returns the blocker; `None` if nothing is in the way, because the request is not in line
+    /// yet, or is granted and the next poll will be ready.
     ///
     /// # Errors
     ///
-    /// The table could not be read.
+    /// Fails if the table could not be read.
     ///
     /// # Examples
     ///
@@ -114,12 +115,13 @@ impl Acquire {
         self.0.blocked()
     }
 
-    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. One
-    /// that has not asked yet asks now and does not wait.
+    /// Stops waiting and leaves the line. Returns the guard if the lock was granted meanwhile. If
+    /// the request was not made yet, it is made now and does not wait.
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`], which says who was in the way, or why the engine could not be asked.
+    /// Fails with [`Error::Blocked`], which names the blocker, or with the reason why the engine
+    /// could not be used.
     ///
     /// # Examples
     ///

@@ -1,10 +1,10 @@
-//! Where a lock is: [`Address`], the value of a text such as `dir:/var/lib/app/locks`.
+//! The address of a lock: [`Address`], the parsed form of a text such as `dir:/var/lib/app/locks`.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::{address_error::AddressError, escape::escaped};
 
-/// Where a lock is, and how to reach it: the value of a text.
+/// Where a lock is and how to reach it: the parsed form of a text.
 ///
 /// | text | lock |
 /// |---|---|
@@ -12,7 +12,7 @@ use crate::{address_error::AddressError, escape::escaped};
 /// | `dir:/var/lib/app/locks`, `dir:locks` | of one host; all after `dir:` is the directory |
 /// | `etcd://a:2379,b:2379/builds?ttl=15s` | between machines, on etcd; [`EtcdAddress`] |
 ///
-/// Its `Display` is the text again, without a password.
+/// `Display` prints the text again, without a password.
 ///
 /// # Examples
 ///
@@ -35,12 +35,12 @@ pub enum Address {
     Etcd(EtcdAddress),
 }
 
-/// A lock on an etcd cluster: the value of a text such as
+/// A lock on an etcd cluster: the parsed form of a text such as
 /// `etcd://builder@a:2379,b:2379/builds?ttl=15s&password-file=/run/secrets/etcd`.
 ///
-/// In the text, `%` and two hexadecimal digits stand for a byte: a password with `@`, `/`, `?`, `#`
-/// or `%` has to be written so. The parameters are `ttl`, `ca`, `cert`, `key`, `password-file` and
-/// `password-env`.
+/// In the text, `%` and two hexadecimal digits stand for a byte. In a password, `@`, `/`, `?`, `#`
+/// and `%` must be written in this way. The parameters are `ttl`, `ca`, `cert`, `key`,
+/// `password-file` and `password-env`.
 ///
 /// # Examples
 ///
@@ -58,19 +58,19 @@ pub enum Address {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EtcdAddress {
-    /// The members, as in `a:2379`. One may begin with `http://` or `https://`; one that does not
-    /// is spoken to with TLS if there are certificates.
+    /// The members, as in `a:2379`. Each may begin with `http://` or `https://`. A member without
+    /// either is contacted with TLS if there are certificates.
     pub endpoints: Vec<String>,
-    /// The namespace; `default` if it is `None`. Locks of different namespaces do not see each
-    /// other.
+    /// The namespace; `default` if it is `None`. Locks of different namespaces are independent of
+    /// each other.
     pub namespace: Option<String>,
-    /// How long the lock stays, about, when its process has died; 15 seconds if it is `None`.
+    /// About how long the lock stays after its process has died; 15 seconds if it is `None`.
     pub ttl: Option<Duration>,
-    /// The user, who needs a password.
+    /// The user name, which requires a password.
     pub user: Option<String>,
     /// The password of the user, or where to find it.
     pub password: Option<Password>,
-    /// File with the certificates by which to recognise members (PEM).
+    /// File with the CA certificates that verify the members (PEM).
     pub ca_file: Option<PathBuf>,
     /// File with this client's certificate (PEM).
     pub cert_file: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub struct EtcdAddress {
     pub key_file: Option<PathBuf>,
 }
 
-/// A password, or where to find it. Its `Debug` does not show the password.
+/// A password, or where to find it. `Debug` does not show the password.
 ///
 /// # Examples
 ///
@@ -93,14 +93,14 @@ pub struct EtcdAddress {
 pub enum Password {
     /// The password itself.
     Text(String),
-    /// The file that holds it, and nothing else but white space at its end.
+    /// The file that contains the password, and nothing else except white space at its end.
     File(PathBuf),
-    /// The environment variable that holds it.
+    /// The environment variable that contains the password.
     Variable(String),
 }
 
 impl EtcdAddress {
-    /// Returns the address of a cluster with these members, and nothing else said.
+    /// Returns the address of a cluster with these members, and defaults for everything else.
     ///
     /// # Examples
     ///
@@ -123,20 +123,20 @@ impl EtcdAddress {
         }
     }
 
-    /// Checks what one part says of another.
+    /// Checks that the parts are consistent with each other.
     pub(crate) fn check(&self) -> Result<(), AddressError> {
         if self.password.is_some() && self.user.is_none() {
             return Err(AddressError::new(
                 "user",
-                "there is a password and no user; write USER@HOST:PORT",
+                "there is a password but no user; write USER@HOST:PORT",
             ));
         }
         match (&self.cert_file, &self.key_file) {
             (Some(_), None) => {
-                Err(AddressError::new("key", "it is missing; a certificate goes with its key"))
+                Err(AddressError::new("key", "it is missing; a certificate needs its key"))
             }
             (None, Some(_)) => {
-                Err(AddressError::new("cert", "it is missing; a key goes with its certificate"))
+                Err(AddressError::new("cert", "it is missing; a key needs its certificate"))
             }
             _ => Ok(()),
         }

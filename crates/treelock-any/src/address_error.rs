@@ -1,10 +1,10 @@
-//! Why a text names no lock: [`AddressError`].
+//! The error of parsing an address: [`AddressError`].
 
 use std::{error, fmt};
 
-/// Why a text names no lock: which part of it is wrong, and what would be right.
+/// Why a text does not name a lock: which part of it is wrong, and what would be right.
 ///
-/// It never holds a password, even if the text does.
+/// It never contains a password, even if the text does.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! What can go wrong with any engine, in one type: [`Error`].
+//! The error type for all engines: [`Error`].
 
 use std::{any::Any, error, fmt};
 
@@ -6,12 +6,12 @@ use treelock::{Blocked, NodeError, engine::EngineError};
 
 use crate::address_error::AddressError;
 
-/// Why a lock was not granted, could not be asked, or could not be opened.
+/// Why a lock was not granted, could not be used, or could not be opened.
 ///
-/// Its sentence is that of the engine. The predicates say what to do: [`blocked`](Error::blocked)
-/// and [`is_timeout`](Error::is_timeout): somebody else has it; [`is_lost`](Error::is_lost): ask
-/// again; [`is_unavailable`](Error::is_unavailable): try later; otherwise something has to be put
-/// right first.
+/// The message is the engine's own. The predicates say how to react. [`blocked`](Error::blocked)
+/// and [`is_timeout`](Error::is_timeout): another request has the lock.
+/// [`is_lost`](Error::is_lost): ask again. [`is_unavailable`](Error::is_unavailable): try later.
+/// All other errors need a fix first.
 ///
 /// # Examples
 ///
@@ -30,22 +30,22 @@ use crate::address_error::AddressError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody is in the way: of a try, or of a request that gave up.
+    /// Another request is in the way of a try, or of a request that gave up.
     Blocked(Box<Blocked>),
-    /// A name is not that of a node.
+    /// A text does not name a node.
     Node(NodeError),
-    /// A text names no lock.
+    /// A text does not name a lock.
     Address(AddressError),
     /// The lock's engine is not built in.
     NotBuiltIn {
-        /// The feature of the crate `treelock-any` that has it.
+        /// The feature of the crate `treelock-any` that provides it.
         feature: &'static str,
     },
-    /// What the engine says.
+    /// Another error of the engine.
     Engine(EngineFailure),
 }
 
-/// What an engine says that is not in the common words. Its sentence is the engine's own.
+/// An engine's error that has no common variant. Its message is the engine's own.
 ///
 /// # Examples
 ///
@@ -74,7 +74,7 @@ impl<E: EngineError> ErasedError for E {
 }
 
 impl Error {
-    /// Returns what an engine says, in the common words if they have it.
+    /// Converts an engine's error, to a common variant if there is one.
     pub(crate) fn of_engine(error: impl EngineError) -> Error {
         match error.blocked() {
             Some(blocked) => Error::Blocked(Box::new(blocked.clone())),
@@ -82,7 +82,7 @@ impl Error {
         }
     }
 
-    /// Returns who is in the way, if that is why.
+    /// Returns the blocker, if that is the reason.
     ///
     /// # Examples
     ///
@@ -103,7 +103,7 @@ impl Error {
         }
     }
 
-    /// Returns whether somebody else has it: of a try, or until the time was over.
+    /// Returns whether another request has the lock: after a failed try, or when the time ran out.
     ///
     /// # Examples
     ///
@@ -113,7 +113,7 @@ impl Error {
         self.blocked().is_some()
     }
 
-    /// Returns whether the place in the line was lost, so that asking again may succeed.
+    /// Returns whether the request lost its place in line, so that asking again may succeed.
     ///
     /// # Examples
     ///
@@ -130,7 +130,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the engine could not be reached, so that asking later may succeed.
+    /// Returns whether the engine could not be reached, so that trying later may succeed.
     ///
     /// # Examples
     ///
@@ -207,10 +207,10 @@ impl fmt::Display for Error {
         match self {
             Error::Blocked(blocked) => blocked.fmt(f),
             Error::Node(error) => error.fmt(f),
-            Error::Address(error) => write!(f, "the text names no lock: {error}"),
+            Error::Address(error) => write!(f, "the text does not name a lock: {error}"),
             Error::NotBuiltIn { feature } => write!(
                 f,
-                "the lock \"{feature}:\" is not built in; switch on the feature `{feature}` of \
+                "the lock \"{feature}:\" is not built in; enable the feature `{feature}` of \
                  treelock-any"
             ),
             Error::Engine(failure) => failure.fmt(f),

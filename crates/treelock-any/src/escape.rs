@@ -1,10 +1,10 @@
-//! Bytes written as `%` and two hexadecimal digits.
+//! Escapes bytes as `%` and two hexadecimal digits.
 
 use std::fmt::Write as _;
 
 use crate::address_error::AddressError;
 
-/// Returns a text in which every byte that could mean something else is escaped.
+/// Returns a text in which every byte with a special meaning is escaped.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -18,8 +18,8 @@ pub(crate) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Returns what an escaped text stands for. The error does not quote it, since it may be a
-/// password.
+/// Returns the text that an escaped text stands for. The error does not quote it, because it may be
+/// a password.
 pub(crate) fn unescaped(part: &'static str, text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -34,7 +34,7 @@ pub(crate) fn unescaped(part: &'static str, text: &str) -> Result<String, Addres
             _ => {
                 return Err(AddressError::new(
                     part,
-                    "a `%` has to be followed by two hexadecimal digits; write %25 for `%` itself",
+                    "a `%` must be followed by two hexadecimal digits; write %25 for `%` itself",
                 ));
             }
         }

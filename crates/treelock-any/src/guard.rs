@@ -1,10 +1,10 @@
-//! What a holder has: [`Guard`].
+//! The guard of a holder: [`Guard`].
 
 use std::{any::Any, fmt};
 
 use treelock::{Answer, FencingToken, Request, engine::Held};
 
-/// A lock that is held, of whatever engine. Dropping it releases, without waiting for anybody.
+/// A held lock of any engine. Dropping it releases the lock, without waiting for anything.
 ///
 /// # Examples
 ///
@@ -23,7 +23,7 @@ use treelock::{Answer, FencingToken, Request, engine::Held};
 #[clippy::has_significant_drop]
 pub struct Guard(Box<dyn ErasedHeld>);
 
-/// [`Held`] of a type that is not known.
+/// A type-erased [`Held`].
 trait ErasedHeld: fmt::Debug + Send + Sync {
     fn request(&self) -> &Request;
     fn ticket(&self) -> u64;
@@ -85,7 +85,7 @@ impl Guard {
         self.0.request()
     }
 
-    /// Returns the ticket, by which a [`Snapshot`](treelock::Snapshot) names the request.
+    /// Returns the ticket, which identifies the request in a [`Snapshot`](treelock::Snapshot).
     ///
     /// # Examples
     ///
@@ -96,7 +96,7 @@ impl Guard {
     }
 
     /// Returns the fencing token: larger than that of every earlier grant that conflicts (C20).
-    /// Give it to the resource with each access, for a [`FenceGate`](treelock::FenceGate) there.
+    /// Send it to the resource with each access, for a [`FenceGate`](treelock::FenceGate) there.
     ///
     /// # Examples
     ///
@@ -112,11 +112,12 @@ impl Guard {
         self.0.token()
     }
 
-    /// Returns whether the lock is held, as far as this machine can tell without asking (C21).
-    /// Cheap: for each step of a longer work.
+    /// Returns whether the lock is still held, as far as this machine can tell without asking
+    /// (C21). This is cheap enough to call before each step of longer work.
     ///
-    /// Where it can be lost, `true` says that nobody else had it until now. It says nothing of what
-    /// was sent to a resource before and arrives later: that takes the [`token`](Guard::token).
+    /// If the engine can lose locks, `true` means that no other request had the lock until now. It
+    /// says nothing about what was sent to a resource earlier and arrives later: protecting against
+    /// that takes the [`token`](Guard::token).
     ///
     /// # Examples
     ///
@@ -126,12 +127,12 @@ impl Guard {
         self.0.is_valid()
     }
 
-    /// Returns the answer that comes when the lock is lost (C21). It does not need the guard. A
+    /// Returns a future that is ready when the lock is lost (C21). It does not borrow the guard. A
     /// lock in memory is never lost.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -147,13 +148,13 @@ impl Guard {
         self.0.lost()
     }
 
-    /// Releases the lock. Returns when others can see that it is released, or when it is lost
-    /// anyhow.
+    /// Releases the lock. The answer is ready when others can see that the lock is released, or
+    /// when the lock is lost anyway.
     ///
     /// # Cancel safety
     ///
-    /// Once polled or waited for it goes on, also if the answer is dropped; so it does if it never
-    /// is.
+    /// The lock is released even if the answer is dropped, whether or not it was polled or waited
+    /// for.
     ///
     /// # Examples
     ///
@@ -162,7 +163,7 @@ impl Guard {
         self.0.release()
     }
 
-    /// Returns the engine's own guard, if it is of this type: for what only that engine has.
+    /// Returns the engine's own guard, if it is of this type. Use it for what only that engine has.
     ///
     /// # Examples
     ///
@@ -175,7 +176,7 @@ impl Guard {
     /// # let text = format!("dir:{}", scratch.path().join("locks").display());
     /// let guard = AnyLock::open(&text)?.acquire(&Request::new().write("a")?).wait()?;
     /// let mut command = Command::new("make");
-    /// // A lock of one host can be handed to a command, which then keeps it.
+    /// // A lock on one host can be passed to a command, which then keeps it.
     /// if let Some(guard) = guard.downcast_ref::<treelock_dir::Guard>() {
     ///     guard.inherit(&mut command)?;
     /// }

@@ -1,6 +1,7 @@
-//! Read/write locks on whole sub-trees, with the engine chosen at run time by one text.
+//! Read/write locks on whole sub-trees, with the engine chosen at run time by a text.
 //!
-//! "Memory in tests, a directory on my machine, etcd in production" is one program and one setting:
+//! "Memory in tests, a directory on my machine, etcd in production" takes one program and one
+//! setting:
 //!
 //! | text | lock | feature |
 //! |---|---|---|
@@ -8,8 +9,8 @@
 //! | `dir:/var/lib/app/locks`, `dir:locks` | of all processes of one host | `dir` (default) |
 //! | `etcd://a:2379,b:2379/builds?ttl=15s` | between machines | `etcd` |
 //!
-//! [`AnyLock`] has the verbs that every engine has, with the same names, and each returns a value
-//! that can be awaited, or waited for by a thread with [`Wait`]:
+//! [`AnyLock`] has the verbs that every engine has, with the same names. Each returns a value that
+//! can be awaited, or that a thread can wait for with [`Wait`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,7 +22,7 @@
 //!     let guard = loop {
 //!         match acquire.wait_timeout(Duration::from_secs(5)) {
 //!             Some(granted) => break granted?,
-//!             // The place in the line is kept meanwhile.
+//!             // The place in line is kept meanwhile.
 //!             None => match acquire.blocked().wait()? {
 //!                 Some(blocked) => eprintln!("still waiting: {blocked}"),
 //!                 None => {}
@@ -40,13 +41,13 @@
 //! # What all have in common, and what they do not
 //!
 //! Code that is written for `memory:` is correct on a cluster only if it expects what can happen
-//! there: asking can fail ([`Error`]), and a lock can be lost while it is held
+//! there: requests can fail ([`Error`]), and a lock can be lost while it is held
 //! ([`Guard::is_valid`], [`Guard::lost`]). **Only a fencing token protects** what a lock on a
-//! cluster guards: give [`Guard::token`] with each write to the resource, which refuses one that is
-//! too low ([`FenceGate`](treelock::FenceGate)). In memory and on one host a lock ends with its
-//! process; on a cluster it ends when the lease does.
+//! cluster guards: send [`Guard::token`] to the resource with each write, and let the resource
+//! reject a token that is too low ([`FenceGate`](treelock::FenceGate)). In memory and on one host a
+//! lock ends with its process; on a cluster it ends when the lease does.
 //!
-//! What only one engine has is reached by [`AnyLock::downcast_ref`] and [`Guard::downcast_ref`].
+//! Use [`AnyLock::downcast_ref`] and [`Guard::downcast_ref`] to reach what only one engine has.
 //!
 //! # When not to use it
 //!
@@ -56,11 +57,11 @@
 //!   [`Engine`](treelock::engine::Engine). This crate costs an allocation for each request and each
 //!   guard.
 //!
-//! The numbers C1, C2 and so on in comments are those of the repository's CONTRACT.md.
+//! Numbers such as C1 in comments refer to the repository's CONTRACT.md.
 //!
 //! # Passwords
 //!
-//! A text may hold a password. It is in no `Display`, no `Debug` and no error of this crate. A file
+//! A text may contain a password. No `Display`, `Debug` or error of this crate shows it. A file
 //! (`password-file`) or a variable (`password-env`) is the better place for one.
 
 mod acquire;
@@ -91,7 +92,7 @@ pub use crate::{
     lock::AnyLock,
 };
 
-/// The README's examples are tests too.
+/// Runs the README's examples as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

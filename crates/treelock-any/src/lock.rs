@@ -18,15 +18,15 @@ use crate::{
 /// A lock over all sub-trees of one tree, whose engine is chosen at run time.
 ///
 /// **A request waits exactly for the earlier live requests that conflict with it, and is granted as
-/// soon as there are none**, whichever engine keeps them.
+/// soon as there are none**, whichever engine keeps the table.
 ///
-/// A value is a handle: clones are the same lock. So are two that were opened with the same `dir:`
-/// or `etcd:` text, in whatever process; `memory:` is another lock each time it is opened.
+/// A value is a handle: clones refer to the same lock. So do two handles that were opened with the
+/// same `dir:` or `etcd:` text, in any process. `memory:` is a different lock each time it is
+/// opened.
 ///
 /// # Deadlock
 ///
-/// The lock is not re-entrant, whichever engine keeps it: see
-/// [`TreeLock`](treelock::TreeLock#deadlock).
+/// The lock is not re-entrant with any engine: see [`TreeLock`](treelock::TreeLock#deadlock).
 ///
 /// # Examples
 ///
@@ -39,9 +39,9 @@ use crate::{
 /// let mut acquire = lock.acquire(&Request::new().write("photos/2025")?.read("templates")?);
 /// let guard = match acquire.wait_timeout(Duration::from_secs(5)) {
 ///     Some(guard) => guard?,
-///     None => acquire.give_up().wait()?, // an error that says who is in the way
+///     None => acquire.give_up().wait()?, // an error that names the blocker
 /// };
-/// // Nobody who uses this lock is below photos/2025, and nobody writes below templates.
+/// // No other user of this lock is below photos/2025, and none writes below templates.
 /// guard.release().wait();
 /// # Ok::<(), treelock_any::Error>(())
 /// ```
@@ -51,7 +51,7 @@ pub struct AnyLock {
     text: Arc<str>,
 }
 
-/// [`Engine`] of a type that is not known.
+/// A type-erased [`Engine`].
 trait ErasedEngine: Send + Sync {
     fn acquire(&self, request: &Request) -> Acquire;
     fn try_acquire(&self, request: &Request) -> Answer<Result<Guard, Error>>;
@@ -104,18 +104,18 @@ impl<E: Engine> ErasedEngine for E {
 
 impl AnyLock {
     /// Opens the lock that a text names: `memory:`, `dir:PATH` or `etcd://HOST:PORT/NAMESPACE`.
-    /// [`Address`] says what a text may hold.
+    /// [`Address`] says what a text may contain.
     ///
-    /// It asks nobody for anything yet: whether a directory can be used, or a cluster answers, is
-    /// seen by the first verb, or by [`check`](AnyLock::check).
+    /// This does not use the lock yet. Whether a directory can be used, or a cluster answers, shows
+    /// at the first verb, or with [`check`](AnyLock::check).
     ///
     /// # Blocking
     ///
-    /// It reads the files that an `etcd:` text names, with certificates or a password.
+    /// Reads the files that an `etcd:` text names, with certificates or a password.
     ///
     /// # Errors
     ///
-    /// The text names no lock ([`Error::Address`]), its engine is not built in
+    /// Fails if the text does not name a lock ([`Error::Address`]), its engine is not built in
     /// ([`Error::NotBuiltIn`]), or the engine refuses its options. No error holds a password.
     ///
     /// # Examples
@@ -136,7 +136,7 @@ impl AnyLock {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](AnyLock::open).
+    /// The same as for [`open`](AnyLock::open).
     ///
     /// # Examples
     ///
@@ -160,8 +160,8 @@ impl AnyLock {
         }
     }
 
-    /// Returns a lock of this engine, which can be one that this crate does not know. Its `Display`
-    /// is the engine's `Debug`.
+    /// Wraps an engine, which can be one that this crate does not know. `Display` prints the
+    /// engine's `Debug`.
     ///
     /// # Examples
     ///
@@ -181,8 +181,9 @@ impl AnyLock {
         AnyLock { engine: Arc::new(engine), text: text.into() }
     }
 
-    /// Acquires everything that `request` names. Returns a future of the guard, which asks when it
-    /// is first polled or waited for, and takes its place in the order of arrival then.
+    /// Acquires everything that `request` names. Returns a future of the guard. The request is
+    /// made, and takes its place in the order of arrival, when the future is first polled or waited
+    /// for.
     ///
     /// # Cancel safety
     ///
@@ -190,7 +191,7 @@ impl AnyLock {
     ///
     /// # Errors
     ///
-    /// The future's: the engine could not be asked, or the request's place in the line was lost.
+    /// The future fails if the engine could not be used, or if the request lost its place in line.
     /// Nothing is held then.
     ///
     /// # Examples
@@ -200,13 +201,13 @@ impl AnyLock {
         self.engine.acquire(request)
     }
 
-    /// Acquires everything that `request` names, if nothing is in the way. Does not overtake: an
-    /// earlier request that conflicts is in the way also while it only waits. A failure leaves
-    /// nothing in the line.
+    /// Acquires everything that `request` names if nothing is in its way. Does not overtake: an
+    /// earlier request that conflicts is in the way even while it is still waiting. A failure
+    /// leaves nothing in line.
     ///
     /// # Errors
     ///
-    /// [`Error::Blocked`], which says who is in the way, and the errors of
+    /// Fails with [`Error::Blocked`], which names the blocker, and with the errors of
     /// [`acquire`](AnyLock::acquire).
     ///
     /// # Examples
@@ -216,12 +217,12 @@ impl AnyLock {
         self.engine.try_acquire(request)
     }
 
-    /// Returns who would be in the way of `request` if it asked now; `None` if nobody would.
-    /// Acquires nothing.
+    /// Returns the blocker that `request` would have if it were made now; `None` if nothing is in
+    /// its way. Acquires nothing.
     ///
     /// # Errors
     ///
-    /// The table could not be read.
+    /// Fails if the table could not be read.
     ///
     /// # Examples
     ///
@@ -237,11 +238,11 @@ impl AnyLock {
         self.engine.blocked(request)
     }
 
-    /// Returns all live requests at one moment: who holds and who waits for whom.
+    /// Returns all live requests at one moment: which hold, and which wait for which.
     ///
     /// # Errors
     ///
-    /// The table could not be read.
+    /// Fails if the table could not be read.
     ///
     /// # Examples
     ///
@@ -250,12 +251,11 @@ impl AnyLock {
         self.engine.snapshot()
     }
 
-    /// Returns what is to be said of the place where the locks are kept: whether they work there,
-    /// and what is odd.
+    /// Checks the place where the locks are kept: whether they work there, and what is odd.
     ///
     /// # Errors
     ///
-    /// The place could not be looked at, for a reason that is not a finding.
+    /// Fails if the place could not be checked, for a reason that is not a finding.
     ///
     /// # Examples
     ///
@@ -271,12 +271,12 @@ impl AnyLock {
     }
 
     /// Waits until everything that this handle and its clones dropped is given back: guards, and
-    /// requests on their way. For engines that give back in the background; all others are ready at
-    /// once.
+    /// pending requests. This matters for engines that give back in the background; with all others
+    /// the answer is ready at once.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -286,11 +286,11 @@ impl AnyLock {
     }
 
     /// Waits until everything that was dropped is given back, and ends what is not in use, such as
-    /// leases. For the end of a program. The lock can be used again.
+    /// leases. Call this at the end of a program. The lock can be used again.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The answer may be dropped at any time.
     ///
     /// # Examples
     ///
@@ -319,7 +319,7 @@ impl AnyLock {
         self.engine.max_roots()
     }
 
-    /// Returns the engine itself, if it is of this type: for what only that engine has.
+    /// Returns the engine itself, if it is of this type. Use it for what only that engine has.
     ///
     /// # Examples
     ///
@@ -344,7 +344,8 @@ impl Engine for AnyLock {
     type Guard = Guard;
     type Error = Error;
 
-    /// What every engine of this repository takes. [`AnyLock::max_roots`] says what this one takes.
+    /// The limit that every engine of this repository accepts. [`AnyLock::max_roots`] returns the
+    /// limit of this engine.
     const MAX_ROOTS: usize = open::MAX_ROOTS;
 
     fn acquire(&self, request: &Request) -> Acquire {
@@ -392,7 +393,7 @@ impl TryFrom<&str> for AnyLock {
     }
 }
 
-/// The text that was opened, without a password.
+/// Prints the text that was opened, without a password.
 impl fmt::Display for AnyLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -1,11 +1,10 @@
-//! From an address to an engine: the one place that knows which engines are built in.
+//! Opens the engine at an address. Only this file knows which engines are built in.
 
 use std::path::Path;
 
 use crate::{address::EtcdAddress, error::Error};
 
-/// How many roots one request may have, whichever engine it is: as many as a transaction of etcd
-/// takes.
+/// How many roots one request may have with any engine: as many as a transaction of etcd takes.
 pub(crate) const MAX_ROOTS: usize = 120;
 
 /// Returns the lock of a directory.
@@ -19,7 +18,7 @@ pub(crate) fn dir(_: &Path) -> Result<treelock::TreeLock, Error> {
     Err(Error::NotBuiltIn { feature: "dir" })
 }
 
-/// Returns the lock of a cluster, which is not asked for anything yet.
+/// Returns the lock of a cluster. Does no I/O with the cluster yet.
 #[cfg(feature = "etcd")]
 pub(crate) fn etcd(address: &EtcdAddress) -> Result<treelock_etcd::EtcdLock, Error> {
     use treelock_etcd::{EtcdLock, Options, Tls};

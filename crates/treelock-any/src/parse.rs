@@ -1,4 +1,4 @@
-//! From a text to an [`Address`].
+//! Parses a text as an [`Address`].
 
 mod etcd;
 
@@ -6,7 +6,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use crate::{address::Address, address_error::AddressError};
 
-/// What a text may be.
+/// The accepted forms of a text.
 const FORMS: &str = "write memory:, dir:PATH or etcd://HOST:PORT/NAMESPACE";
 
 type Result<T> = std::result::Result<T, AddressError>;
@@ -32,7 +32,7 @@ impl FromStr for Address {
             "http" | "https" => Err(AddressError::new(
                 "scheme",
                 format_args!(
-                    "{scheme:?} does not say what is there; write \
+                    "{scheme:?} does not say what kind of lock is there; write \
                      etcd://{scheme}://HOST:PORT/NAMESPACE"
                 ),
             )),
@@ -49,7 +49,7 @@ impl TryFrom<&str> for Address {
     }
 }
 
-/// Returns what stands before and after the first `:`, if a scheme can be what stands before.
+/// Returns the parts before and after the first `:`, if the first part can be a scheme.
 fn scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
@@ -79,11 +79,13 @@ fn dir(path: &str) -> Result<PathBuf> {
         ),
         _ if path.contains('\0') => wrong("it has a NUL character; remove it"),
         _ if path == "~" || path.starts_with("~/") => wrong(
-            "only a shell knows `~`; write the whole path, or dir:./~ for a directory of that name",
+            "only a shell expands `~`; write the whole path, or dir:./~ for a directory of that \
+             name",
         ),
-        _ if path.starts_with("//") && !path.starts_with("///") => {
-            wrong("a directory is on no other host; write one `/`, or none for a relative path")
-        }
+        _ if path.starts_with("//") && !path.starts_with("///") => wrong(
+            "a directory cannot be on another host; write one `/`, or none for a relative \
+                path",
+        ),
         _ => Ok(path.into()),
     }
 }

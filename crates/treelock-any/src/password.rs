@@ -1,4 +1,4 @@
-//! Finding the password that an address names.
+//! Finds the password that an address names.
 
 use std::{env, ffi::OsString, fs, path::Path};
 
@@ -7,7 +7,7 @@ use crate::{
     address_error::AddressError,
 };
 
-/// Returns the user and the password. No error holds the password.
+/// Returns the user and the password. No error contains the password.
 pub(crate) fn credentials(address: &EtcdAddress) -> Result<Option<(String, String)>, AddressError> {
     let Some(user) = &address.user else { return Ok(None) };
     let password = match &address.password {

@@ -1,8 +1,8 @@
-//! The text of a lock on an etcd cluster.
+//! Parses the text of a lock on an etcd cluster.
 //!
-//! No error quotes what may be a password. That is everything before the last `@`, so a `@` cannot
-//! stand anywhere else; and the port of an endpoint, since `USER:PASSWORD` looks like one if the
-//! rest is missing.
+//! No error quotes anything that may be a password. That is everything before the last `@`, so a
+//! `@` is not allowed anywhere else; and the port of an endpoint, because `USER:PASSWORD` looks
+//! like an endpoint if the rest is missing.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -18,7 +18,7 @@ const TTL_SECONDS: RangeInclusive<u64> = 2..=24 * 60 * 60;
 
 type Result<T> = std::result::Result<T, AddressError>;
 
-/// Reads what follows `etcd://`.
+/// Parses what follows `etcd://`.
 pub(super) fn read(text: &str) -> Result<EtcdAddress> {
     // Everything before the last `@` may be a password.
     let (user, rest) = match text.rsplit_once('@') {
@@ -42,7 +42,7 @@ pub(super) fn read(text: &str) -> Result<EtcdAddress> {
     Ok(address)
 }
 
-/// Reads `USER` or `USER:PASSWORD`.
+/// Parses `USER` or `USER:PASSWORD`.
 fn user_info(text: &str) -> Result<(Option<String>, Option<Password>)> {
     if let Some(bad) = text.chars().find(|c| "/?#@".contains(*c)) {
         return Err(AddressError::new(
@@ -70,7 +70,7 @@ fn user_info(text: &str) -> Result<(Option<String>, Option<Password>)> {
     Ok((Some(unescaped("user", user)?), password.map(Password::Text)))
 }
 
-/// Reads the endpoints; returns what follows them, too.
+/// Parses the endpoints. Also returns what follows them.
 fn endpoints(text: &str) -> Result<(Vec<String>, &str)> {
     let mut endpoints = Vec::new();
     let mut rest = text;
@@ -109,14 +109,14 @@ fn check_endpoint(endpoint: &str) -> Result<()> {
             "{host:?} is not the name or address of a host; write HOST:PORT, or [IPV6]:PORT"
         ));
     }
-    // `parse` takes a sign, too.
+    // `parse` would accept a sign, too.
     let is_number = |port: &&str| port.bytes().all(|byte| byte.is_ascii_digit());
     match port.strip_prefix(':').filter(is_number).map(str::parse::<u16>) {
         Some(Ok(1..)) => Ok(()),
         None if port.is_empty() => {
             wrong(format!("{host:?} has no port; etcd's is 2379, as in {host}:2379"))
         }
-        // It is not quoted, since it may be a password.
+        // The port is not quoted, because it may be a password.
         _ => wrong(format!(
             "the port of {host:?} is not a number from 1 to 65535; etcd's is 2379, as in \
              {host}:2379"
@@ -139,7 +139,7 @@ fn namespace(path: &str) -> Result<Option<String>> {
     }
 }
 
-/// Reads `NAME=VALUE` and sets it.
+/// Parses `NAME=VALUE` and sets the parameter.
 fn set(address: &mut EtcdAddress, parameter: &str) -> Result<()> {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     let name = match name {
@@ -187,7 +187,7 @@ fn set(address: &mut EtcdAddress, parameter: &str) -> Result<()> {
     }
 }
 
-/// Reads a duration such as `15s`, `2m` or `1h`.
+/// Parses a duration such as `15s`, `2m` or `1h`.
 fn ttl(text: &str) -> Result<Duration> {
     let (number, seconds) = match text.as_bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
@@ -209,7 +209,7 @@ fn ttl(text: &str) -> Result<Duration> {
         Some(seconds) => Ok(Duration::from_secs(seconds)),
         None => Err(AddressError::new(
             "ttl",
-            format_args!("a lease of {text:?} cannot be had; write 2s at least and 24h at most"),
+            format_args!("a lease cannot last {text:?}; write a duration from 2s to 24h"),
         )),
     }
 }

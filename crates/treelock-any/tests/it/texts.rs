@@ -93,7 +93,7 @@ const WRONG: [(&str, &str, &str); 51] = [
     ("memory:x", "path", "remove the rest"),
     ("dir:", "path", "it is empty (an unset variable?)"),
     ("dir:a\0b", "path", "NUL"),
-    ("dir:~/locks", "path", "only a shell knows `~`"),
+    ("dir:~/locks", "path", "only a shell expands `~`"),
     ("dir://host/locks", "path", "write one `/`"),
     ("etcd:a:2379", "endpoint", "`//` is missing"),
     ("etcd:/a:2379", "endpoint", "`//` is missing"),
@@ -129,7 +129,7 @@ const WRONG: [(&str, &str, &str); 51] = [
     ("etcd://a:1?tls=on", "parameter", "\"tls\" is unknown; the parameters are ttl, ca, cert"),
     ("etcd://a:1?password=x", "parameter", "write USER:PASSWORD@HOST:PORT"),
     ("etcd://a:1?cert=c", "key", "it is missing"),
-    ("etcd://a:1?password-env=X", "user", "there is a password and no user"),
+    ("etcd://a:1?password-env=X", "user", "there is a password but no user"),
     ("etcd://me:x@a:1?password-env=X", "password-env", "there are two passwords"),
 ];
 
@@ -141,7 +141,7 @@ fn a_wrong_text_is_told_what_is_wrong_with_which_part() {
         assert!(error.to_string().contains(says), "{text}: {error}");
         let opened = AnyLock::open(text).expect_err(text);
         assert!(matches!(&opened, Error::Address(same) if *same == error), "{opened:?}");
-        assert_eq!(opened.to_string(), format!("the text names no lock: {error}"));
+        assert_eq!(opened.to_string(), format!("the text does not name a lock: {error}"));
     }
 }
 
@@ -155,7 +155,7 @@ fn an_engine_that_is_not_built_in_says_how_to_get_it() {
             Ok(lock) => assert!(is_in, "{lock:?}"),
             Err(error) => {
                 assert!(!is_in, "{error}");
-                let says = format!("switch on the feature `{feature}` of treelock-any");
+                let says = format!("enable the feature `{feature}` of treelock-any");
                 assert!(error.to_string().contains(&says), "{error}");
             }
         }
