@@ -42,7 +42,7 @@ use crate::verb::Verb;
 /// # let store = LockedStore::new(InMemory::new());
 /// # store.put(&Path::from("site/live/index.html"), "old".into()).await?;
 /// # store.put(&Path::from("site/new/index.html"), "new".into()).await?;
-/// // Within a view, nobody sees the moment without a site.
+/// // Within a view, no reader sees the moment without a site.
 /// publish(&store.write_folder("site").await?).await?;
 /// # Ok(())
 /// # }
@@ -58,7 +58,7 @@ pub trait Folders: ObjectStore + Sized {
     #[doc(hidden)]
     fn job(&self, plan: Result<Plan, FolderError>) -> FolderJob<Self::Inner, Self::Lock>;
 
-    /// Renames all objects below a folder; returns a job to be awaited.
+    /// Renames all objects below a folder; returns a job to await.
     ///
     /// Copies all, and deletes the sources only after every copy exists. Readers of either folder
     /// see all of it before or all of it after.
@@ -98,7 +98,7 @@ pub trait Folders: ObjectStore + Sized {
         self.job(Plan::of_two(Verb::Rename, from.as_ref(), to.as_ref()))
     }
 
-    /// Copies all objects below a folder; returns a job to be awaited.
+    /// Copies all objects below a folder; returns a job to await.
     ///
     /// Readers of the target see all of it or nothing; readers of the source do not wait.
     ///
@@ -134,7 +134,7 @@ pub trait Folders: ObjectStore + Sized {
         self.job(Plan::of_two(Verb::Copy, from.as_ref(), to.as_ref()))
     }
 
-    /// Deletes all objects below a folder; returns a job to be awaited.
+    /// Deletes all objects below a folder; returns a job to await.
     ///
     /// # Cancel safety
     ///
@@ -171,7 +171,7 @@ pub trait Folders: ObjectStore + Sized {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives its lock, or its place in the line, back.
+    /// Dropping the future gives back its lock, or its place in line.
     ///
     /// # Errors
     ///

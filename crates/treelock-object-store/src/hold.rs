@@ -1,4 +1,4 @@
-//! What an operation holds while it works: the guard of what it asked for.
+//! The guard that an operation holds while it works.
 //!
 //! What it buys: **`Ok` means that the lock was held to the end.** Some engines can lose a lock
 //! that is held, when a lease ends. So the guard is asked before each step that changes something,
@@ -20,7 +20,7 @@ pub(crate) struct Hold<L: Engine> {
 }
 
 impl<L: Engine> Hold<L> {
-    /// Waits for all that a request names.
+    /// Waits for everything that a request names.
     pub(crate) async fn acquire(lock: &L, request: Request) -> Result<Arc<Hold<L>>, LockError> {
         match lock.acquire(&request).await {
             Ok(guard) => Ok(Arc::new(Hold { guard })),

@@ -1,10 +1,11 @@
-//! Object stores with whole folders: each is renamed, copied, deleted and read under one lock.
+//! Object stores with whole folders: each folder is renamed, copied, deleted and read under one
+//! lock.
 //!
-//! Object stores have no folders, only keys with slashes in them. So renaming a folder is many
-//! copies and many deletes, and whoever reads in between sees half of it. [`LockedStore`] wraps any
+//! Object stores have no folders, only keys with slashes in them. So renaming a folder takes many
+//! copies and many deletes, and a reader in between sees half of it. [`LockedStore`] wraps any
 //! [`ObjectStore`](object_store::ObjectStore) (S3, GCS, Azure, local files, memory), is one itself,
-//! and takes the right sub-tree lock, of a [`TreeLock`](treelock::TreeLock) or of several
-//! processes, for every operation:
+//! and takes the right sub-tree lock for every operation, from a [`TreeLock`](treelock::TreeLock)
+//! or from a lock shared by several processes:
 //!
 //! ```
 //! # use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
@@ -21,16 +22,17 @@
 //! # }
 //! ```
 //!
-//! While that runs, operations below `photos/2024` and `archive/2024` wait, and all others go on.
-//! A lock costs as much as its path has ancestors, whatever lies below it or is held elsewhere.
+//! While that runs, operations below `photos/2024` and `archive/2024` wait, and all others proceed.
+//! The cost of a lock depends on the number of its path's ancestors, not on what lies below it or
+//! is held elsewhere.
 //!
 //! # The one rule
 //!
-//! **A stream in hand is a lock in hand.** The lock is fair and not re-entrant: an operation waits
-//! for every *earlier* operation that conflicts with it, held or waiting. So a task that holds a
+//! **An open stream holds its lock.** The lock is fair and not re-entrant: an operation waits for
+//! every *earlier* operation that conflicts with it, held or waiting. So a task that holds a
 //! [`GetResult`](object_store::GetResult), a list stream, a multipart upload, or a guard of
-//! [`LockedStore::lock`], and waits for an operation on the same folder, may wait for itself, for
-//! ever:
+//! [`LockedStore::lock`], and waits for an operation on the same folder, may wait for itself
+//! forever:
 //!
 //! - A write below what the task reads waits for that read: always a deadlock.
 //! - A read below what the task reads is granted, *unless* a writer came in between and waits for
@@ -40,15 +42,15 @@
 //! `try_collect()`). Or hold the folder with [`LockedStore::read_folder`] or
 //! [`LockedStore::write_folder`] and work through the [`LockedView`] that they return, which takes
 //! no lock again. Or work on [`LockedStore::inner`] under your own guard. To find a task that waits
-//! for itself, print `store.lock().snapshot().await`: it shows who holds what, for how long, and
-//! who waits.
+//! for itself, print `store.lock().snapshot().await`: it shows which operations hold what, for how
+//! long, and which wait.
 //!
 //! # Several processes
 //!
 //! The lock of [`LockedStore::new`] lives in its process. [`LockedStore::with_lock`] takes any
-//! [`Engine`](treelock::engine::Engine). That of the crate `treelock-any` is named by one text:
+//! [`Engine`](treelock::engine::Engine). The crate `treelock-any` opens a lock by a text:
 //! `dir:PATH` for the processes of one host, `etcd://…` for those of many. Each process wraps the
-//! bucket with a handle of its own to the same lock.
+//! bucket with its own handle to the same lock.
 //!
 //! ```
 //! # use object_store::{ObjectStoreExt, local::LocalFileSystem, path::Path};
@@ -70,31 +72,32 @@
 //! # }
 //! ```
 //!
-//! Such a lock can fail: then nothing was done. It can also be lost while it is held, by a process
-//! that is paused or cut off for longer than its lease lasts. So the lock is checked before each
-//! step and at the end: after a loss no further object is copied or deleted and no upload is
-//! completed, and **`Ok` means that the lock was held to the end.** [`LockError::of`] finds the
-//! lock's part in an error. After a loss others may have been there: look at what is there before
-//! you go on.
+//! A request for such a lock can fail: then nothing was done. A process can also lose a lock that
+//! it holds, if it is paused or cut off for longer than its lease lasts. So the lock is checked
+//! before each step and at the end: after a loss no further object is copied or deleted and no
+//! upload is completed, and **`Ok` means that the lock was held to the end.** [`LockError::of`]
+//! finds the lock's part in an error. After a loss others may have changed the folder, so check its
+//! contents before you continue.
 //!
-//! **A lease alone does not protect the store.** What a process had under way when it lost its lock
-//! may arrive late, when another holds it: the calls of one moment, which are as many copies as the
-//! verb's [`parallelism`](FolderJob::parallelism), or one batch of deletes, or the `rename` of one
-//! object, which most stores do as a copy and then a delete, in one call (a view's `copy` and then
-//! `delete` check the lock in between). Only the store can refuse them, by a *fencing token*, a
-//! number that grows with each grant, which [`LockedView::guard`] has. Conditional puts
-//! ([`PutMode::Update`](object_store::PutMode::Update)) do that for an object that carries the
-//! token of its last writer in its metadata; see the example `fenced_object` of `treelock-etcd`.
-//! The `object_store` crate has no such condition for copies and deletes; where they matter, keep
-//! the bucket's old versions, or write new folders under new names and switch a fenced pointer.
+//! **A lease alone does not protect the store.** Calls that a process had under way when it lost
+//! its lock may arrive late, when another process holds it: the calls of one moment, which are as
+//! many copies as the verb's [`parallelism`](FolderJob::parallelism), or one batch of deletes, or
+//! the `rename` of one object, which most stores do as a copy and then a delete, in one call (a
+//! view's `copy` and then `delete` check the lock in between). Only the store can refuse them, by a
+//! *fencing token*, a number that grows with each grant, which [`LockedView::guard`] has.
+//! Conditional puts ([`PutMode::Update`](object_store::PutMode::Update)) do that for an object that
+//! carries the token of its last writer in its metadata; see the example `fenced_object` of
+//! `treelock-etcd`. The `object_store` crate has no such condition for copies and deletes; where
+//! they matter, keep the bucket's old versions, or write new folders under new names and switch a
+//! fenced pointer.
 //!
-//! Locks between machines cost round trips: hold a folder with a view for several operations. They
-//! are given back in the background, so wait for that at the end of a process
+//! Locks between machines cost round trips, so hold a folder with a view for several operations.
+//! They are released in the background, so wait for that at the end of a process
 //! (`EtcdLock::settled`).
 //!
 //! # When not to use it
 //!
-//! - Others write to the same bucket without the lock. It does not keep them out.
+//! - Other programs write to the same bucket without the lock. The lock does not keep them out.
 //! - You touch single objects only, and no folder needs to be whole: stores are atomic per object
 //!   already.
 //! - Readers must never wait, and writers must never wait for a slow reader's download: a lock is

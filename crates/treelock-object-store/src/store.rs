@@ -1,7 +1,7 @@
-//! The store that locks: every operation of `ObjectStore` under the sub-tree lock it needs.
+//! The locked store: runs every operation of `ObjectStore` under the sub-tree lock that it needs.
 //!
-//! No operation acquires twice, so none waits for itself: an operation with two paths asks for both
-//! in one request, and `delete_stream` holds one batch at a time.
+//! No operation acquires twice, so none waits for itself: an operation with two paths names both in
+//! one request, and `delete_stream` holds one batch at a time.
 
 use std::fmt;
 use std::iter;
@@ -48,10 +48,10 @@ const LOCATIONS_PER_DELETE_MAX: usize = 1000;
 ///
 /// # Cancel safety
 ///
-/// Dropping a future or a stream gives its lock, or its place in the line, back at once. But a
-/// write whose future is dropped after it began may still reach the store, a moment after the lock
-/// is gone: a remote server and a blocking thread do not hear of it. Where that matters, spawn the
-/// write as a task of its own and drop only the handle.
+/// Dropping a future or a stream gives back its lock, or its place in line, at once. But a write
+/// whose future is dropped after it began may still reach the store, a moment after the lock is
+/// gone: a remote server or a blocking thread does not notice the drop. Where that matters, spawn
+/// the write as a separate task and drop only the handle.
 ///
 /// # Examples
 ///
@@ -83,9 +83,9 @@ impl<S, L: Engine> Clone for LockedStore<S, L> {
 }
 
 impl<S: ObjectStore> LockedStore<S> {
-    /// Wraps a store with a lock of its own; returns the store that locks.
+    /// Wraps a store with its own lock. Returns the locked store.
     ///
-    /// Wrap once and clone: two wrappings of one store know nothing of each other.
+    /// Wrap once and clone: two wrappers of one store are independent of each other.
     ///
     /// # Examples
     ///
@@ -107,8 +107,8 @@ impl<S: ObjectStore> LockedStore<S> {
 impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// Wraps a store with a lock that others use too; returns the store that locks.
     ///
-    /// For several wrappings of one bucket, or for code that guards the same tree by other means.
-    /// It may be the lock of [several processes](crate#several-processes).
+    /// Use this for several wrappers of one bucket, or for code that guards the same tree by other
+    /// means. It may be the lock of [several processes](crate#several-processes).
     ///
     /// # Examples
     ///
@@ -135,7 +135,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// Returns the lock, to print its [`snapshot`](TreeLock::snapshot) or to share it.
     ///
     /// A guard acquired here conflicts with this store's operations as any other holder does: an
-    /// operation on the same folder in the same task waits for ever. Under a guard, work through
+    /// operation on the same folder in the same task waits forever. Under a guard, work through
     /// [`inner`](LockedStore::inner); or let [`view`](LockedStore::view) do both.
     ///
     /// # Examples
@@ -187,7 +187,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         Ok(hold)
     }
 
-    /// Opens a stream of the wrapped store under a lock that is asked for when it is first polled.
+    /// Opens a stream of the wrapped store under a lock, which is requested at the first poll.
     fn locked_stream<T: Send + 'static>(
         &self,
         request: Result<Request>,
@@ -352,7 +352,7 @@ pub(crate) async fn rename<S: ObjectStore>(
     store.rename_opts(from, to, options).await
 }
 
-/// Makes the store's error of a path that does not name a node.
+/// Returns the store's error for a path that does not name a node.
 pub(crate) fn not_a_node(error: NodeError) -> Error {
     Error::Generic { store: STORE_NAME, source: error.into() }
 }

@@ -1,8 +1,8 @@
-//! The words for what is asked for and how far it is, as errors, labels and progress print them.
+//! The words for verbs and phases, as errors, labels and progress print them.
 
 use std::fmt;
 
-/// What was asked of folders, in errors and progress; prints as the method's name.
+/// A verb for folders, in errors and progress. Prints as the method's name.
 ///
 /// # Examples
 ///

@@ -1,8 +1,9 @@
-//! Several operations under one lock: a store that checks where it works, and locks no more.
+//! Views: several operations under one lock. A view checks that it stays within its lock, and never
+//! locks again.
 //!
-//! Why a view and not a guard: with a guard and [`LockedStore::inner`] nothing stops the caller
-//! from working outside of what is locked; with a guard and the `LockedStore` itself, the first
-//! operation waits for the guard. A view can do neither.
+//! Why a view and not a guard? With a guard and [`LockedStore::inner`], nothing stops the caller
+//! from working outside what is locked. With a guard and the `LockedStore` itself, the first
+//! operation waits for the guard. With a view neither can happen.
 
 use std::fmt;
 use std::ops::Range;
@@ -31,14 +32,14 @@ use crate::store::{LockedStore, not_a_node, rename};
 use crate::verb::Verb;
 
 impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
-    /// Locks a folder for reading; returns a view that reads below it without locking again.
+    /// Locks a folder for reading. Returns a view that reads below it without locking again.
     ///
-    /// For several reads that must see one state. The lock is held until the view, its clones and
-    /// its streams are gone. The empty path or `/` is the whole store.
+    /// Use it for several reads that must see the same state. The lock is held until the view, its
+    /// clones and its streams are gone. The empty path or `/` is the whole store.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives its place in the line back.
+    /// Dropping the future gives back its place in line.
     ///
     /// # Errors
     ///
@@ -57,7 +58,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// let photos = store.read_folder("photos").await?;
     /// let index = photos.get(&Path::from("photos/index")).await?.bytes().await?;
     /// let name = format!("photos/{}", String::from_utf8_lossy(&index));
-    /// photos.get(&Path::parse(name)?).await?; // still there: nobody could rename it meanwhile
+    /// photos.get(&Path::parse(name)?).await?; // still there: it could not be renamed meanwhile
     /// # Ok(())
     /// # }
     /// ```
@@ -69,15 +70,15 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         self.view(&folder(Access::Read, Verb::Read, &path)?).await
     }
 
-    /// Locks a folder for writing; returns a view that reads and writes below it without locking
+    /// Locks a folder for writing. Returns a view that reads and writes below it without locking
     /// again.
     ///
-    /// For several operations of which others must see all or none. The lock is held until the
-    /// view, its clones and its streams are gone.
+    /// Use it for several operations of which others must see all or none. The lock is held until
+    /// the view, its clones and its streams are gone.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives its place in the line back.
+    /// Dropping the future gives back its place in line.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
     /// let photos = store.write_folder("photos").await?;
     /// photos.put(&Path::from("photos/cat.jpg"), "meow".into()).await?;
     /// photos.put(&Path::from("photos/index"), "cat.jpg".into()).await?;
-    /// drop(photos); // whoever waited to read `photos` sees both
+    /// drop(photos); // a reader that waited for `photos` sees both
     /// # Ok(())
     /// # }
     /// ```
@@ -108,18 +109,19 @@ impl<S: ObjectStore, L: Engine> LockedStore<S, L> {
         self.view(&folder(Access::Write, Verb::Write, &path)?).await
     }
 
-    /// Locks whatever a request names; returns a view that works within it without locking again.
+    /// Locks what a request names. Returns a view that works within it without locking again.
     ///
-    /// For operations over several folders, all asked for at once, so that two tasks cannot
+    /// Use it for operations on several folders. All are requested at once, so two tasks cannot
     /// deadlock each other. A [`Path`] is given to the request as `path.as_ref()`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives its place in the line back.
+    /// Dropping the future gives back its place in line.
     ///
     /// # Errors
     ///
-    /// [`FolderError::Lock`] if the lock was not granted, never with a [`TreeLock`].
+    /// Fails with [`FolderError::Lock`] if the lock was not granted. Never happens with a
+    /// [`TreeLock`].
     ///
     /// # Examples
     ///
@@ -148,18 +150,18 @@ fn folder(access: Access, verb: Verb, path: &Path) -> Result<Request, FolderErro
     Ok(Request::new().with(access, node(path)?).with_label(verb.name()))
 }
 
-/// A store that works within what it has locked, and takes no lock again.
+/// A store that works within what it has locked, and never locks again.
 ///
-/// Made by [`LockedStore::read_folder`], [`write_folder`](LockedStore::write_folder) and
+/// Returned by [`LockedStore::read_folder`], [`write_folder`](LockedStore::write_folder) and
 /// [`view`](LockedStore::view). Paths are the store's own, not relative to the folder. Whatever
 /// lies outside, or would write where only a read is held, is refused with
 /// [`PermissionDenied`](object_store::Error::PermissionDenied). The verbs for whole folders are in
 /// the trait [`Folders`].
 ///
 /// The lock is released when the view, its clones, its streams, uploads and jobs are all gone.
-/// Operations of one view, or of its clones, do not wait for one another: they are as concurrent
-/// as on the bare store. A `rename` of one object is one call of the store here too, which a lost
-/// lock does not stop half-way: `copy` and then `delete` check the lock in between.
+/// Operations of one view, or of its clones, do not wait for one another: they are as concurrent as
+/// on the bare store. A `rename` of one object is one call of the store here too, which a lost lock
+/// does not stop half-way: `copy` and then `delete` check the lock in between.
 ///
 /// # Examples
 ///
@@ -172,7 +174,7 @@ fn folder(access: Access, verb: Verb, path: &Path) -> Result<Request, FolderErro
 /// # store.put(&Path::from("queue/new/1"), "1".into()).await?;
 /// let queue = store.write_folder("queue").await?;
 /// if !queue.list_folder("queue/new").await?.objects.is_empty() {
-///     queue.rename_folder("queue/new", "queue/taken").await?; // nobody came in between
+///     queue.rename_folder("queue/new", "queue/taken").await?; // nothing came in between
 /// }
 /// assert!(queue.put(&Path::from("elsewhere"), "x".into()).await.is_err());
 /// # Ok(())
@@ -192,8 +194,8 @@ impl<S, L: Engine> Clone for LockedView<S, L> {
 }
 
 impl<S: ObjectStore, L: Engine> LockedView<S, L> {
-    /// Returns the guard of the view's lock, to ask what its engine knows of it: its fencing token,
-    /// or when it is lost.
+    /// Returns the guard of the view's lock, which knows the lock's fencing token and when it is
+    /// lost.
     ///
     /// # Examples
     ///
@@ -212,7 +214,7 @@ impl<S: ObjectStore, L: Engine> LockedView<S, L> {
         self.hold.guard()
     }
 
-    /// Refuses what the view does not hold, or no longer holds.
+    /// Refuses anything that the view does not hold, or no longer holds.
     fn check(&self, access: Access, path: &Path) -> Result<()> {
         check_covered(&self.hold, access, path)?;
         Ok(self.hold.check()?)
@@ -231,7 +233,7 @@ impl<S: ObjectStore, L: Engine> LockedView<S, L> {
     }
 }
 
-/// Refuses what the request of a view does not cover.
+/// Refuses anything that the request of a view does not cover.
 fn check_covered<L: Engine>(hold: &Hold<L>, access: Access, path: &Path) -> Result<()> {
     let needed = Request::new().with(access, node(path).map_err(not_a_node)?);
     let held = hold.request();

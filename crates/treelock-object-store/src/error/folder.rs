@@ -39,13 +39,13 @@ pub enum FolderError {
     /// The path is empty or `/`, the whole store: most likely an unset variable.
     #[non_exhaustive]
     EmptyPath {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
     },
     /// The text is not a path: it has `.`, `..`, an empty segment or a control character.
     #[non_exhaustive]
     InvalidPath {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
         /// The text.
         text: String,
@@ -55,7 +55,7 @@ pub enum FolderError {
     /// The two folders are the same, or one lies in the other.
     #[non_exhaustive]
     Overlap {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
         /// The source folder.
         from: Path,
@@ -65,7 +65,7 @@ pub enum FolderError {
     /// There is no object below the folder.
     #[non_exhaustive]
     NotFound {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
         /// The folder that has nothing in it.
         path: Path,
@@ -76,7 +76,7 @@ pub enum FolderError {
     /// given.
     #[non_exhaustive]
     AlreadyExists {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
         /// The target folder.
         to: Path,
@@ -86,7 +86,7 @@ pub enum FolderError {
     /// The folder lies outside what the [`LockedView`](crate::LockedView) has locked.
     #[non_exhaustive]
     OutsideView {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
         /// What the verb would need, as the lock prints it.
         needed: String,
@@ -96,15 +96,15 @@ pub enum FolderError {
     /// The store failed before anything was changed.
     #[non_exhaustive]
     Store {
-        /// The verb that was asked for.
+        /// The verb that was called.
         verb: Verb,
-        /// The folder that could not be looked at.
+        /// The folder that could not be listed.
         path: Path,
         /// What the store said.
         source: object_store::Error,
     },
-    /// A text does not name a node of the lock. From a [`Request`](treelock::Request) of your own: paths
-    /// of the store all name one.
+    /// A text does not name a node. Only a [`Request`](treelock::Request) of your own can cause
+    /// this, because every path of the store names a node.
     Node(NodeError),
     /// The lock was not granted, or was lost before anything was changed. Never with a
     /// [`TreeLock`](treelock::TreeLock).
@@ -115,8 +115,7 @@ pub enum FolderError {
 }
 
 impl FolderError {
-    /// Returns who is in the way, if that is why the lock was not granted: see
-    /// [`LockError::blocked`].
+    /// Returns the blocker, if that is why the lock was not granted: see [`LockError::blocked`].
     ///
     /// # Examples
     ///
@@ -172,8 +171,8 @@ impl FolderError {
     }
 }
 
-/// Not beside the type, because it looks into a [`FolderError::Lock`], which has the lock's
-/// sentence and the lock's source, so that no sentence is printed twice.
+/// This is not beside the type because it looks into a [`FolderError::Lock`]. That has the lock's
+/// message and the lock's source, so no message is printed twice.
 impl LockError {
     /// Returns the lock's part in an error of this crate's operations; `None` if it has none.
     ///
@@ -258,8 +257,8 @@ impl From<NodeError> for FolderError {
     }
 }
 
-/// Lets `?` work in a function that returns [`object_store::Result`]: what is missing or exists
-/// becomes the store's own error, all else [`Generic`](object_store::Error::Generic).
+/// Lets `?` work in a function that returns [`object_store::Result`]. A missing or existing object
+/// becomes the store's own error, everything else [`Generic`](object_store::Error::Generic).
 impl From<FolderError> for object_store::Error {
     fn from(error: FolderError) -> object_store::Error {
         match &error {

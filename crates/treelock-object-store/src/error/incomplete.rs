@@ -1,4 +1,4 @@
-//! What is where after a folder verb stopped half-way.
+//! The state after a folder verb stopped half-way.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +8,7 @@ use object_store::path::Path;
 use crate::error::lock::LockError;
 use crate::verb::{Phase, Verb};
 
-/// What is where after a folder verb stopped half-way, and why it did.
+/// The state after a folder verb stopped half-way, and why it stopped.
 ///
 /// No object is lost: sources are deleted only after every copy exists.
 ///
@@ -28,7 +28,7 @@ use crate::verb::{Phase, Verb};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Incomplete {
-    /// The verb that was asked for.
+    /// The verb that was called.
     pub verb: Verb,
     /// What failed: copying (every source exists) or deleting (every copy exists).
     pub phase: Phase,
@@ -38,10 +38,10 @@ pub struct Incomplete {
     pub to: Option<Path>,
     /// The objects for which this phase is done, under their names below `from`.
     pub done: Vec<Path>,
-    /// The objects for which it is not known to be done, under their names below `from`. A store
-    /// that answers with an error may have done the work all the same.
+    /// The objects for which this phase is not known to be done, under their names below `from`. A
+    /// store that answers with an error may still have done the work.
     pub remaining: Vec<Path>,
-    /// Why it stopped: the lock was lost, or what the store said first.
+    /// Why it stopped: the loss of the lock, or the store's first error.
     pub source: object_store::Error,
 }
 

@@ -1,4 +1,4 @@
-//! The lock's part in an error: it was not granted, or it was lost.
+//! The lock's part in an error: the lock was not granted, or it was lost.
 
 use std::error::Error;
 use std::fmt;
@@ -13,11 +13,11 @@ pub(crate) const STORE_NAME: &str = "LockedStore";
 /// How many roots a message names: a batch of deletes has a thousand.
 const ROOTS_PER_MESSAGE_MAX: usize = 4;
 
-/// Why a lock kept an operation from being done, or from being sure of what it did.
+/// Why a lock prevented an operation, or made its result uncertain.
 ///
-/// Only locks that can fail do so: those [between processes](crate#several-processes). It is
-/// somewhere in the [`object_store::Error`] or [`FolderError`](crate::FolderError) that an
-/// operation ends with; [`of`](LockError::of) finds it.
+/// Only locks that can fail cause this: those [between processes](crate#several-processes). The
+/// value is somewhere in the [`object_store::Error`] or [`FolderError`](crate::FolderError) of an
+/// operation; [`of`](LockError::of) finds it.
 ///
 /// # Examples
 ///
@@ -38,34 +38,34 @@ const ROOTS_PER_MESSAGE_MAX: usize = 4;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LockError {
-    /// The engine did not grant the lock. Nothing was done of what was asked for; earlier batches
-    /// of a `delete_stream` have reported what they did.
+    /// The engine did not grant the lock. Nothing of this request was done; earlier batches of a
+    /// `delete_stream` have reported what they did.
     #[non_exhaustive]
     NotGranted {
-        /// What was asked for.
+        /// What was requested.
         request: Request,
-        /// Who is in the way, if that is why.
+        /// The blocker, if that is the reason.
         blocked: Option<Box<Blocked>>,
-        /// Whether the request lost its place in the line, so that asking again may succeed.
+        /// Whether the request lost its place in line, so that asking again may succeed.
         is_lost: bool,
-        /// Whether the engine could not be reached, so that asking later may succeed.
+        /// Whether the engine could not be reached, so that trying later may succeed.
         is_unavailable: bool,
-        /// What the engine says, and what to do.
+        /// The engine's error, which says what to do.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The lock was held, and lost: its lease ended, or somebody ended it.
+    /// The lock was held and then lost: its lease ended, or it was taken away.
     #[non_exhaustive]
     Lost {
         /// What was held.
         request: Request,
-        /// Whether work had begun. It may or may not be done then, and others may have been there
-        /// at the same time, so that what was read may mix two states.
+        /// Whether work had begun. In that case it may or may not be done, and others may have been
+        /// there at the same time, so what was read may mix two states.
         begun: bool,
     },
 }
 
 impl LockError {
-    /// Keeps what an engine's error says, without its type.
+    /// Keeps the content of an engine's error, without its type.
     pub(crate) fn not_granted<E: EngineError>(request: Request, error: E) -> LockError {
         LockError::NotGranted {
             request,
@@ -76,7 +76,7 @@ impl LockError {
         }
     }
 
-    /// Returns who is in the way, if that is why the lock was not granted.
+    /// Returns the blocker, if that is why the lock was not granted.
     ///
     /// # Examples
     ///
@@ -88,8 +88,8 @@ impl LockError {
         }
     }
 
-    /// Returns whether it was lost: the lock while it was held, or the request's place in the line,
-    /// so that asking again may succeed.
+    /// Returns whether a held lock, or the request's place in line, was lost, so that asking again
+    /// may succeed.
     ///
     /// # Examples
     ///
@@ -109,12 +109,12 @@ impl LockError {
         }
     }
 
-    /// Returns whether the lock was held, and lost then.
+    /// Returns whether the lock was held and then lost.
     pub(crate) fn was_held(&self) -> bool {
         matches!(self, LockError::Lost { .. })
     }
 
-    /// Returns whether the engine could not be reached, so that asking later may succeed.
+    /// Returns whether the engine could not be reached, so that trying later may succeed.
     ///
     /// # Examples
     ///

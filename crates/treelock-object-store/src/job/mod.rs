@@ -1,4 +1,4 @@
-//! A folder verb that was asked for: how it is tuned, and the future that does it.
+//! A call of a folder verb: how it is tuned, and the future that carries it out.
 
 pub(crate) mod lock_source;
 pub(crate) mod plan;
@@ -25,11 +25,11 @@ use crate::job::plan::Plan;
 use crate::job::progress::{FolderSummary, Progress};
 use crate::job::tuning::Tuning;
 
-/// A folder verb that was asked for: tune it, then await it.
+/// A call of a folder verb: tune it, then await it.
 ///
-/// It is a future of a [`FolderSummary`]. The lock is asked for when it is first polled; from then
-/// on, tuning it changes nothing. The job owns all that it needs, so it can be spawned, and is then
-/// shielded from being dropped half-way.
+/// It is a future of a [`FolderSummary`]. The lock is requested when the future is first polled;
+/// from then on, tuning has no effect. The job owns everything that it needs, so it can be spawned,
+/// which protects it from being dropped half-way.
 ///
 /// # Examples
 ///

@@ -4,7 +4,7 @@ use object_store::path::Path;
 
 use crate::verb::{Phase, Verb};
 
-/// What a folder verb did.
+/// The result of a folder verb.
 ///
 /// # Examples
 ///
@@ -45,7 +45,7 @@ pub struct FolderSummary {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
-    /// The verb that was asked for.
+    /// The verb that was called.
     pub verb: Verb,
     /// Copying or deleting. A rename does one after the other, and counts anew.
     pub phase: Phase,
