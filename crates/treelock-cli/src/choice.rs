@@ -142,8 +142,10 @@ fn own_dir() -> Result<PathBuf, Failure> {
     let base = etcetera::base_strategy::Xdg::new().ok();
     let state = base.and_then(|base| base.state_dir());
     let state = state.filter(|path| path.is_absolute()).ok_or_else(|| {
-        Failure::usage("this user has no home directory; name the lock table's directory with \
-            --dir")
+        Failure::usage(
+            "this user has no home directory; name the lock table's directory with \
+            --dir",
+        )
     })?;
     Ok(state.join("treelock"))
 }

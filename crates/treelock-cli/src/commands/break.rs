@@ -25,8 +25,10 @@ use crate::{
 pub(crate) fn break_ticket(lock: &Lock, arguments: &Break) -> Result<u8, Failure> {
     let ticket = arguments.ticket;
     let entry = live(lock, ticket)?.ok_or_else(|| {
-        let message = format!("no request has ticket #{ticket}; `treelock ls` shows all live \
-            requests");
+        let message = format!(
+            "no request has ticket #{ticket}; `treelock ls` shows all live \
+            requests"
+        );
         Failure::new(exit::NO_TICKET, message)
     })?;
     match lock.is_of_this_host() {

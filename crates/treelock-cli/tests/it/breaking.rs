@@ -80,7 +80,7 @@ fn a_ticket_that_is_not_there() {
     let scene = Scene::new();
     let done = scene.done(&["break", "7", "--force"]);
     assert_eq!(done.code(), 66);
-    let sentence = "treelock: no request has ticket #7; `treelock ls` shows the live ones\n";
+    let sentence = "treelock: no request has ticket #7; `treelock ls` shows all live requests\n";
     assert_eq!(done.stderr(), sentence);
 }
 

@@ -274,7 +274,7 @@ fn break_asks() {
     let mut holder = scene.hold(&["-w", "a", "--label", "it"]);
     for answer in ["n\r", "\r", "\x04"] {
         let mut terminal = Terminal::start(&scene, &["break", "1"]);
-        terminal.until_shown("so that #1 is free? [y/N] ");
+        terminal.until_shown("to free #1? [y/N] ");
         terminal.type_in(answer);
         assert_eq!(terminal.code(), 1);
         terminal.until_shown("nothing was changed");

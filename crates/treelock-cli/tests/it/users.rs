@@ -132,9 +132,10 @@ fn break_where_a_process_cannot_be_signalled() {
     assert_eq!(report["free"], false);
     assert!(running.status().code().is_none() && is_alive(command));
     let done = users.done(&weak, &breaking);
-    let did =
-        format!("\n#1 is NOT free: you may not signal {command}; ask its owner, or run this as \
-            root\n");
+    let did = format!(
+        "\n#1 is NOT free: you may not signal {command}; ask its owner, or run this as \
+            root\n"
+    );
     assert_eq!(done.code(), 77);
     assert!(done.stdout().ends_with(&did), "{}", done.stdout());
     kill(command, Signal::KILL);

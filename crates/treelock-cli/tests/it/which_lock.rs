@@ -88,7 +88,7 @@ fn a_working_directory_that_is_gone() {
         ("--dir other who a", "which directory \"other\" is"),
     ] {
         let done = gone(arguments);
-        let sentence = format!("cannot tell {what}, since the working directory is gone");
+        let sentence = format!("cannot tell {what}, because the working directory is gone");
         assert_eq!(done.code(), 64);
         assert!(done.stderr().contains(&sentence), "{}", done.stderr());
     }
@@ -171,7 +171,7 @@ fn a_wrong_url_is_told_which_part_is_wrong() {
         ("/srv/locks", "write \"dir:/srv/locks\""),
         ("file:/srv/locks", "scheme: \"file\" is unknown"),
         ("dir:", "path: it is empty"),
-        ("dir:~/locks", "path: only a shell knows `~`"),
+        ("dir:~/locks", "path: only a shell expands `~`"),
         ("etcd:a:2379", "endpoint: `//` is missing"),
         ("etcd://a", "endpoint: \"a\" has no port"),
         ("etcd://a:1/b/c", "namespace: \"b/c\" has a slash"),
@@ -193,7 +193,11 @@ fn a_wrong_url_is_told_which_part_is_wrong() {
     }
     let relative = with(&scene, &["ls"], &[("TREELOCK_URL", "dir:locks")]);
     assert_eq!(relative.code(), 64);
-    assert!(relative.stderr().contains("TREELOCK_URL names \"locks\", which is another directory"));
+    assert!(
+        relative
+            .stderr()
+            .contains("TREELOCK_URL names \"locks\", which depends on the working directory")
+    );
     let mut no_text = scene.treelock(["ls"]);
     no_text.env_remove("TREELOCK_DIR").env("TREELOCK_URL", OsStr::from_bytes(b"\xffs3cret"));
     let done = Done(no_text.output().unwrap());

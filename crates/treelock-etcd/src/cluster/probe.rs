@@ -65,13 +65,14 @@ async fn fault_with_tls(endpoint: &Endpoint, secure: &Secure) -> Option<String> 
     match of_tls(&answer) {
         Some(Error::InvalidCertificate(why)) => Some(about_certificate(why, endpoint, secure)),
         Some(Error::AlertReceived(alert)) => about_alert(*alert, secure),
-        Some(Error::PeerIncompatible(why)) => {
-            Some(format!("it has no TLS version or cipher in common with this client ({why:?}); \
-                update it"))
-        }
+        Some(Error::PeerIncompatible(why)) => Some(format!(
+            "it has no TLS version or cipher in common with this client ({why:?}); \
+                update it"
+        )),
         _ if speaks_http(endpoint).await => Some(
             "it does not use TLS; write the endpoint with http://, or give the member a \
-             certificate".into(),
+             certificate"
+                .into(),
         ),
         _ => None,
     }
@@ -112,8 +113,10 @@ fn about_certificate(why: &CertificateError, endpoint: &Endpoint, secure: &Secur
     use CertificateError as Why;
     match why {
         Why::Expired | Why::ExpiredContext { .. } => {
-            format!("its certificate has expired ({why}); renew it, and check the clock of this \
-                machine")
+            format!(
+                "its certificate has expired ({why}); renew it, and check the clock of this \
+                machine"
+            )
         }
         Why::NotValidYet | Why::NotValidYetContext { .. } => {
             format!("its certificate is not valid yet ({why}); check the clocks on both sides")

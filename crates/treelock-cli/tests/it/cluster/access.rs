@@ -35,7 +35,7 @@ fn which_lock_is_meant() {
         (&["ls", "--namespace", "x"], &[], "--namespace works only for a cluster"),
         (&["ls", "--etcd", ""], &[], "has no endpoints"),
         (&["ls", "--etcd", "env"], &[], "ETCDCTL_ENDPOINTS is empty or not set"),
-        (&["ls", "--etcd", endpoint, "--ttl", "1s"], &[], "two at least"),
+        (&["ls", "--etcd", endpoint, "--ttl", "1s"], &[], "from 2 seconds to one day"),
         (&["ls", "--etcd", endpoint, "--user", "me"], &[], "has no password"),
         (&["ls", "--etcd", endpoint, "--namespace", ""], &[], "the namespace is empty"),
         (&["ls", "--etcd", endpoint, "--namespace", "a/W"], &[], "has a slash"),
