@@ -25,15 +25,14 @@ struct Arguments {
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Step {
-    /// Runs all steps below, in this order; stops at the first that fails
+    /// Runs all steps below, in this order, and stops at the first that fails
     Ci,
     /// Checks the formatting
     Fmt,
     /// Checks line widths, lengths of files and functions, circles of imports, numbers of
-    /// CONTRACT.md, links, dependencies, and facts that stand twice; xtask/tidy.toml lists what may
-    /// stay
+    /// CONTRACT.md, links, dependencies, and duplicated facts; xtask/tidy.toml lists the exceptions
     Tidy {
-        /// The repository to look at, instead of this one
+        /// The repository to check, instead of this one
         #[arg(long, value_name = "FOLDER")]
         root: Option<PathBuf>,
     },
@@ -41,7 +40,7 @@ enum Step {
     Lint,
     /// Runs unit tests, integration tests and documentation examples
     Test,
-    /// Runs the hand-offs under every interleaving, by the loom model checker
+    /// Runs the hand-offs in every interleaving, with the loom model checker
     Loom,
     /// Builds the documentation, with warnings as errors
     Doc,
@@ -50,14 +49,14 @@ enum Step {
     /// Checks licences, sources and duplicates of all dependencies (installs cargo-deny if it is
     /// missing)
     Deny,
-    /// Runs the examples; `folders` must show no torn and no lost folder under the lock; those on a
-    /// cluster need `etcd` in the PATH
+    /// Runs the examples; `folders` must show no torn or lost folders under the lock; the examples
+    /// on a cluster need `etcd` in the PATH
     Examples,
-    /// Checks that instructions per operation stay under their gates (needs valgrind)
+    /// Checks that the instructions per operation stay below their gates (needs valgrind)
     Gates,
-    /// Packages the crates, and builds the packages
+    /// Packages the crates and builds the packages
     Package,
-    /// Builds, installs and tests the Python package with each CPython of this machine
+    /// Builds, installs and tests the Python package with each CPython on this machine
     Python,
     /// Tests the cluster's lock under more faults than `test` does; not part of `ci`
     Faults {
@@ -67,7 +66,7 @@ enum Step {
         /// Run only the rows whose name contains this
         #[arg(long)]
         only: Option<String>,
-        /// How many faults of each row, instead of what the table says
+        /// The number of faults in each row, instead of the number in the table
         #[arg(long)]
         count: Option<u64>,
         /// The seed of an earlier run, to repeat its requests and faults
@@ -77,14 +76,14 @@ enum Step {
 }
 
 impl Step {
-    /// The first word of what it is called in the code.
+    /// Returns the first word of the step's name in the code.
     fn name(&self) -> String {
         let whole = format!("{self:?}");
         whole.split(' ').next().unwrap_or_default().into()
     }
 }
 
-/// What `ci` runs, cheap steps first.
+/// The steps that `ci` runs, cheap ones first.
 const ALL: [Step; 12] = [
     Step::Fmt,
     Step::Tidy { root: None },
@@ -124,7 +123,7 @@ fn run(step: &Step) -> Outcome {
         Step::Fmt => cargo("fmt --all --check"),
         Step::Tidy { root: folder } => tidy::check(&folder.clone().unwrap_or_else(root)),
         Step::Lint => {
-            // The core alone too: other crates of the workspace switch its features on.
+            // The core alone too, because other crates of the workspace enable its features.
             cargo("clippy --workspace --all-targets --all-features -- -D warnings")?;
             cargo("clippy -p treelock --all-targets -- -D warnings")?;
             cargo("clippy -p treelock-cli --all-targets -- -D warnings")

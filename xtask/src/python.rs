@@ -1,5 +1,5 @@
-//! The Python package: built and installed as users do it, and tested on every CPython of the
-//! machine that it supports.
+//! Builds and installs the Python package as users do, and tests it on every supported CPython of
+//! the machine.
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +15,12 @@ const PACKAGE: &str = "crates/treelock-python";
 /// The oldest version that the package supports; the same as in pyproject.toml.
 const OLDEST: (u32, u32) = (3, 10);
 
-/// The package that this one replaces, to show its failures on. It must not be installed where ours
-/// is.
+/// The package that ours replaces, to demonstrate its failures. It must not be installed in the
+/// same place as ours.
 const SEED: [&str; 2] = ["treelock==0.0.17", "fifolock==0.0.20"];
 
-/// Builds an sdist, and from it a wheel; installs the folder itself in the first interpreter's
-/// environment and the wheel in all others; runs the tests in each.
+/// Builds an sdist, and from it a wheel. Installs the folder itself in the first interpreter's
+/// environment and the wheel in all others. Runs the tests in each.
 pub(crate) fn test() -> Outcome {
     let interpreters = interpreters();
     if interpreters.is_empty() {
@@ -47,7 +47,7 @@ pub(crate) fn test() -> Outcome {
     Ok(())
 }
 
-/// The interpreters by version: those on the path, and those of pyenv.
+/// Returns the interpreters by version: those in the PATH, and those of pyenv.
 fn interpreters() -> BTreeMap<(u32, u32), PathBuf> {
     let mut candidates: Vec<PathBuf> =
         (OLDEST.1..=30).map(|minor| PathBuf::from(format!("python3.{minor}"))).collect();
@@ -60,7 +60,7 @@ fn interpreters() -> BTreeMap<(u32, u32), PathBuf> {
     candidates.into_iter().filter_map(|python| Some((version(&python)?, python))).collect()
 }
 
-/// The version of a CPython that the package supports.
+/// Returns the version of an interpreter, if it is a CPython that the package supports.
 fn version(python: &Path) -> Option<(u32, u32)> {
     let script =
         "import ensurepip, sys, venv; print(sys.implementation.name, *sys.version_info[:2])";
@@ -72,7 +72,7 @@ fn version(python: &Path) -> Option<(u32, u32)> {
     (is_cpython && version >= OLDEST).then_some(version)
 }
 
-/// Makes a virtual environment, unless it is there. Returns its interpreter.
+/// Creates a virtual environment, unless it exists. Returns its interpreter.
 fn environment(place: &Path, interpreter: &Path) -> Result<PathBuf, String> {
     let python = place.join("bin/python");
     if version(&python).is_none() {
@@ -85,7 +85,7 @@ fn environment(place: &Path, interpreter: &Path) -> Result<PathBuf, String> {
 fn pip(python: &Path, arguments: &[&str]) -> Outcome {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(arguments);
-    // Builds that begin in a folder of their own find what was compiled before.
+    // Builds that start in a separate folder find what was compiled before.
     execute(pip.env("CARGO_TARGET_DIR", root().join("target/python/cargo")))
 }
 

@@ -1,4 +1,4 @@
-//! What each step runs that is more than one command.
+//! Implements the steps that are more than one command.
 
 use std::{
     env,
@@ -14,8 +14,8 @@ use crate::command::{Outcome, cargo, command, execute, root};
 /// The version that the configuration in deny.toml is written for.
 const CARGO_DENY: &str = "0.20.2";
 
-/// Runs the examples of the engines, as the step `Test` has built them, so that nothing is built
-/// twice; those on a cluster where there is an etcd.
+/// Runs the examples of the engines. They are built as in the step `Test`, so that nothing is built
+/// twice. Runs those on a cluster only if there is an etcd.
 pub(crate) fn engine_examples() -> Outcome {
     cargo("build --workspace --all-features --profile test --examples")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
@@ -57,12 +57,12 @@ pub(crate) fn package() -> Outcome {
     let target = root().join(format!("target/package-{}", since_1970.as_nanos()));
     let line = format!("cargo package --allow-dirty -p {}", names.join(" -p "));
     let packaged = command(&line, &[("CARGO_TARGET_DIR", &target.to_string_lossy())]);
-    // Nothing of it is used again, and a folder that stays is in nobody's way.
+    // Nothing in it is used again, and a folder that stays does no harm.
     let _ = std::fs::remove_dir_all(target);
     packaged
 }
 
-/// The name of a crate of this repository, if it is published: its manifest does not forbid that.
+/// Returns the name of a crate of this repository, if its manifest does not forbid publishing it.
 fn published(package: &Value) -> Option<String> {
     let is_ours = package["source"].is_null();
     let is_forbidden = package["publish"].as_array().is_some_and(Vec::is_empty);
@@ -70,7 +70,7 @@ fn published(package: &Value) -> Option<String> {
     (is_ours && !is_forbidden).then(|| name.into())
 }
 
-/// All packages of the workspace and those that they need, as `cargo metadata` prints them.
+/// Returns all packages of the workspace and their dependencies, as `cargo metadata` prints them.
 fn packages() -> Result<Vec<Value>, String> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--all-features"])
@@ -82,8 +82,8 @@ fn packages() -> Result<Vec<Value>, String> {
     metadata["packages"].as_array().cloned().ok_or("cargo metadata lists no packages".into())
 }
 
-/// Checks that no dependency needs a newer Rust than we state, so that a user with that version
-/// gets a build. The code is held to it by clippy's `incompatible_msrv`.
+/// Checks that no dependency needs a newer Rust than we state, so that the crates build with that
+/// version. Clippy's `incompatible_msrv` checks our own code.
 pub(crate) fn msrv() -> Outcome {
     let packages = packages()?;
     let version = |package: &Value| -> Option<Vec<u32>> {
@@ -104,8 +104,8 @@ pub(crate) fn msrv() -> Outcome {
     Ok(())
 }
 
-/// Runs cargo-deny, which is installed if it is missing. The advisories are left to a scheduled run
-/// with network: `cargo deny check advisories`.
+/// Runs cargo-deny, and installs it if it is missing. Advisories are left to a scheduled run with
+/// network access: `cargo deny check advisories`.
 pub(crate) fn deny() -> Outcome {
     let installed = |program: &Path| {
         let version = Command::new(program).arg("--version").output();

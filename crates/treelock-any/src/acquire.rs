@@ -14,8 +14,8 @@ use crate::{error::Error, guard::Guard};
 /// A pending request of any engine: a future of the [`Guard`], which a thread can also
 /// [`wait`](Wait::wait) for.
 ///
-/// The request is made, and takes its place in the order of arrival, when the future is first
-/// polled or waited for.
+/// Nothing is requested before the future is first polled or waited for. The request then takes its
+/// place in line.
 ///
 /// # Cancel safety
 ///

@@ -181,9 +181,8 @@ impl AnyLock {
         AnyLock { engine: Arc::new(engine), text: text.into() }
     }
 
-    /// Acquires everything that `request` names. Returns a future of the guard. The request is
-    /// made, and takes its place in the order of arrival, when the future is first polled or waited
-    /// for.
+    /// Acquires everything that `request` names. Returns a future of the guard. The first poll or
+    /// wait makes the request, which then takes its place in line.
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! An engine before its judges: [`Judged`].
+//! An engine as the suite judges it: [`Judged`].
 
 use std::{
     any::Any,
@@ -22,10 +22,10 @@ use crate::{
     subject::{STUCK, Subject, Wakes},
 };
 
-/// An engine, shown to the suite by its own verbs: those of [`treelock::engine`].
+/// An engine, judged by its own verbs: those of [`treelock::engine`].
 ///
-/// `EXACT` engines ([`Judged::exact`]) promise to wake a task once, in the step that grants it, and
-/// never else. All others are [late](Judged::late).
+/// `EXACT` engines ([`Judged::exact`]) promise to wake a task exactly once, in the step that grants
+/// its request, and at no other time. All others are [late](Judged::late).
 ///
 /// # Examples
 ///
@@ -42,18 +42,18 @@ pub struct Judged<L: Engine, const EXACT: bool> {
     uses: AtomicUsize,
     inspect: Inspect<L>,
     excuse: Excuse,
-    /// The last field, since it may own what the others are in.
+    /// The last field, because it may own what contains the others.
     setting: Setting,
 }
 
-/// Asserts what else an engine promises.
+/// Asserts further promises of an engine.
 type Inspect<L> = Arc<dyn Fn(&L, &Snapshot) + Send + Sync>;
 
 /// Whether a finding is about the machine of the tests.
 type Excuse = Arc<dyn Fn(&Finding) -> bool + Send + Sync>;
 
 impl<L: Engine> Judged<L, true> {
-    /// Shows an engine that wakes exactly, as one in memory does.
+    /// Wraps an engine that wakes exactly, as an engine in memory does.
     ///
     /// # Examples
     ///
@@ -64,8 +64,8 @@ impl<L: Engine> Judged<L, true> {
 }
 
 impl<L: Engine> Judged<L, false> {
-    /// Shows an engine that wakes at latest some seconds after a grant, and maybe before it, in
-    /// vain: one that hears of a grant from other processes.
+    /// Wraps an engine that wakes at latest some seconds after a grant, and possibly before it,
+    /// spuriously: an engine that learns of grants from other processes.
     ///
     /// # Examples
     ///
@@ -91,8 +91,8 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         }
     }
 
-    /// Adds another handle of the same lock that knows nothing of the first, as one in another
-    /// process. They are used in turns.
+    /// Adds another handle of the same lock that is independent of the first, like a handle in
+    /// another process. The handles are used in turn.
     ///
     /// # Examples
     ///
@@ -108,7 +108,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
-    /// Keeps something for as long as the engine is used, such as the folder that it is in.
+    /// Keeps something for as long as the engine is used, such as the folder of its table.
     ///
     /// # Examples
     ///
@@ -143,7 +143,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
-    /// Has `inspect` assert what else the engine promises, of each handle, at moments when nobody
+    /// Lets `inspect` assert what else the engine promises, for each handle, at moments when nobody
     /// uses it. Requests are labelled with their number, from 1 on, failed ones counted.
     ///
     /// # Examples
@@ -165,7 +165,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
     }
 
     /// Excuses bad findings of [`check`](Engine::check) that concern the machine on which the tests
-    /// run, and are not the engine's fault.
+    /// run and are not the engine's fault.
     ///
     /// # Examples
     ///
@@ -184,8 +184,8 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
-    /// Waits at most this long for each answer, instead of 20 seconds. For an engine that is known
-    /// to have a flaw.
+    /// Waits at most this long for each answer, instead of 20 seconds. Use it for an engine that is
+    /// known to have a flaw.
     ///
     /// # Examples
     ///
@@ -201,7 +201,7 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
-    /// The lock, by the handle whose turn it is.
+    /// Returns the handle whose turn it is.
     pub(crate) fn lock(&self) -> &L {
         let used = self.uses.fetch_add(1, Ordering::Relaxed);
         &self.handles[used % self.handles.len()]
@@ -237,7 +237,7 @@ impl<L: Engine, const EXACT: bool> fmt::Debug for Judged<L, EXACT> {
     }
 }
 
-/// Who is in the way, without its process: the suite is one.
+/// Returns the blocker without its process, because the suite is a single process.
 fn blocked_by_this_process<E: EngineError>(error: &E) -> Blocked {
     let blocked = error.blocked().cloned();
     let mut blocked = blocked.unwrap_or_else(|| panic!("the engine failed: {error}"));

@@ -58,7 +58,7 @@ impl<L: Engine, const EXACT: bool> JudgedTask<L, EXACT> {
         Some(JudgedGuard::new(guard, self.lock.clone(), self.setting.clone()))
     }
 
-    /// Whether somebody is in the way, by the engine's own word.
+    /// Returns whether another request is in the way, according to the engine.
     fn is_blocked(&self) -> bool {
         let acquire = self.acquire.as_ref().expect("it is still asking");
         self.setting.success(|| acquire.blocked()).is_some()

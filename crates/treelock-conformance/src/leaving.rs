@@ -16,7 +16,7 @@ use crate::{
     subject::{Subject, Task, Wakes, assert_empty, check_wakes},
 };
 
-/// The checks of this module by name; each makes as many engines as it needs.
+/// Returns the checks of this module by name. Each makes as many engines as it needs.
 macro_rules! checks {
     ($($check:ident),* $(,)?) => {
         fn checks<'a, E: Subject>(engine: &'a dyn Fn() -> E) -> Vec<Named<'a>> {
@@ -41,12 +41,12 @@ checks![
     a_request_with_no_roots_is_granted_at_once,
 ];
 
-/// Runs all checks of this module. Where many requests must queue up, there are `many`.
+/// Runs all checks of this module. Checks in which many requests queue up use `many` of them.
 ///
 /// # Panics
 ///
-/// After all checks have run, with the names of those that failed; each has printed why. And if
-/// `many` is not a multiple of ten, or is one of seven.
+/// Panics after all checks have run, with the names of those that failed. Each has printed why.
+/// Also panics if `many` is not a multiple of ten, or is a multiple of seven.
 ///
 /// # Examples
 ///
@@ -71,7 +71,7 @@ fn read(root: &str) -> Request {
     request(Request::new().read(root).expect("a good root"))
 }
 
-/// Labelled with what it asks for.
+/// Returns the request, labelled with its own text.
 fn request(request: Request) -> Request {
     let label = request.to_string();
     request.with_label(label)
@@ -90,7 +90,7 @@ fn queue<E: Subject>(engine: &E, request: &Request) -> E::Task {
     task
 }
 
-/// The guard of a task that must be granted by now, and be told so.
+/// Returns the guard of a task that must be granted, and woken, by now.
 fn granted<E: Subject>(task: &mut E::Task, who: &str) -> E::Guard {
     check_wakes::<E>(task, true, &who);
     task.poll().unwrap_or_else(|| panic!("{who} should be granted"))
@@ -126,7 +126,8 @@ fn a_future_takes_its_ticket_at_its_first_poll<E: Subject>(engine: &dyn Fn() -> 
     drop(granted::<E>(&mut made_first, "the one made first"));
 }
 
-/// Section 7.3 and 7.4: whoever leaves the queue lets those behind go on who waited only for it.
+/// Sections 7.3 and 7.4: when a request leaves the queue, the requests that waited only for it
+/// proceed.
 fn leaving_the_queue_lets_those_behind_go_on<E: Subject>(engine: &dyn Fn() -> E) {
     for leaver in 0..3 {
         let engine = engine();
@@ -152,7 +153,8 @@ fn the_front_the_middle_and_the_end_of_one_queue<E: Subject>(engine: &dyn Fn() -
         let mut queued: Vec<E::Task> = (0..4).map(|_| queue(&engine, &write("a"))).collect();
         drop(queued.remove(leaver));
         drop(holder);
-        // Exactly the first one left is granted, then the next. Who is done is not woken again.
+        // Exactly the first remaining request is granted, then the next. Finished requests are not
+        // woken again.
         for next in 0..3 {
             let who = |i: usize| format!("number {i} after {leaver} left");
             (next + 1..3).for_each(|i| waits::<E>(&mut queued[i], &who(i)));
@@ -273,7 +275,8 @@ fn a_forgotten_guard_keeps_its_lock<E: Subject>(engine: &dyn Fn() -> E) {
     assert!(engine.try_acquire(&read("a")).is_err());
 }
 
-/// C4: a holder that asks for what conflicts with its own waits for itself, and may stop.
+/// C4: a holder that requests something that conflicts with its own lock waits for itself, and may
+/// give up.
 fn not_re_entrant<E: Subject>(engine: &dyn Fn() -> E) {
     let engine = engine();
     let guard = hold(&engine, &write("a"));

@@ -3,8 +3,8 @@
 //! threads ([`threads`]), leaving at every point ([`leaving`]), and what each verb means
 //! ([`verbs`]).
 //!
-//! An engine that has the verbs of [`treelock::engine`] is shown to the suite as a [`Judged`],
-//! wherever it lives, in this repository or outside. Its test file has one test for each part:
+//! An engine that implements [`treelock::engine`], in this repository or outside it, is passed to
+//! the suite as a [`Judged`]. Its test file has one test for each part:
 //!
 //! ```
 //! use treelock::TreeLock;
@@ -18,13 +18,13 @@
 //! verbs::every_verb_means_what_it_says(engine);
 //! ```
 //!
-//! All parts but [`verbs`] take any [`Subject`], which need not be an engine of this process: it
-//! can be asked and polled, it can leave, and it shows its table. Tickets may begin anywhere and
-//! leave numbers out, as long as they tell the order of arrival.
+//! All parts except [`verbs`] take any [`Subject`], which does not have to be an engine in this
+//! process: its requests can be made, polled and dropped, and it shows its table. Tickets may begin
+//! anywhere and skip numbers, as long as they reflect the order of arrival.
 //!
-//! The numbers C1, C2, … are those of the contract: CONTRACT.md in the repository. ENGINES.md there
-//! says how to write an engine; the example `list_lock` is one. The test `flaws` shows that the
-//! suite can fail, with engines that have one flaw at a time.
+//! The numbers C1, C2, … refer to the repository's CONTRACT.md. ENGINES.md there explains how to
+//! write an engine; the example `list_lock` is one. The test `flaws` shows that the suite can fail,
+//! with engines that have one flaw at a time.
 
 mod checks;
 #[cfg(test)]

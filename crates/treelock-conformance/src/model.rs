@@ -41,7 +41,7 @@ pub(crate) fn request(roots: &[Root]) -> Request {
 
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// Its number in the order of arrival, from 1 on, and its label. Those who fail are counted
+    /// Its number in the order of arrival, from 1 on, and its label. Requests that fail are counted
     /// too.
     pub(crate) number: u64,
     pub(crate) roots: Vec<Root>,
@@ -79,7 +79,7 @@ impl Model {
         self.live.iter().any(|live| live.number == number && live.held)
     }
 
-    /// The earliest that a request waits for, and how many it waits for.
+    /// Returns the earliest request that a request waits for, and how many it waits for.
     pub(crate) fn blockers(&self, number: u64) -> (Option<&Live>, usize) {
         let index = self.live.iter().position(|live| live.number == number).expect("live");
         (self.in_the_way(index).next(), self.in_the_way(index).count())

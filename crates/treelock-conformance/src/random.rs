@@ -164,7 +164,8 @@ impl<E: Subject> World<E> {
         }
     }
 
-    /// A request keeps its ticket, and a later one has a higher one, which nobody had before.
+    /// Checks that a request keeps its ticket, and that a later request has a higher ticket, never
+    /// used before.
     fn check_tickets(&mut self, snapshot: &Snapshot) {
         for entry in &snapshot.entries {
             let number = number(entry);
@@ -176,13 +177,13 @@ impl<E: Subject> World<E> {
     }
 }
 
-/// The number that a request is labelled with.
+/// Returns the number that is the label of a request.
 fn number(entry: &Entry) -> u64 {
     let label = entry.label.as_deref().and_then(|label| label.parse().ok());
     label.unwrap_or_else(|| panic!("labelled with no number: {entry:?}"))
 }
 
-/// What somebody was told who did not get the lock (C14).
+/// What a request that did not get the lock was told (C14).
 fn check_blocked(blocked: &Blocked, roots: &[Root], first: &Live, ahead: usize) {
     let told = (blocked.label.as_deref(), blocked.state == State::Held, blocked.ahead);
     let label = first.number.to_string();
@@ -195,12 +196,12 @@ fn check_blocked(blocked: &Blocked, roots: &[Root], first: &Live, ahead: usize) 
     assert!(conflict(&[pair.0], &[pair.1]), "{blocked}");
 }
 
-/// Checks that an engine does what the model does, after each of `operations` random operations, in
-/// `runs` runs with an engine each; the variable `PROPTEST_CASES` asks for another number of runs.
+/// Checks that an engine agrees with the model after each of `operations` random operations, in
+/// `runs` runs with a new engine each. The variable `PROPTEST_CASES` sets another number of runs.
 ///
 /// # Panics
 ///
-/// At the first operation that the model does not explain, after shrinking.
+/// Panics at the first operation that the model does not explain, after shrinking.
 ///
 /// # Examples
 ///

@@ -32,7 +32,7 @@ enum Handle<E: Subject> {
 struct Scenario<E: Subject> {
     engine: E,
     handles: BTreeMap<String, Handle<E>>,
-    /// How many have asked.
+    /// The number of requests so far.
     asked: u64,
     /// The number of each name that is or was in use.
     numbers: BTreeMap<String, u64>,
@@ -130,7 +130,8 @@ impl<E: Subject> Scenario<E> {
         snapshot
     }
 
-    /// The names of those who wait and were woken; an engine that wakes later is waited for.
+    /// Returns the names of the waiting requests that were woken. Waits for an engine that wakes
+    /// late.
     fn woken(&mut self) -> Vec<String> {
         if E::WAKES != Wakes::Exact {
             self.wait_for_wakes();
@@ -164,11 +165,11 @@ fn replay<E: Subject>(engine: E, text: &str) -> String {
     blocks.collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
-/// Checks that an engine prints what each scenario says, with a new engine for each.
+/// Checks that an engine prints what each scenario expects, with a new engine for each.
 ///
 /// # Panics
 ///
-/// At the first scenario that prints something else.
+/// Panics at the first scenario that prints something else.
 ///
 /// # Examples
 ///

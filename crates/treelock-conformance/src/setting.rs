@@ -47,8 +47,8 @@ impl Setting {
         work()
     }
 
-    /// Waits for what a verb returns. Nothing in the suite waits for ever: not even an engine that
-    /// never answers makes it hang.
+    /// Waits for what a verb returns. Nothing in the suite waits forever: even an engine that never
+    /// answers cannot make it hang.
     pub(crate) fn answer<W: Wait>(&self, verb: impl FnOnce() -> W) -> W::Output {
         let answer = self.within(|| verb().wait_timeout(self.answer_timeout));
         answer.unwrap_or_else(|| panic!("no answer after {:?}", self.answer_timeout))

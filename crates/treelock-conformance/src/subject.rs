@@ -1,4 +1,4 @@
-//! What the suite sees of an engine, and how it waits for one.
+//! The suite's view of an engine, and how the suite waits for it.
 
 use std::{
     fmt::Display,
@@ -8,12 +8,11 @@ use std::{
 
 use treelock::{Blocked, Request, Snapshot};
 
-/// Something that grants sub-trees by rule C1. Each value has a lock table of its own, empty at
-/// first.
+/// Something that grants sub-trees by rule C1. Each value has its own lock table, empty at first.
 ///
 /// An engine with the verbs of [`treelock::engine`] becomes one as a [`Judged`](crate::Judged).
-/// Implement it yourself for what is not such an engine: requests that live in other processes, or
-/// a model with a flaw. If asking can fail (C19), unwrap: in the suite nothing may fail.
+/// Implement it yourself for anything else: requests that live in other processes, or a model with
+/// a flaw. If requests can fail (C19), unwrap: in the suite nothing may fail.
 ///
 /// # Examples
 ///

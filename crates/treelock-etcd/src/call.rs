@@ -1,9 +1,9 @@
 //! A call that the caller's runtime makes, and our thread behind it.
 //!
-//! Nobody can rely on a caller's runtime: its threads may be busy, the future that made the call
-//! may no longer be polled, the runtime may end. So what the call is about, its *cargo*, lies where
-//! both sides can reach it, and whoever takes it goes on with it: the future, when the answer is
-//! there; or our thread, if there is no answer in the time that a member may take.
+//! A caller's runtime is not reliable: its threads may be busy, the future that made the call may
+//! no longer be polled, the runtime may end. So the subject of the call, its *cargo*, is kept where
+//! both sides can reach it, and the side that takes it continues: the future, when the answer is
+//! there; or our thread, if there is no answer within the time that a member may take.
 
 use std::{
     pin::pin,

@@ -1,4 +1,5 @@
-//! Looking at the lock table: who holds, who waits, and who is in the way of a request.
+//! Reads the lock table: which requests are held, which wait, and which are in the way of a
+//! request.
 //!
 //! Everything is read at one revision, so that it is one moment (C16), and in pages, because the
 //! size of an answer is limited. For one request only its own ranges are read, and those of its
@@ -57,7 +58,7 @@ impl Namespace<'_> {
         at_one_moment(|| self.look_at_all()).await.map(|entries| sightings(&entries))
     }
 
-    /// Returns who is in the way of a request that has this ticket, or would get it.
+    /// Returns the blocker of a request that has this ticket, or would get it.
     pub(crate) async fn in_the_way(
         self,
         request: &Request,

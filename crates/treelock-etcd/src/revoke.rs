@@ -1,4 +1,4 @@
-//! What an administrator does: taking a lock away, and beginning an epoch after a restore.
+//! The administrator's operations: takes a lock away, and begins an epoch after a restore.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ impl Namespace<'_> {
         Ok(self.delete(&located, ticket, false).await? || self.is_told(&located, ticket).await?)
     }
 
-    /// Deletes an entry if it is still there, and tells its session, if that is there and there is
-    /// space.
+    /// Deletes an entry if it is still there, and notifies its session, if the session is there and
+    /// etcd has space.
     async fn delete(self, located: &Located, ticket: u64, tell: bool) -> Result<bool, Error> {
         let Located { session, slot, keys } = located;
         let txn = revoke(self.space, session, *slot, keys, ticket as i64, tell);

@@ -19,11 +19,11 @@ use crate::{
     session::{Session, slots::Slot},
 };
 
-/// How long a request that is refused waits for etcd to confirm that it has left.
+/// How long a refused request waits for etcd to confirm that it has left.
 const LEAVE_CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A live request of ours, waiting or held. Dropping it gives back whatever it has (C10), in the
-/// background.
+/// A live request of this process, waiting or held. Dropping it gives back whatever it has (C10),
+/// in the background.
 pub(crate) struct Turn {
     request: Request,
     pub(crate) session: Arc<Session>,
@@ -80,7 +80,7 @@ impl Turn {
         }
     }
 
-    /// Waits until it is granted; returns how often the safety net was needed.
+    /// Waits until it is granted. Returns how often the safety net was needed.
     pub(crate) async fn wait(&self, blockers: Blockers) -> Result<u64, Error> {
         match &self.live {
             Some(live) => live.wait(blockers).await,
@@ -96,14 +96,14 @@ impl Turn {
         }
     }
 
-    /// Gives it back. Returns when etcd has confirmed that, or after a short time.
+    /// Gives it back. Returns when etcd has confirmed the release, or after a short time.
     pub(crate) async fn leave_soon(self) {
         // Leaving goes on in the background.
         let _ = timeout(LEAVE_CONFIRMATION_TIMEOUT, self.leave()).await;
     }
 
-    /// Gives it back. Returns when etcd has confirmed that. Once this is polled, leaving goes on
-    /// even if the future is dropped.
+    /// Gives it back. Returns when etcd has confirmed the release. Once this is polled, the release
+    /// continues even if the future is dropped.
     pub(crate) async fn leave(mut self) {
         // What hangs on a lease that has ended needs no call.
         let connection = match self.session.is_alive() {
@@ -156,7 +156,7 @@ impl Turn {
         self.live.as_mut().and_then(Live::release)
     }
 
-    /// Takes what came of that. Returns whether nothing is left to do.
+    /// Takes the outcome of that call. Returns whether nothing is left to do.
     fn released(&mut self, answer: Option<TxnResponse>) -> bool {
         let has_left = self.live.as_mut().is_none_or(|live| live.released(answer));
         if has_left {

@@ -1,4 +1,4 @@
-//! How a request in line waits until nobody is in its way.
+//! Waits until nothing is in the way of a request in line.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,17 +20,18 @@ use crate::{
     wire,
 };
 
-/// A waiter that hears nothing looks once more after this time. It should find nothing new, ever.
+/// A waiter that hears nothing looks once more after this time. It should never find anything new.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(7);
 
-/// How late etcd may tell of something.
+/// How late etcd may report an event.
 const LATE_TELLING: Duration = Duration::from_secs(1);
 
-/// What came of waiting.
+/// The outcome of waiting.
 pub(crate) enum Waited {
-    /// Nobody is in the way. The safety net found so many gone of whom nobody had told.
+    /// Nothing is in the way. The safety net found this many blockers gone that no watch had
+    /// reported.
     Granted { rescued: u64 },
-    /// Somebody is in the way of one that does not wait.
+    /// Something is in the way of a request that does not wait.
     Refused,
 }
 
@@ -44,8 +45,8 @@ enum Wake {
 type Watching = BTreeMap<Blocker, Watched>;
 
 impl Live {
-    /// Waits until nobody is in the way. Returns how often the safety net found what nobody had
-    /// told.
+    /// Waits until nothing is in the way. Returns how often the safety net found something that no
+    /// watch had reported.
     pub(crate) async fn wait(&self, blockers: Blockers) -> Result<u64, Error> {
         let Some(ticket) = self.ticket() else { return Err(Error::Lost) };
         let mut waiting = Waiting::new(self.entry.wish.clone(), ticket, blockers);
@@ -55,8 +56,7 @@ impl Live {
         }
     }
 
-    /// Looks whether somebody is in the way of one that is in line; an error names what cannot be
-    /// read.
+    /// Looks for blockers of a request in line. An error names the key that cannot be read.
     pub(crate) async fn nobody_is_in_the_way(&self) -> Result<(), Error> {
         let Some(ticket) = self.ticket() else { return Err(Error::Lost) };
         let mut waiting = Waiting::look_once(self.entry.wish.clone(), ticket);
@@ -107,7 +107,7 @@ impl Live {
         }
     }
 
-    /// Looks who is in the way.
+    /// Looks for blockers.
     async fn look(&self, verify: Verify) -> Result<Vec<Found>, Error> {
         let mut found = Vec::with_capacity(verify.looks.len());
         for looks in verify.looks.chunks(wire::READS_AT_ONCE_MAX) {
@@ -134,7 +134,7 @@ impl Live {
         }
     }
 
-    /// Begins to watch these.
+    /// Begins to watch these keys.
     async fn begin(&self, waiting: &mut Waiting, watching: &mut Watching, blockers: Vec<Blocker>) {
         for blocker in &blockers {
             let watched = self.session.watches.watch(blocker.1.clone());

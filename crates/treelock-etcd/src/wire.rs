@@ -94,7 +94,7 @@ pub(crate) fn kv(kv: &KeyValue) -> Kv {
     }
 }
 
-/// Returns what it means that a member was asked in vain.
+/// Returns what a failed call to a member means.
 pub(crate) fn no_answer(failure: &Failure) -> NoAnswer {
     match failure {
         Failure::InDoubt(_) => NoAnswer::InDoubt,

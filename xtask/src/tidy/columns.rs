@@ -1,4 +1,4 @@
-//! No line of Rust or Python, code or comment, is wider than a screen.
+//! Checks that no line of Rust or Python, code or comment, is wider than a screen.
 
 use super::{
     finding::{Finding, Kind},
@@ -23,7 +23,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Whether a line is a URL and nothing else, or the row of a table in documentation.
+/// Returns whether a line is only a URL, or the row of a table in documentation.
 fn cannot_be_broken(file: &str, line: &str) -> bool {
     let comment = line.trim_start();
     let marker = comment.split(' ').next().unwrap_or_default();

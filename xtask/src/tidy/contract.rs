@@ -1,5 +1,5 @@
-//! The numbers of the contract: each that is cited stands in CONTRACT.md, and each that is built is
-//! cited by a test, and listed in TESTING.md.
+//! Checks the numbers of the contract: each cited number is defined in CONTRACT.md, and each number
+//! that is built is cited by a test and listed in TESTING.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,13 @@ use super::{
     tree::{Tree, extension, is_test},
 };
 
-/// Where the contract stands.
+/// The file with the contract.
 const PATH: &str = "CONTRACT.md";
 
-/// Where it stands which tests hold which number.
+/// The file that says which tests check which number.
 const TESTING: &str = "TESTING.md";
 
-/// The word by which the contract says that a number is not built yet.
+/// The word that marks a number of the contract as not built yet.
 const PLANNED: &str = "(planned)";
 
 /// A number as comments and documents cite it.
@@ -105,7 +105,7 @@ fn cited(file: &str, text: &str) -> Vec<(u32, usize)> {
     cited
 }
 
-/// Finds documents and crates that cite numbers and do not say where these stand.
+/// Finds documents and crates that cite numbers but do not say where these are defined.
 fn unexplained(tree: &Tree, citing: &BTreeMap<&str, usize>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let says = |file: &str| tree.texts.get(file).is_some_and(|text| text.contains(PATH));

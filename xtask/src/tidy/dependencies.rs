@@ -1,5 +1,5 @@
-//! Each dependency is declared once, with its version and its reason; each crate has the lints of
-//! the workspace.
+//! Checks that each dependency is declared once, with its version and its reason, and that each
+//! crate has the lints of the workspace.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
 
 const ROOT: &str = "Cargo.toml";
 
-/// A lint that every crate is to have.
+/// A lint that every crate must have.
 const LINT: &str = "missing_debug_implementations";
 
 /// Finds versions that crates state for themselves, and what is wrong with the common table.

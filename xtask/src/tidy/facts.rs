@@ -1,4 +1,4 @@
-//! Values that stand in several places, such as versions: all places say the same.
+//! Checks values that appear in several places, such as versions: all places must agree.
 
 use regex::Regex;
 

@@ -1,4 +1,4 @@
-//! What tidy has to say, and about what.
+//! The findings of tidy: what they say, and about what.
 
 use std::fmt;
 

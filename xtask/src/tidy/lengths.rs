@@ -1,4 +1,4 @@
-//! Files and functions stay short, or say why they do not.
+//! Checks that files and functions are short, or that the list says why they are not.
 
 use syn::{ImplItemFn, ItemFn, TraitItemFn, visit::Visit};
 

@@ -1,4 +1,4 @@
-//! Links and file names in documents and comments: each leads somewhere.
+//! Checks that links and file names in documents and comments lead somewhere.
 
 use std::collections::BTreeSet;
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{finding::Finding, finding::Kind, tree::Tree};
 
-/// Where the list stands, below the root of the repository.
+/// The path of the list, below the root of the repository.
 pub(super) const PATH: &str = "xtask/tidy.toml";
 
 /// What the list says. Nothing is listed in a tree that has no list.

@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: what of taste a program can judge.
+//! `cargo xtask tidy`: checks the matters of taste that a program can judge.
 //!
-//! Each check is a function from the files of a repository to its findings, and all findings are
-//! reported, so that one run tells everything there is to mend.
+//! Each check is a function from the files of a repository to its findings. All findings are
+//! reported, so one run shows everything that needs fixing.
 
 mod circles;
 mod columns;
@@ -49,7 +49,7 @@ pub(crate) fn check(root: &Path) -> Outcome {
     Err(summary)
 }
 
-/// How much was found of each kind.
+/// Returns the number of findings of each kind.
 fn counts(findings: &[Finding]) -> String {
     let count = |kind: Kind| findings.iter().filter(|finding| finding.kind == kind).count();
     let counts = Kind::ALL.map(|kind| format!("{kind} {}", count(kind)));

@@ -1,4 +1,4 @@
-//! No fact stands in two documents: no long sentence does, word for word.
+//! Checks that no fact is stated in two documents: no long sentence may be, word for word.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use super::{
     tree::{Tree, extension},
 };
 
-/// From how many words on a sentence may stand only once.
+/// The number of words from which on a sentence may appear only once.
 const WORDS_MIN: usize = 12;
 
 /// What ends a sentence, or a cell of a table.
@@ -91,9 +91,10 @@ pub(super) fn check(tree: &Tree, list: &List) -> Vec<Finding> {
     findings
 }
 
-/// What is to be said of a sentence that stands in several documents.
+/// Returns the finding about a sentence that appears in several documents.
 fn repeated(sentence: &str, spots: &[Spot]) -> Option<Finding> {
-    // The same verb of two engines says the same: who reads of the one does not read of the other.
+    // The same verb of two engines says the same, because readers of one crate's docs do not read
+    // the other's.
     let items: BTreeSet<&Option<String>> = spots.iter().map(|spot| &spot.item).collect();
     if items.len() == 1 && !items.contains(&None) {
         return None;

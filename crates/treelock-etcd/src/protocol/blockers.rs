@@ -1,29 +1,29 @@
-//! Who is in the way of a request that has its ticket: [`Blockers`].
+//! The blockers of a request that has its ticket: [`Blockers`].
 
 use super::txn::{Found, Look};
 use crate::key::Range;
 
-/// One in the way: when its entry was created, and its key.
+/// A blocker: when its entry was created, and its key.
 pub(crate) type Blocker = (i64, Vec<u8>);
 
-/// Those in the way that are live, as far as they are known. They only become fewer.
+/// The live blockers, as far as they are known. Their number only shrinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Blockers {
-    /// The latest.
+    /// The latest blockers.
     pub(crate) live: Vec<Blocker>,
-    /// Whether these are all.
+    /// Whether these are all blockers.
     pub(crate) are_all: bool,
-    /// Where the others are, if there are any.
+    /// The ranges of the others, if there are any.
     pub(crate) ranges: Vec<Range>,
 }
 
 impl Blockers {
-    /// Returns that nobody is in the way.
+    /// Returns the value for no blockers.
     pub(crate) fn none() -> Blockers {
         Blockers { are_all: true, ..Blockers::default() }
     }
 
-    /// Returns that nobody has looked yet.
+    /// Returns the value for blockers that are not known yet.
     pub(crate) fn unknown(ranges: Vec<Range>) -> Blockers {
         Blockers { ranges, ..Blockers::default() }
     }
@@ -32,7 +32,7 @@ impl Blockers {
         self.live.is_empty() && self.are_all
     }
 
-    /// Returns what the transaction that entered a request has found in its ranges.
+    /// Returns the blockers that the transaction that entered a request found in its ranges.
     pub(crate) fn at_once(ranges: &[Range], found: &[Found], window: usize) -> Blockers {
         match found.iter().any(|found| found.more) {
             // The keys that were left out may be the latest.
@@ -41,8 +41,8 @@ impl Blockers {
         }
     }
 
-    /// Returns the looks that tell who is still in the way of this ticket: at one key more than are
-    /// watched, which says whether there are others.
+    /// Returns the looks that find the remaining blockers of this ticket. They ask for one key more
+    /// than is watched, which tells whether there are others.
     pub(crate) fn looks(&self, ticket: i64, window: usize) -> Vec<Look> {
         let look =
             |range: &Range| Look { range: range.clone(), limit: window + 1, before: Some(ticket) };
@@ -54,7 +54,7 @@ impl Blockers {
         Blockers::found(&self.ranges, found, window)
     }
 
-    /// Keeps the latest of what was found in these ranges.
+    /// Keeps the latest entries that were found in these ranges.
     fn found(ranges: &[Range], found: &[Found], window: usize) -> Blockers {
         let kvs = found.iter().flat_map(|found| &found.kvs);
         let mut live: Vec<Blocker> = kvs.map(|kv| (kv.created, kv.key.clone())).collect();
@@ -65,7 +65,7 @@ impl Blockers {
     }
 }
 
-/// Returns the ranges in which something was found. Where nobody is, nobody comes.
+/// Returns the ranges in which something was found. No blocker can appear in the empty ones.
 fn with_keys(ranges: &[Range], found: &[Found]) -> Vec<Range> {
     let both = ranges.iter().zip(found).filter(|(_, found)| !found.kvs.is_empty());
     both.map(|(range, _)| range.clone()).collect()

@@ -20,7 +20,7 @@ use super::{
     wish::Wish,
 };
 
-/// A live request. Whatever becomes of it, [`Entry::leave`] and what follows make sure that nothing
+/// A live request. Whatever happens to it, [`Entry::leave`] and what follows make sure that nothing
 /// of it is left.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
@@ -37,15 +37,15 @@ enum Stage {
     Asked { epoch: i64, retried: bool },
     /// It has to be sent again.
     Again { retried: bool },
-    /// At its slot lies what somebody could not give back; that is being deleted.
+    /// Its slot contains something that could not be given back and is being deleted.
     Blocked { epoch: i64, retried: bool },
     /// An earlier copy was carried out, and later ones must not be. Until then it is in doubt.
     Found { ticket: i64 },
-    /// It is there; these are in its way, until somebody asks for them.
+    /// It is there. These are its blockers, until they are taken.
     Entered { ticket: i64, blockers: Option<Blockers> },
-    /// It was refused, and a copy may be there, or come.
+    /// It was refused, but a copy may be there, or may still arrive.
     InDoubt,
-    /// It was refused for want of space, and may be there all the same.
+    /// It was refused for lack of space, but may still be there.
     Unsure,
     /// It makes sure that nothing of it is left.
     Leaving(Leaving),
@@ -53,12 +53,12 @@ enum Stage {
     Gone,
 }
 
-/// What has to be done next.
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Send this, and tell the entry what came of it.
+    /// Send this, and pass the outcome to the entry.
     Send(Txn),
-    /// It is in line, and these are in its way.
+    /// It is in line, and these are its blockers.
     Entered(Blockers),
     /// Nothing: it is not in line. It has left, or was refused and only has to leave.
     Nothing,
@@ -69,7 +69,7 @@ impl Entry {
         Entry { wish: Arc::new(wish), stage: Stage::Unsent }
     }
 
-    /// Returns the ticket of one that is in line.
+    /// Returns the ticket, if it is in line.
     pub(crate) fn ticket(&self) -> Option<i64> {
         match self.stage {
             Stage::Entered { ticket, .. } => Some(ticket),
@@ -77,7 +77,7 @@ impl Entry {
         }
     }
 
-    /// Returns whether it is in line, and nobody was in its way when it entered.
+    /// Returns whether it is in line and had no blockers when it entered.
     pub(crate) fn is_free(&self) -> bool {
         match &self.stage {
             Stage::Entered { blockers, .. } => blockers.as_ref().is_some_and(Blockers::are_none),
@@ -90,7 +90,7 @@ impl Entry {
         self.stage == Stage::Gone
     }
 
-    /// Returns what has to be done next, where this is the epoch of the session.
+    /// Returns what to do next, given the epoch of the session.
     pub(crate) fn next(&mut self, now: i64) -> Next {
         let wish = &self.wish;
         match &mut self.stage {
@@ -125,7 +125,7 @@ impl Entry {
         }
     }
 
-    /// Takes what came of the transaction that was sent last.
+    /// Takes the outcome of the transaction that was sent last.
     pub(crate) fn answered(&mut self, answer: Result<&Answer, NoAnswer>) -> (Learnt, Pause) {
         match (mem::replace(&mut self.stage, Stage::Gone), answer) {
             (Stage::Asked { epoch, retried }, Ok(answer)) => self.asked(epoch, retried, answer),
@@ -171,7 +171,7 @@ impl Entry {
         }
     }
 
-    /// Makes it leave: what follows makes sure that nothing of it is left, or will be.
+    /// Makes it leave. What follows makes sure that nothing of it is left, now or later.
     pub(crate) fn leave(&mut self) {
         self.stage = match mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Unsent | Stage::Gone => Stage::Gone,
@@ -238,7 +238,7 @@ impl Entry {
         (learnt, Pause::None)
     }
 
-    /// Notes that it is not to be sent again; what was sent before may still arrive.
+    /// Records that it must not be sent again. What was sent before may still arrive.
     fn refused(&mut self, retried: bool, is_for_want_of_space: bool) {
         self.stage = match (retried, is_for_want_of_space) {
             (true, _) => Stage::InDoubt,
@@ -251,12 +251,12 @@ impl Entry {
         self.stage = Stage::Entered { ticket, blockers: Some(blockers) };
     }
 
-    /// Returns those whom the transaction that entered the request has found.
+    /// Returns the blockers that the transaction that entered the request found.
     fn blockers_at_once(&self, answer: &Answer) -> Blockers {
         let Wish { ranges, may_wait, limits, .. } = &*self.wish;
         match self.wish.can_look() {
             false => Blockers::unknown(ranges.clone()),
-            // It was carried out on condition that nobody is in the way.
+            // It was carried out on condition that nothing is in the way.
             true if !may_wait => Blockers::none(),
             true => {
                 let found = &answer.found[..ranges.len().min(answer.found.len())];

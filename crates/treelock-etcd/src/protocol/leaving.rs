@@ -41,7 +41,7 @@ impl Leaving {
         Leaving::Delete { one: 0, then: Then::Gone }
     }
 
-    /// Returns what to send, where this is the epoch of the session.
+    /// Returns what to send, given the epoch of the session.
     pub(super) fn next(&mut self, wish: &Wish, now: i64) -> Txn {
         match self {
             Leaving::Release { ticket, one: None } => release(&wish.keys, *ticket),
@@ -56,7 +56,7 @@ impl Leaving {
         }
     }
 
-    /// Takes what came of it. Returns also whether nothing of the request is left now.
+    /// Takes the outcome. Also returns whether nothing of the request is left now.
     pub(super) fn answered(
         &mut self,
         wish: &Wish,
@@ -64,8 +64,8 @@ impl Leaving {
     ) -> (Learnt, Pause, bool) {
         let answer = match answer {
             Ok(answer) => answer,
-            // Who may not release any more keeps no lease either, whose end releases for it.
-            // Renewing a lease needs no right.
+            // A user who may not release any more must not keep the lease either: its end releases
+            // the lock. Renewing a lease needs no permission.
             Err(NoAnswer::Denied) => return (Learnt::Over, Pause::None, false),
             Err(why) => return (Learnt::Nothing, self.not_answered(why), false),
         };

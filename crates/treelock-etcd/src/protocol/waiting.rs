@@ -1,4 +1,4 @@
-//! A request that has its ticket and waits until nobody is in its way: [`Waiting`].
+//! A request that has its ticket and waits until nothing is in its way: [`Waiting`].
 //!
 //! ```text
 //!        ┌────────── one is gone, and there may be others; the stream was cut ──────────┐
@@ -36,11 +36,11 @@ pub(crate) struct Waiting {
     blockers: Blockers,
     observed: BTreeMap<Blocker, How>,
     pub(crate) doing: Doing,
-    /// Those found gone by the safety net of which no watch had told.
+    /// The blockers that the safety net found gone although no watch had reported it.
     unheard: Vec<Blocker>,
 }
 
-/// How a waiter learns that one in its way is gone.
+/// How a waiter learns that a blocker is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum How {
     /// It is of the same session.
@@ -64,13 +64,13 @@ pub(crate) enum Doing {
         since: i64,
     },
     Sleeping,
-    /// Nobody is in its way.
+    /// Nothing is in its way.
     Done,
-    /// Somebody is in the way, and it does not wait.
+    /// Something is in the way, and the request does not wait.
     Refused,
 }
 
-/// What has to be done next.
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Look, and tell [`Waiting::looked`].
@@ -83,13 +83,13 @@ pub(crate) enum Next {
     /// See whether it is yet told of what it has found by itself, and tell [`Waiting::listened`].
     Listen,
     Granted,
-    /// Somebody is in the way of one that does not wait.
+    /// Something is in the way of a request that does not wait.
     Refused,
     /// Its lease may have ended, or its entry was deleted.
     Lost,
 }
 
-/// Looks at who is still in the way.
+/// The looks for the remaining blockers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verify {
     pub(crate) looks: Vec<Look>,
@@ -113,30 +113,30 @@ impl Waiting {
         Waiting { wish, ticket, may_wait, blockers, observed, doing, unheard }
     }
 
-    /// Makes the machine of a request with this ticket that looks once, in all its ranges, whether
-    /// somebody is in its way.
+    /// Makes the machine of a request with this ticket that looks once, in all its ranges, for
+    /// blockers.
     pub(crate) fn look_once(wish: Arc<Wish>, ticket: i64) -> Waiting {
         let blockers = Blockers::unknown(wish.ranges.clone());
         Waiting { may_wait: false, ..Waiting::new(wish, ticket, blockers) }
     }
 
-    /// Returns the latest of those in its way, as far as it knows.
+    /// Returns the latest blockers, as far as they are known.
     pub(crate) fn latest(&self) -> Option<&Blocker> {
         self.blockers.live.first()
     }
 
-    /// Returns whether it wants to be told of this one.
+    /// Returns whether it observes this blocker.
     pub(crate) fn observes(&self, blocker: &Blocker) -> bool {
         self.observed.contains_key(blocker)
     }
 
-    /// Returns those of its own session that it waits for, by their slots.
+    /// Returns the blockers of its own session, by their slots.
     pub(crate) fn observed_here(&self) -> impl Iterator<Item = (&Blocker, u64)> {
         let here = self.observed.iter().filter(|(_, how)| **how == How::Here);
         here.filter_map(|(blocker, _)| Some((blocker, self.wish.session.slot(&blocker.1)?)))
     }
 
-    /// Returns what has to be done next.
+    /// Returns what to do next.
     pub(crate) fn next(&mut self, here: &impl Here) -> Next {
         if !self.unheard.is_empty() {
             return Next::Listen;
@@ -152,13 +152,13 @@ impl Waiting {
                 Next::Watch(asked.map(|(blocker, _)| blocker.clone()).collect())
             }
             Doing::Refused => Next::Refused,
-            // Whoever was paused for long may not have heard of the end yet.
+            // A process that was paused for long may not have noticed the end yet.
             Doing::Done if here.is_valid() || flaw::has(Flaw::NoClock) => Next::Granted,
             Doing::Done => Next::Lost,
         }
     }
 
-    /// Goes on as far as it can without anybody else.
+    /// Proceeds as far as it can without further input.
     fn settle(&mut self, here: &impl Here) -> Doing {
         self.observe(here);
         if self.blockers.are_none() {
@@ -254,8 +254,8 @@ impl Waiting {
         self.doing = Doing::Looking { since: 0 };
     }
 
-    /// Notes that it was told nothing for long, so it looks once more. It should find nothing new,
-    /// ever.
+    /// Records that it has heard nothing for long, so it looks once more. It should never find
+    /// anything new.
     pub(crate) fn silent(&mut self) {
         let watched = self.observed.iter().filter(|(_, how)| **how == How::Watched);
         self.unheard = watched.map(|(blocker, _)| blocker.clone()).collect();

@@ -85,8 +85,8 @@ impl Session {
 
     /// Returns whether its lease certainly has not ended.
     ///
-    /// Once that is not certain, the session is over for good, even if etcd still accepts a
-    /// renewal: what was to be given back may not have been, so nothing may keep it.
+    /// Once that is not certain, the session is over permanently, even if etcd still accepts a
+    /// renewal. Some entries may not have been given back, so nothing may keep the lease alive.
     pub(crate) fn is_alive(&self) -> bool {
         let is_past = self.is_past();
         if is_past {
@@ -112,7 +112,7 @@ impl Session {
         self.deadline.fetch_max(self.lease.deadline(sent), Ordering::AcqRel);
     }
 
-    /// Ends it: its lease has ended, or may have.
+    /// Ends the session: its lease has ended, or may have.
     pub(crate) fn end(&self) {
         self.is_over.send_replace(true);
     }
@@ -150,7 +150,7 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Gives the lease back, so that nobody has to wait for its end.
+    /// Gives the lease back, so that no request has to wait for its end.
     fn drop(&mut self) {
         if !*self.is_closed.get_mut() {
             let (servers, lease) = (self.servers.clone(), self.lease);

@@ -29,7 +29,7 @@ use crate::{
     runtime::background::Background,
 };
 
-/// Opens a session and keeps it alive for as long as somebody has it.
+/// Opens a session and keeps it alive for as long as it is used.
 pub(crate) async fn open(
     servers: Servers,
     space: Space,

@@ -1,8 +1,8 @@
 //! Renews the lease of a session.
 //!
-//! At a quarter of its time. A member that does not answer within [`HEDGE_DELAY`] is not waited
-//! for: the next one is asked as well, and the first answer wins. Otherwise a leader that is paused
-//! would cost everybody their session.
+//! A renewal is sent every quarter of the lease's time. If a member does not answer within
+//! [`HEDGE_DELAY`], the next one is asked as well, and the first answer wins. Otherwise a paused
+//! leader would cost all processes their sessions.
 
 use std::{
     sync::Weak,
@@ -24,7 +24,7 @@ const RENEW_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// timers sleep with it.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Renews the lease of a session until the session is over, or nobody has it any more.
+/// Renews the lease of a session until the session is over, or is no longer used.
 pub(super) async fn keep_alive(session: Weak<Session>) {
     let (mut pause, mut remaining) = (Duration::ZERO, Duration::MAX);
     loop {
@@ -46,7 +46,7 @@ pub(super) async fn keep_alive(session: Weak<Session>) {
     }
 }
 
-/// Nobody answered in time.
+/// No member answered in time.
 struct Silence;
 
 /// Renews the lease once. Returns whether it is still there.

@@ -1,4 +1,5 @@
-//! No circle of imports between the files of a crate: what a file uses, it can be read after.
+//! Checks that the imports between the files of a crate form no circles, so each file can be read
+//! after the files that it uses.
 //!
 //! Of each target (library, program, example, test) the modules are read as the compiler finds
 //! them, tests within a file as a part of it. An arrow leads from a file to each file whose items
@@ -82,7 +83,7 @@ fn describe(knot: &[String], arrows: &Arrows) -> Finding {
     Finding::of(Kind::Circles, &knot[0], text)
 }
 
-/// The longest folder, with its slash, in which all of these files are.
+/// Returns the deepest folder, with its slash, that contains all of these files.
 fn common_folder(files: &[String]) -> String {
     let mut folder = files[0].as_str();
     loop {

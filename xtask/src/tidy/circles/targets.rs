@@ -1,4 +1,4 @@
-//! Which files the compiler begins with.
+//! Finds the files with which the compiler begins.
 
 use std::collections::BTreeSet;
 
