@@ -3,6 +3,7 @@
 use stateright::{Model, Property};
 
 use crate::{
+    name::{Key, SessionId, TaskId},
     properties,
     protocol::{
         flaw,
@@ -10,7 +11,7 @@ use crate::{
         waiting::Doing,
     },
     scenario::Scenario,
-    world::{Call, Key, Phase, SessionId, TaskId, World},
+    world::{Call, Phase, World},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,11 +17,13 @@ mod etcd;
 #[path = "../../src/key.rs"]
 #[allow(dead_code)]
 mod key;
+mod name;
 mod properties;
 #[path = "../../src/protocol/mod.rs"]
 #[allow(dead_code)]
 mod protocol;
 mod scenario;
+mod server;
 mod shared;
 mod stream;
 mod task;

@@ -4,10 +4,11 @@ use stateright::Property;
 
 use crate::{
     etcd::LITTER,
+    name::TaskId,
     protocol::waiting::Doing,
     scenario::{Kind, Scenario},
     shared::Shared,
-    world::{Event, Held, Phase, Task, TaskId, World},
+    world::{Event, Held, Phase, Task, World},
 };
 
 pub(crate) fn all() -> Vec<Property<Scenario>> {

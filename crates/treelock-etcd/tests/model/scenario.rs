@@ -6,12 +6,12 @@ use treelock::{Access, Node};
 
 use crate::{
     key::Space,
+    name::{Key, SessionId, TaskId},
     protocol::{
         flaw::Flaw,
         session::Identity,
         wish::{LIMITS, Limits, Wish},
     },
-    world::{Key, SessionId, TaskId},
 };
 
 /// What a request covers: the whole of one sub-tree, or one or two things in it.

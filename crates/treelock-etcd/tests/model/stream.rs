@@ -2,9 +2,10 @@
 
 use crate::{
     etcd::ticket_said,
+    name::{Key, SessionId},
     protocol::{told::Told, txn::Kv, waiting::Doing},
     scenario::{Lapse, Scenario},
-    world::{Event, Key, OfSession, Phase, SessionId, Stream, World},
+    world::{Event, OfSession, Phase, Stream, World},
 };
 
 impl Scenario {

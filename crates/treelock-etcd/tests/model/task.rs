@@ -6,6 +6,7 @@ use treelock::{Access, FencingToken};
 
 use crate::{
     key::Range,
+    name::{SessionId, TaskId},
     protocol::{
         blockers::{Blocker, Blockers},
         entry::{self, Entry},
@@ -16,7 +17,7 @@ use crate::{
     },
     scenario::{Lapse, Scenario},
     shared::Shared,
-    world::{Call, Held, OfSession, Phase, Queued, SessionId, TaskId, World},
+    world::{Call, Held, OfSession, Phase, Queued, World},
 };
 
 impl World {

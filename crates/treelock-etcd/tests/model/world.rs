@@ -9,6 +9,7 @@ use treelock::FenceGate;
 
 use crate::{
     etcd::Etcd,
+    name::{Key, SessionId, TaskId},
     protocol::{
         blockers::Blocker,
         entry::Entry,
@@ -21,10 +22,6 @@ use crate::{
     scenario::{Faults, Kind, Scenario},
     shared::Shared,
 };
-
-pub(crate) type TaskId = usize;
-pub(crate) type SessionId = usize;
-pub(crate) type Key = Vec<u8>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
