@@ -52,7 +52,7 @@ fn a_cluster_that_is_well() {
             "the clocks of this machine and of the members agree",
             "one member",
             "no alarm is raised",
-            "never compacted",
+            "never been compacted",
             "free after 15 s",
             "1 request is live, and 1 session",
         ] {
@@ -70,7 +70,7 @@ fn a_member_that_is_down_and_one_that_is_not_named() {
     runtime().block_on(async {
         client(&cluster).await;
         let found = check(cluster.endpoints()).await;
-        one(&found, Severity::Good, "3 members; locks work while 2 of them do");
+        one(&found, Severity::Good, "3 members; locks work while 2 of them are running");
         let found = check(vec![cluster.endpoints()[0].clone()]).await;
         one(&found, Severity::Odd, "1 of the cluster's 3 members");
         cluster.members[2].kill();
@@ -81,7 +81,7 @@ fn a_member_that_is_down_and_one_that_is_not_named() {
         // The one that is left answers for itself, and for nobody else.
         cluster.members[1].kill();
         let found = check(cluster.endpoints()).await;
-        one(&found, Severity::Bad, "answers no read");
+        one(&found, Severity::Bad, "does not answer reads");
         cluster.members[0].kill();
         let lock = EtcdLock::new(&Options::new(cluster.endpoints()));
         let error = within("it gives up", lock.check()).await.expect_err("nobody is there");
@@ -96,7 +96,7 @@ fn two_clusters() {
         client(&one_cluster).await;
         client(&other).await;
         let found = check([one_cluster.endpoints(), other.endpoints()].concat()).await;
-        one(&found, Severity::Bad, "members of 2 clusters");
+        one(&found, Severity::Bad, "belong to 2 different clusters");
     });
 }
 
@@ -143,7 +143,7 @@ fn history() {
         let options = CompactionOptions::new().with_physical();
         client.compact(last - 5, Some(options)).await.expect("it works");
         let found = check(cluster.endpoints()).await;
-        one(&found, Severity::Good, "keeps 5 revisions since it was compacted last");
+        one(&found, Severity::Good, "keeps 5 revisions since its last compaction");
     });
 }
 
@@ -157,7 +157,7 @@ fn a_lease_that_is_too_short() {
         client(&cluster).await;
         let options = Options::new(cluster.endpoints()).ttl(Duration::from_secs(2));
         let found = EtcdLock::new(&options).check().await.expect("it runs");
-        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd grants ");
+        one(&found, Severity::Odd, "the requested lease is 2 s but etcd grants ");
     });
 }
 
@@ -182,9 +182,9 @@ fn what_does_not_belong_into_the_namespace() {
         let found = check(cluster.endpoints()).await;
         one(&found, Severity::Good, "2 requests are live, and 1 session");
         one(&found, Severity::Bad, "1 key (/treelock/default/W/b/!1.0): without a lease");
-        let first = "2 keys (/treelock/default/R/no entry is the first): among the requests";
+        let first = "2 keys (/treelock/default/R/no entry is the first): unreadable, among";
         one(&found, Severity::Bad, first);
-        one(&found, Severity::Odd, "1 key (/treelock/default/notes): not a lock");
+        one(&found, Severity::Odd, "1 key (/treelock/default/notes): not part of a lock");
         one(&found, Severity::Odd, "1 key (/treelock/default/W/b/!1.0): written in the future");
     });
 }
@@ -219,7 +219,7 @@ fn rights_that_are_missing() {
         one(&found, Severity::Good, "0 requests are live, and 0 sessions");
         let found = check("root").await;
         assert!(!found.iter().any(|finding| finding.what.contains("let this user")), "{found:#?}");
-        one(&found, Severity::Good, "never compacted");
+        one(&found, Severity::Good, "never been compacted");
     });
 }
 
@@ -259,7 +259,7 @@ fn a_member_that_learns() {
             }
         };
         let found = within("it learns", seen).await;
-        let finding = one(&found, Severity::Odd, "is a learner, which accepts no locks");
+        let finding = one(&found, Severity::Odd, "is a learner, which does not accept locks");
         assert!(finding.what.starts_with(&says), "{finding}");
         one(&found, Severity::Good, "the cluster has one member");
         // Whichever is named first.

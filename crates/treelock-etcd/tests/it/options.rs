@@ -20,7 +20,7 @@ fn options_that_cannot_be_right() {
     let cases = [
         (Options::new([] as [&str; 0]), "there are no endpoints"),
         (Options::new(["http://127.0.0.1:2379", "ftp://127.0.0.1:1"]), "is neither http:// nor"),
-        (Options::new(["http://127.0.0.1:2379"]).tls(Tls::new()), "and TLS is set"),
+        (Options::new(["http://127.0.0.1:2379"]).tls(Tls::new()), "but TLS is set"),
         (good().namespace(""), "the namespace is empty"),
         (good().namespace("/builds"), "has a slash"),
         (good().namespace("builds/R"), "has a slash"),
