@@ -209,7 +209,7 @@ impl Ask<'_> {
             let before = |first: &Record| {
                 record.ticket < first.ticket && first.request.conflict(&record.request).is_some()
             };
-            tickets.contains(&record.ticket) || first.is_some_and(before)
+            tickets.binary_search(&record.ticket).is_ok() || first.is_some_and(before)
         };
         let mut seen = Vec::new();
         for record in records.iter().filter(|record| matters(record)) {
