@@ -2,17 +2,17 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
-use treelock::{Blocked, FencingToken, engine::Sighting};
+use treelock::{Blocked, FencingToken};
 
 use crate::{
     error::{Doing, Error},
     file::{self, Latch, PAGE_BYTES},
     format::{
-        cells::{self, CELL_BYTES, COUNT_AT, Cells, NUMBERS_END, Record, Stamp, offset},
+        cells::{self, CELL_BYTES, COUNT_AT, Cells, NUMBERS_END, Stamp, offset},
         request::Draft,
     },
     kernel::{self, Kind},
-    look::sighting,
+    life, look,
     site::Site,
 };
 
@@ -73,14 +73,11 @@ impl Ask<'_> {
         let last = cells.last();
         let cells = self.trim(cells, last)?;
         let old = self.old.filter(|old| old.are_there(&cells));
-        let mut blockers = self.blockers(&cells, old)?;
+        let blockers = self.blockers(&cells, old)?;
         if !self.may_wait && !blockers.is_empty() {
-            let sightings = self.in_the_way(&cells, &blockers)?;
-            if let Some(blocked) = Blocked::of(&sightings, self.draft.request, u64::MAX) {
-                return Ok(Outcome::Refused(blocked));
-            }
-            // All of them left just now, since leaving needs no latch.
-            blockers.clear();
+            let request = self.draft.request;
+            let blocked = look::describe(self.file, path, &cells, request, &blockers)?;
+            return blocked.map(Outcome::Refused).ok_or_else(|| self.site.damaged());
         }
         let places = self.room(&cells, old)?;
         self.enter(places, last, blockers)
@@ -89,16 +86,17 @@ impl Ask<'_> {
     /// Returns the tickets of the live requests that conflict, the earliest first. Frees the cells
     /// of dead requests.
     fn blockers(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<u64>, Error> {
-        let mut blockers = Vec::new();
-        for (ticket, places) in cells.conflicting(self.draft, old.map(|old| old.ticket)) {
-            if self.is_live(ticket)? {
-                blockers.push(ticket);
-            } else {
-                cells::free(self.file, &places);
+        let others = cells.conflicting(self.draft);
+        let others = others.filter(|(ticket, _)| old.is_none_or(|old| old.ticket != *ticket));
+        let others: Vec<(u64, usize)> = others.collect();
+        let tickets = others.iter().map(|(ticket, _)| *ticket).collect();
+        let live = life::living(self.file, self.site.path(), tickets)?;
+        for (ticket, first) in others {
+            if live.binary_search(&ticket).is_err() {
+                cells::free(self.file, &cells.cells_of(first));
             }
         }
-        blockers.sort_unstable();
-        Ok(blockers)
+        Ok(live)
     }
 
     /// Takes the next ticket, locks its byte and writes the record.
@@ -201,26 +199,7 @@ impl Ask<'_> {
         Ok(if cut.is_ok() { cells.first(end) } else { cells })
     }
 
-    /// Returns the live requests among these tickets, and those in the way of the first of them.
-    fn in_the_way(&self, cells: &Cells<'_>, tickets: &[u64]) -> Result<Vec<Sighting>, Error> {
-        let records: Vec<Record> = cells.records().collect();
-        let first = records.iter().find(|record| Some(&record.ticket) == tickets.first());
-        let matters = |record: &Record| {
-            let before = |first: &Record| {
-                record.ticket < first.ticket && first.request.conflict(&record.request).is_some()
-            };
-            tickets.binary_search(&record.ticket).is_ok() || first.is_some_and(before)
-        };
-        let mut seen = Vec::new();
-        for record in records.iter().filter(|record| matters(record)) {
-            if self.is_live(record.ticket)? {
-                seen.push(sighting(record));
-            }
-        }
-        Ok(seen)
-    }
-
     fn is_live(&self, ticket: u64) -> Result<bool, Error> {
-        file::is_live(self.file, self.site.path(), ticket)
+        life::is_live(self.file, self.site.path(), ticket)
     }
 }

@@ -106,23 +106,6 @@ pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Returns whether a ticket is live, that is, whether another description has locked its byte.
-pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Error> {
-    // Ticket 0 was never issued: its byte is the latch.
-    Ok(ticket != LATCH && is_any_live(file, path, ticket, ticket)?)
-}
-
-/// Returns whether any ticket is live.
-pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
-    is_any_live(file, path, LATCH + 1, i64::MAX as u64 - 1)
-}
-
-/// Returns whether any ticket from `first` to `last` is live.
-pub(crate) fn is_any_live(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
-    let locked = kernel::locked(file, first, last).doing("query the locks of", path)?;
-    Ok(locked.is_some())
-}
-
 /// Opens a table. Follows no link, and does not block on a pipe.
 pub(crate) fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     let file = how.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);

@@ -6,8 +6,9 @@
 //! however the process ends.
 
 use std::{
+    collections::HashSet,
     fs::File,
-    io,
+    io::{self, BufRead, BufReader},
     os::fd::AsFd,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -81,6 +82,37 @@ pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u6
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
     let free = libc::c_int::from(found.l_type) == libc::F_UNLCK;
     Ok((!free).then_some((found.l_start as u64).max(first)))
+}
+
+/// Returns bytes of a file that are locked exclusively, as `/proc/locks` lists them (proc(5)). The
+/// list is read in pieces, so bytes may be missing. Since other programs may have any number of
+/// locks, the list is not read to its end if it is much longer than the `expected` number of bytes.
+pub(crate) fn listed(file: &File, expected: usize) -> io::Result<HashSet<u64>> {
+    let (Identity { device: (major, minor), inode }, _) = identify_open(file)?;
+    let name = format!("{major:02x}:{minor:02x}:{inode}");
+    let lines = BufReader::with_capacity(1 << 16, File::open("/proc/locks")?).lines();
+    let mut listed = HashSet::new();
+    for line in lines.take(2 * expected + LISTED_FOREIGN_LOCKS_MAX) {
+        listed.extend(locked_byte(&line?, &name));
+    }
+    Ok(listed)
+}
+
+/// How many locks of other programs are read from `/proc/locks`.
+const LISTED_FOREIGN_LOCKS_MAX: usize = 1000;
+
+/// Returns the byte in a line such as `1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7`, if it is of the
+/// file with this name. In the line of a lock that is waited for, there is an arrow in front.
+fn locked_byte(line: &str, name: &str) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    if words.next() != Some("OFDLCK") || words.nth(1) != Some("WRITE") {
+        return None;
+    }
+    if words.nth(1) != Some(name) {
+        return None;
+    }
+    let (first, last) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (first == last).then_some(first)
 }
 
 /// Identifies a file, whatever happens to its name.
@@ -186,6 +218,24 @@ fn judge(kind: FsType) -> FileSystem {
 mod tests {
     use super::*;
     use nix::sys::statfs;
+
+    #[test]
+    fn lines_of_proc_locks() {
+        let of = |line| locked_byte(line, "fe:00:42");
+        assert_eq!(of("1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7"), Some(7));
+        for other in [
+            "1: -> OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7",
+            "1: OFDLCK ADVISORY  READ -1 fe:00:42 7 7",
+            "1: POSIX  ADVISORY  WRITE 99 fe:00:42 7 7",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:43 7 7",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 8",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 EOF",
+            "1: OFDLCK",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn network_file_systems_are_known() {

@@ -114,6 +114,7 @@ mod give_up;
 mod guard;
 mod holders;
 mod kernel;
+mod life;
 mod lock;
 mod look;
 mod lost;

@@ -198,8 +198,7 @@ impl DirLock {
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     pub fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Error>> {
-        let live = look::live_in(self.path());
-        Answer::ready(live.map(|live| Blocked::of(&live, request, u64::MAX)))
+        Answer::ready(look::blocked_in(self.path(), request))
     }
 
     /// Returns all live requests of all processes at one moment: which of them hold their locks,

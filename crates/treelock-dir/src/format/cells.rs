@@ -213,31 +213,37 @@ impl<'a> Cells<'a> {
         self.heads().filter(|(_, head)| head.used && head.part == 0)
     }
 
-    /// Returns the tickets of the records that conflict with a request, live or not, and their
-    /// cells. `gone` is a ticket that is known to have left.
-    pub(crate) fn conflicting(
-        &self,
-        draft: &Draft<'_>,
-        gone: Option<u64>,
-    ) -> impl Iterator<Item = (u64, Vec<usize>)> {
-        let others = self.firsts().filter(move |(_, head)| gone != Some(head.ticket));
-        others.filter_map(|(number, head)| {
+    /// Returns the number of the first cell of the record with this ticket, if there is one.
+    pub(crate) fn find(&self, ticket: u64) -> Option<usize> {
+        self.firsts().find(|(_, head)| head.ticket == ticket).map(|(number, _)| number)
+    }
+
+    /// Returns the records that conflict with a request, live or not, each as its ticket and the
+    /// number of its first cell.
+    pub(crate) fn conflicting(&self, draft: &Draft<'_>) -> impl Iterator<Item = (u64, usize)> {
+        self.firsts().filter_map(|(number, head)| {
             let payload = self.payload(number, &head);
-            let conflicts = draft.conflicts(payload.as_deref());
-            conflicts.then(|| (head.ticket, self.cells_of(number, &head)))
+            draft.conflicts(payload.as_deref()).then_some((head.ticket, number))
         })
     }
 
     /// Returns all records, each read as far as possible.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
-        self.firsts().map(|(number, head)| {
-            let payload = self.payload(number, &head);
-            let request = payload.and_then(|payload| request::decode(&payload));
-            let damaged = request.is_none();
-            let request = request.unwrap_or_else(request::damaged);
-            let Head { ticket, pid, asked, granted, .. } = head;
-            Record { ticket, pid, asked, granted, request, damaged }
-        })
+        self.firsts().map(|(number, head)| self.read(number, head))
+    }
+
+    /// Returns the record that begins in a cell, read as far as possible.
+    pub(crate) fn record(&self, first: usize) -> Record {
+        self.read(first, Head::read(&self.cells[first]))
+    }
+
+    fn read(&self, first: usize, head: Head) -> Record {
+        let payload = self.payload(first, &head);
+        let request = payload.and_then(|payload| request::decode(&payload));
+        let damaged = request.is_none();
+        let request = request.unwrap_or_else(request::damaged);
+        let Head { ticket, pid, asked, granted, .. } = head;
+        Record { ticket, pid, asked, granted, request, damaged }
     }
 
     /// Returns the payload of the record that begins in a cell, if it is complete.
@@ -256,7 +262,9 @@ impl<'a> Cells<'a> {
         enough.then_some(Cow::Owned(payload))
     }
 
-    fn cells_of(&self, first: usize, head: &Head) -> Vec<usize> {
+    /// Returns the cells of the record that begins in a cell.
+    pub(crate) fn cells_of(&self, first: usize) -> Vec<usize> {
+        let head = Head::read(&self.cells[first]);
         let parts = if head.parts == 1 { None } else { self.parts().get(&head.ticket) };
         parts.map_or_else(|| vec![first], |parts| parts.iter().map(|(_, cell)| *cell).collect())
     }
@@ -356,7 +364,9 @@ mod tests {
             assert!(!records[0].damaged);
             assert_eq!((records[0].ticket, records[0].granted), (7, 10));
             let everything = Request::new().write("/").unwrap();
-            let found: Vec<_> = cells.conflicting(&Draft::new(&everything), None).collect();
+            let draft_of_all = Draft::new(&everything);
+            let found = cells.conflicting(&draft_of_all);
+            let found: Vec<_> = found.map(|(t, first)| (t, cells.cells_of(first))).collect();
             // In the order of the parts, which were inserted backwards.
             let all = (0..parts(&draft)).rev().collect();
             let conflicts = everything.conflict(&request).is_some();

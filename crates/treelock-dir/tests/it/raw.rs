@@ -28,6 +28,13 @@ impl Scratch {
         parts.into_iter().map(|(_, at)| at).collect()
     }
 
+    /// Returns the bytes of the cell at this offset.
+    pub(crate) fn bytes(&self, at: u64) -> [u8; CELL] {
+        let mut cell = [0; CELL];
+        self.raw_table().read_exact_at(&mut cell, at).expect("a cell");
+        cell
+    }
+
     pub(crate) fn overwrite(&self, at: u64, bytes: &[u8]) {
         self.raw_table().write_all_at(bytes, at).expect("room");
     }
