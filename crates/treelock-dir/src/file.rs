@@ -32,7 +32,7 @@ pub(crate) const LATCH: u64 = 0;
 pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// The maximum size of a table in bytes. A larger one would have millions of live requests.
-const TABLE_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const TABLE_BYTES_MAX: u64 = 1 << 30;
 
 /// The latch, held until it is dropped.
 pub(crate) struct Latch<'a>(&'a File);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header │ cell │ cell │ cell …             each 256 bytes, numbers little-endian
-//! header: magic 12 │ version 4 │ cells 8 │ ticket 8 │ token 8 │ zeros
+//! header: magic 12 │ version 4 │ cells 8 │ ticket 8 │ token 8 │ cursor 8 │ zeros
 //! cell:   ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2
 //!         │ length 4 │ payload 208
 //! ```
@@ -10,7 +10,8 @@
 //! A live request has one cell, or several if its roots are many or long. Any free cells will do. A
 //! cell that becomes free keeps its ticket and token. So the largest ticket in the table is the
 //! last one issued, and no counter is needed. The header records the largest ticket of the cells
-//! that were cut off, and is written only when the table grows or shrinks.
+//! that were cut off, and is written only when the table grows or shrinks. The cursor is where the
+//! search for cells of dead requests continues, or 0 if there is no search; any number will do.
 //!
 //! A cell is in use iff its state says so *and* the byte of its ticket is locked. Whatever a
 //! process left behind when it died, complete or not, belongs to no one.
@@ -45,6 +46,9 @@ pub(crate) const COUNT_AT: usize = 16;
 /// Where the header records the largest ticket and token of the cells that were cut off.
 const TICKET_AT: usize = 24;
 const TOKEN_AT: usize = 32;
+
+/// Where the header records the cell at which the search for dead requests continues.
+pub(crate) const CURSOR_AT: usize = 40;
 
 /// Returns the bytes to write at [`COUNT_AT`] when a table is cut off after `count` cells.
 pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
@@ -206,6 +210,13 @@ impl<'a> Cells<'a> {
     /// Returns the numbers and tickets of the used cells.
     pub(crate) fn tickets(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> {
         self.heads().filter(|(_, head)| head.used).map(|(number, head)| (number, head.ticket))
+    }
+
+    /// Returns the cell at which the search for dead requests continues. It is 0 if there is no
+    /// search, or if a search is to begin.
+    pub(crate) fn cursor(&self) -> usize {
+        let cursor = u64::from_le_bytes(number(self.header, CURSOR_AT));
+        if cursor < self.count() as u64 { cursor as usize } else { 0 }
     }
 
     /// Returns the first cells of all records.

@@ -34,6 +34,28 @@ fn a_look_makes_few_calls() {
     assert!(beside < alone + 10, "{beside} calls instead of {alone}");
 }
 
+/// However many have died, each request tests the life of a few only.
+#[test]
+fn a_request_makes_few_calls_beside_the_dead() {
+    let scratch = Scratch::new();
+    scratch.assert_at_rest();
+    let Some(alone) = calls(&scratch, "ask") else { return };
+    for (living, dead) in [(0, 500), (500, 0), (500, 500)] {
+        let scratch = Scratch::new();
+        let _living = scratch.crowd(living);
+        scratch.crowd_of_the_dead(dead);
+        // Now a search is about to begin.
+        scratch.fill_with_the_dead(0.95);
+        let calls: Vec<usize> = (0..90).map_while(|_| calls(&scratch, "ask")).collect();
+        let most = *calls.iter().max().expect("traced before");
+        println!("{alone} calls alone, {most} beside {living} living and {dead} dead");
+        assert!(most > alone + 16, "nothing was searched");
+        // 16 queries, 16 cells that are freed, and what else a search does; and as many if the
+        // table may be shrunk.
+        assert!(most <= alone + 2 * 36, "{most} calls instead of {alone}");
+    }
+}
+
 /// However many are ahead, they are counted exactly, and only the living.
 #[test]
 fn the_living_ahead_are_counted() {
@@ -41,13 +63,8 @@ fn the_living_ahead_are_counted() {
     let mut crowd = scratch.crowd(300);
     let blocked = || scratch.lock.blocked(&write("crowd")).wait().expect("a table");
     assert_eq!(blocked().expect("many are ahead").ahead, 300);
-    // What is left looks as if its process had died: used, but with a ticket that has left.
     for dead in [0, 1, 7, 100, 250] {
-        let guard = crowd.remove(dead);
-        let cell = scratch.cells(guard.ticket())[0];
-        let bytes = scratch.bytes(cell);
-        drop(guard);
-        scratch.overwrite(cell, &bytes);
+        scratch.die(crowd.remove(dead));
     }
     let found = blocked().expect("many are ahead");
     assert_eq!((found.ahead, found.ticket), (295, crowd[0].ticket()));

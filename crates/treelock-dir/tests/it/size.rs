@@ -3,7 +3,7 @@
 use std::{fs, process::Command, thread};
 
 use treelock::{FencingToken, Wait};
-use treelock_dir::DirLock;
+use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part},
@@ -168,5 +168,52 @@ fn the_dead_make_no_table_long() {
         Helper::holding(&scratch.lock, &i.to_string()).kill();
         assert_eq!(scratch.size(), short, "{i} were killed before");
     }
+    scratch.assert_at_rest();
+}
+
+/// The cells of a crowd that died are found again, a few by each request, and the table grows only
+/// as the living need it.
+#[test]
+fn a_dead_crowd_is_reaped_gradually() {
+    for living in [0, 250] {
+        let scratch = Scratch::new();
+        let alive = scratch.crowd(living);
+        let mut crowd = Part::new("crowd", scratch.lock.path(), "dead").start();
+        crowd.expect("holds");
+        let (size, used) = (scratch.size(), scratch.used());
+        assert!(used >= living + 250);
+        crowd.kill();
+        let lock = DirLock::new(scratch.lock.path());
+        let mut before = used;
+        let ask = |i: usize| lock.try_acquire(&write(&format!("new/{i}"))).wait();
+        let mut held: Vec<Guard> = Vec::new();
+        for i in 0..450 {
+            held.push(ask(i).expect("nobody is in the way"));
+            let now = scratch.used();
+            assert!(now + 100 > before, "{before} cells were used, then {now}");
+            before = now;
+        }
+        // At least two thirds of the cells belong to the living.
+        let cells = (living + 450) * 3 / 2 + 64;
+        assert!(scratch.size() <= size.max(256 * cells as u64), "{} bytes", scratch.size());
+        let snapshot = lock.snapshot().wait().expect("a table");
+        assert_eq!(snapshot.held().count(), living + 450);
+        drop((alive, held));
+        scratch.assert_at_rest();
+    }
+}
+
+/// Commands that are used once, beside requests that stay, leave one dead cell each.
+#[test]
+fn handles_that_are_used_once_make_no_table_long() {
+    let scratch = Scratch::new();
+    let held = scratch.crowd(100);
+    for i in 0..1000 {
+        let once = DirLock::new(scratch.lock.path());
+        drop(once.try_acquire(&write(&format!("once/{i}"))).wait().expect("nobody is in the way"));
+    }
+    let cells = held.len() * 3 / 2 + 32;
+    assert!(scratch.size() <= 256 * cells as u64, "{} bytes", scratch.size());
+    drop(held);
     scratch.assert_at_rest();
 }

@@ -228,6 +228,17 @@ fn one_who_holds() {
     die_at_each_stop("hold", Rival::None, one_table());
 }
 
+/// Tests with a table that is full of the dead, whose cells it frees and uses.
+#[test]
+fn one_who_finds_only_the_dead() {
+    let place = one_table();
+    die_at_each_stop("hold", Rival::None, || {
+        let scratch = place();
+        scratch.fill_with_the_dead(1.0);
+        scratch
+    });
+}
+
 #[test]
 fn one_who_is_refused() {
     die_at_each_stop("try", Rival::Stays, one_table());
