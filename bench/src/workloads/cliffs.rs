@@ -97,12 +97,15 @@ fn time_out<'a>(place: &TempDir) -> Contender<'a> {
 }
 
 /// Acquires and releases by a handle that is used for nothing else, as a command does. It leaves a
-/// cell in the table that nobody has freed.
+/// cell in the table that nobody has freed, and that is in nobody's way.
 fn new_handle<'a>(bench: &Bench, place: &TempDir) -> Contender<'a> {
     let path = place.path().join("locks");
-    let request = siblings("new", 1);
+    let mut node = 0;
     bench.timed("new handle", move |count| {
         for _ in 0..count {
+            node += 1;
+            let request = Request::new().write(format!("/new/dir01/dir02/leaf{node}").as_str());
+            let request = request.expect("the path is valid");
             drop(DirLock::new(&path).try_acquire(&request).wait().expect("nobody is in the way"));
         }
     })

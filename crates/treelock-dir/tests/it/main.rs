@@ -22,6 +22,7 @@ mod raw;
 mod scratch;
 mod size;
 mod steps;
+mod threads;
 mod types;
 mod users;
 mod waiting;
