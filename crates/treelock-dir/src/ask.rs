@@ -19,7 +19,8 @@ use crate::{
 /// A table with more cells than this is shrunk when most of them are free.
 const UNTRIMMED_CELLS_MAX: usize = 128;
 
-/// How many tickets a request queries to find cells of the dead. The rest is left to later requests.
+/// How many tickets a request queries to find cells of the dead. The rest is left to later
+/// requests.
 const SEARCH_QUERIES_MAX: usize = 16;
 
 /// Of the cells of the dead, a request frees at most about this many for later requests.

@@ -30,18 +30,23 @@ pub(crate) enum Kind {
     Exclusive,
 }
 
-fn range(kind: libc::c_int, first: u64, count: u64) -> libc::flock {
-    libc::flock {
+/// The last byte that is ever locked. With glibc on 32 bits, offsets have 32 bits too, so there can
+/// be 2^31 tickets.
+pub(crate) const LAST_BYTE: u64 = off_t::MAX as u64 - 1;
+
+fn range(kind: libc::c_int, first: u64, count: u64) -> io::Result<libc::flock> {
+    let offset = |number: u64| off_t::try_from(number).map_err(|_| Errno::EOVERFLOW);
+    Ok(libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: first as off_t,
-        l_len: count as off_t,
+        l_start: offset(first)?,
+        l_len: offset(count)?,
         l_pid: 0, // as the kernel requires
-    }
+    })
 }
 
 impl Kind {
-    fn at(self, byte: u64) -> libc::flock {
+    fn at(self, byte: u64) -> io::Result<libc::flock> {
         let kind = match self {
             Kind::Shared => libc::F_RDLCK,
             Kind::Exclusive => libc::F_WRLCK,
@@ -52,8 +57,9 @@ impl Kind {
 
 /// Locks a byte, after waiting until it is free.
 pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
+    let range = kind.at(byte)?;
     loop {
-        match fcntl(file, FcntlArg::F_OFD_SETLKW(&kind.at(byte))) {
+        match fcntl(file, FcntlArg::F_OFD_SETLKW(&range)) {
             Err(Errno::EINTR) => {}
             result => return Ok(result.map(drop)?),
         }
@@ -62,7 +68,7 @@ pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
 
 /// Locks a byte if it is free. Returns whether it is locked now.
 pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte))) {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte)?)) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
@@ -71,14 +77,15 @@ pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
 
 /// Unlocks a byte, for all that share the open file description.
 pub(crate) fn unlock(file: &File, byte: u64) {
-    let unlocked = fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, byte, 1)));
+    let range = range(libc::F_UNLCK, byte, 1);
+    let unlocked = range.and_then(|range| Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&range))?));
     debug_assert!(unlocked.is_ok(), "the kernel refused to unlock byte {byte}: {unlocked:?}");
 }
 
 /// Returns a byte from `first` to `last` that another description has locked exclusively, if there
 /// is one.
 pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u64>> {
-    let mut found = range(libc::F_RDLCK, first, last - first + 1);
+    let mut found = range(libc::F_RDLCK, first, last - first + 1)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
     let free = libc::c_int::from(found.l_type) == libc::F_UNLCK;
     Ok((!free).then_some((found.l_start as u64).max(first)))
@@ -176,7 +183,7 @@ pub(crate) enum FileSystem {
     /// Its locks are the kernel's own.
     Local(&'static str),
     /// An unknown type. Its locks are the kernel's own unless the file system implements others.
-    Unknown(i64),
+    Unknown(u32),
     /// Its locks depend on the program that serves it.
     Served(&'static str),
     /// Several hosts may share it.
@@ -186,7 +193,8 @@ pub(crate) enum FileSystem {
 /// Classifies a file system. The magic numbers are those in Linux's `linux/magic.h` and statfs(2).
 fn judge(kind: FsType) -> FileSystem {
     use FileSystem::{Local, Network, Served, Unknown};
-    match kind.0 & 0xffff_ffff {
+    // The type of the number depends on the C library: it may be signed, and have 32 bits or 64.
+    match kind.0 as u32 {
         0x6969 => Network("NFS"),
         0x517b => Network("SMB"),
         0xff53_4d42 => Network("CIFS"),
@@ -218,6 +226,16 @@ fn judge(kind: FsType) -> FileSystem {
 mod tests {
     use super::*;
     use nix::sys::statfs;
+
+    #[test]
+    fn offsets_that_do_not_fit_are_refused() {
+        let file = tempfile::tempfile().expect("a place for temporary files");
+        for byte in [off_t::MAX as u64 + 1, u64::MAX] {
+            let kind = try_lock(&file, byte, Kind::Exclusive).expect_err("it does not fit").kind();
+            assert_eq!(kind, io::Error::from(Errno::EOVERFLOW).kind());
+        }
+        assert!(try_lock(&file, LAST_BYTE, Kind::Exclusive).expect("it fits"));
+    }
 
     #[test]
     fn lines_of_proc_locks() {

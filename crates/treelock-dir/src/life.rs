@@ -25,7 +25,7 @@ pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Err
 
 /// Returns whether any ticket is live.
 pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
-    is_any_live(file, path, LATCH + 1, i64::MAX as u64 - 1)
+    is_any_live(file, path, LATCH + 1, kernel::LAST_BYTE)
 }
 
 /// Returns whether any ticket from `first` to `last` is live.

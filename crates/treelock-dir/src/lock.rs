@@ -269,8 +269,8 @@ impl DirLock {
 
     /// Closes the files that this handle and its clones keep open for reuse, and ends their idle
     /// threads, except for those that a guard or a request still needs and those that sleep until a
-    /// ticket of another process leaves. The answer is ready immediately. The lock can be used again
-    /// afterwards.
+    /// ticket of another process leaves. The answer is ready immediately. The lock can be used
+    /// again afterwards.
     ///
     /// # Examples
     ///

@@ -5,10 +5,10 @@
 //! release or by death. There is one thread for such a ticket, however many requests wait for it.
 //!
 //! A blocked `fcntl` cannot be cancelled without a signal, and signals belong to the program. So a
-//! thread stays until its ticket leaves, even if nothing waits for it any more. Therefore the number
-//! of threads is limited. Beyond the limit, a single thread queries all further tickets again and
-//! again, the less often the longer they have been waited for. When a thread becomes free, one of
-//! these tickets gets it.
+//! thread stays until its ticket leaves, even if nothing waits for it any more. Therefore the
+//! number of threads is limited. Beyond the limit, a single thread queries all further tickets
+//! again and again, the less often the longer they have been waited for. When a thread ends, one of
+//! these tickets gets a thread.
 
 use std::{
     collections::HashMap,
@@ -206,8 +206,8 @@ impl Watches {
         }
     }
 
-    /// Does the same as [`gone`](Watches::gone) for a thread that must go on. If a waker panics, the
-    /// panic has been reported already.
+    /// Does the same as [`gone`](Watches::gone) for a thread that must go on. If a waker panics,
+    /// the panic has been reported already.
     fn gone_quietly(&self, ticket: u64) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.gone(ticket)));
     }
