@@ -1,6 +1,6 @@
 //! Entering a request: what happens while the latch is held.
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 use treelock::{Blocked, FencingToken};
 
@@ -267,15 +267,16 @@ fn grown(missing: usize) -> usize {
 
 /// A limited number of queries.
 struct Queries<'a> {
-    ask: &'a Ask<'a>,
+    file: &'a File,
+    path: &'a Path,
     left: usize,
     /// The last ticket and whether it is live, since the cells of a record are often neighbours.
     last: Option<(u64, bool)>,
 }
 
 impl<'a> Queries<'a> {
-    fn new(ask: &'a Ask<'a>, left: usize) -> Queries<'a> {
-        Queries { ask, left, last: None }
+    fn new(ask: &Ask<'a>, left: usize) -> Queries<'a> {
+        Queries { file: ask.file, path: ask.site.path(), left, last: None }
     }
 
     /// Returns whether a ticket is live, or `None` if no queries are left.
@@ -285,7 +286,7 @@ impl<'a> Queries<'a> {
         }
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
-        let live = life::is_live(self.ask.file, self.ask.site.path(), ticket)?;
+        let live = life::is_live(self.file, self.path, ticket)?;
         self.last = Some((ticket, live));
         Ok(Some(live))
     }

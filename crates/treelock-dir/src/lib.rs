@@ -97,8 +97,8 @@
 //! release wakes only the requests that waited for it last. For each ticket of another process that
 //! is waited for, a thread of the table sleeps until that ticket leaves. There are at most 64 such
 //! threads. Further tickets are polled by one more thread, so that the end of such a ticket is
-//! noticed up to a sixteenth of the waiting time late, but up to at least 1 ms and at most 50 ms, or
-//! longer if very many tickets are polled.
+//! noticed late by up to a sixteenth of the waiting time (at least 1 ms, at most 50 ms), or by more
+//! if very many tickets are polled.
 //!
 //! # When not to use it
 //!

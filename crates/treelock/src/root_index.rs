@@ -7,8 +7,23 @@
 
 use crate::{access::Access, node::Node, request::Request, root::Placed};
 
-/// The roots of a request, sorted for searching.
-pub(crate) struct RootIndex<'a> {
+/// The roots of a request, sorted for searching, to compare it with many other requests. A
+/// comparison takes a time that grows with the number of the other's roots, and hardly with the
+/// number of roots in the index. For engine authors.
+///
+/// # Examples
+///
+/// ```
+/// use treelock::{Request, engine::RootIndex};
+///
+/// let photos = Request::new().writes((2000..2026).map(|year| format!("photos/{year}")))?;
+/// let index = RootIndex::new(&photos);
+/// assert!(index.conflicts_with(&Request::new().read("photos/2025/may")?));
+/// assert!(!index.conflicts_with(&Request::new().read("templates")?));
+/// # Ok::<(), treelock::NodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct RootIndex<'a> {
     /// All roots, which conflict with a write.
     all: Sorted<'a>,
     /// The roots that are writes, which conflict with everything.
@@ -16,7 +31,13 @@ pub(crate) struct RootIndex<'a> {
 }
 
 impl<'a> RootIndex<'a> {
-    pub(crate) fn new(request: &'a Request) -> RootIndex<'a> {
+    /// Sorts the roots of a request.
+    ///
+    /// # Examples
+    ///
+    /// See [`RootIndex`].
+    #[must_use]
+    pub fn new(request: &'a Request) -> RootIndex<'a> {
         RootIndex {
             all: Sorted::new(request.placed()),
             writes: Sorted::new(request.placed().filter(|root| root.access == Access::Write)),
@@ -31,13 +52,20 @@ impl<'a> RootIndex<'a> {
         }
     }
 
-    /// Returns whether any of the roots conflicts with a root of this request.
-    pub(crate) fn conflicts_with(&self, other: &Request) -> bool {
+    /// Returns whether any of the roots conflicts with a root of another request, as
+    /// [`Request::conflict`] does.
+    ///
+    /// # Examples
+    ///
+    /// See [`RootIndex`].
+    #[must_use]
+    pub fn conflicts_with(&self, other: &Request) -> bool {
         other.placed().any(|root| self.conflicts(&root))
     }
 }
 
 /// The places of some roots. All lists are sorted.
+#[derive(Debug)]
 struct Sorted<'a> {
     /// The nodes of the roots.
     nodes: Vec<&'a Node>,

@@ -5,9 +5,11 @@
 //! above it, iff its bytes are a prefix of the other's. Only a request with given ancestors has to
 //! be decoded to be compared, since the bytes of a node do not contain such ancestors.
 
+use std::cell::OnceCell;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
-use treelock::{Access, Node, Request};
+use treelock::{Access, Node, Request, engine::RootIndex};
 
 /// A request in its stored form.
 #[derive(Serialize, Deserialize)]
@@ -83,6 +85,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) payload: Vec<u8>,
     /// The roots, packed. `None` if any root has given ancestors.
     plain: Option<PlainRoots>,
+    /// For comparisons for which the bytes are not enough.
+    index: OnceCell<RootIndex<'a>>,
 }
 
 /// The roots of a request without given ancestors.
@@ -141,7 +145,7 @@ impl<'a> Draft<'a> {
             request.given_ancestors().map(|given| given.map(above)).collect();
         let payload = encode(request.label(), &roots, &above);
         let plain = above.iter().all(Option::is_none).then(|| PlainRoots::new(roots));
-        Draft { request, payload, plain }
+        Draft { request, payload, plain, index: OnceCell::new() }
     }
 
     /// Returns whether it conflicts with the request that is stored in these bytes. Damaged bytes
@@ -150,7 +154,7 @@ impl<'a> Draft<'a> {
         let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
         plainly.unwrap_or_else(|| {
             let other = payload.and_then(decode).unwrap_or_else(damaged);
-            self.request.conflict(&other).is_some()
+            self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(&other)
         })
     }
 

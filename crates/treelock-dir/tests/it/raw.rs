@@ -9,6 +9,8 @@ use crate::scratch::{Scratch, write};
 
 /// As drawn at the head of `format/cells.rs`.
 pub(crate) const CELL: usize = 256;
+/// In the header.
+pub(crate) const CURSOR_AT: u64 = 40;
 pub(crate) const STATE_AT: usize = 8;
 pub(crate) const TOKEN_AT: usize = 16;
 pub(crate) const PART_AT: usize = 40;

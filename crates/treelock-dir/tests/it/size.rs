@@ -7,7 +7,7 @@ use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part},
-    raw::TOKEN_AT,
+    raw::{CURSOR_AT, TOKEN_AT},
     scratch::{AcquireWithin, LONG, Scratch, eventually, long, read, waiters, write},
 };
 
@@ -216,4 +216,46 @@ fn handles_that_are_used_once_make_no_table_long() {
     assert!(scratch.size() <= 256 * cells as u64, "{} bytes", scratch.size());
     drop(held);
     scratch.assert_at_rest();
+}
+
+/// The end of a table is searched for the dead a few tickets at a time too, before it is cut off.
+#[test]
+fn a_table_is_cut_off_gradually() {
+    let scratch = Scratch::new();
+    let mut crowd = scratch.crowd(400);
+    for guard in crowd.drain(320..) {
+        scratch.die(guard);
+    }
+    let last = crowd.swap_remove(3);
+    drop(crowd);
+    let size = scratch.size();
+    let lock = DirLock::new(scratch.lock.path());
+    let ask = || drop(lock.try_acquire(&write("other")).wait().expect("nobody is in the way"));
+    ask();
+    assert_eq!(scratch.size(), size, "80 tickets were not queried at once");
+    (0..8).for_each(|_| ask());
+    assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
+    let snapshot = lock.snapshot().wait().expect("a table");
+    assert!(snapshot.entries.iter().map(|entry| entry.ticket).eq([last.ticket()]));
+    drop(last);
+    scratch.assert_at_rest();
+}
+
+/// Whatever number is in the place of the cursor, requests find the cells of the dead.
+#[test]
+fn any_cursor_will_do() {
+    for cursor in [1, 7, 14, 15, 16, 1 << 40, u64::MAX] {
+        let scratch = Scratch::new();
+        scratch.assert_at_rest();
+        scratch.fill_with_the_dead(1.0);
+        let size = scratch.size();
+        scratch.overwrite(CURSOR_AT, &cursor.to_le_bytes());
+        let lock = DirLock::new(scratch.lock.path());
+        let ask = |i: usize| lock.try_acquire(&write(&i.to_string())).wait();
+        let held: Vec<Guard> = (0..13).map(|i| ask(i).expect("nobody is in the way")).collect();
+        assert!(scratch.size() <= size + 4096, "{} of {size} bytes, {cursor}", scratch.size());
+        assert_eq!(lock.snapshot().wait().expect("a table").held().count(), 13);
+        drop(held);
+        scratch.assert_at_rest();
+    }
 }
