@@ -125,13 +125,13 @@ impl HostLock for Sqlite {
 
     fn open(directory: &Path) -> Sqlite {
         let connection = Connection::open(directory.join("sqlite")).expect("room for a database");
-        connection.busy_timeout(Duration::from_secs(600)).expect("a time-out");
+        connection.busy_timeout(Duration::from_secs(600)).expect("a timeout");
         Sqlite(connection)
     }
 
     fn acquire(&mut self) {
         let mut begin = self.0.prepare_cached("BEGIN IMMEDIATE").expect("good SQL");
-        begin.execute([]).expect("granted within the time-out");
+        begin.execute([]).expect("granted within the timeout");
     }
 
     fn release(&mut self) {

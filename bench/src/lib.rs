@@ -5,7 +5,7 @@
 
 #![expect(
     missing_debug_implementations,
-    reason = "peers are measured and never printed, and not all of their types can be"
+    reason = "peers are measured, never printed, and some of their types cannot be"
 )]
 
 pub mod host;

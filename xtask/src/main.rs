@@ -147,7 +147,7 @@ fn run(step: &Step) -> Outcome {
             cargo("run -p treelock --example tour")?;
             cargo("run -p treelock-dir --example crash")?;
             cargo("run --release -p treelock-object-store --example folders -- --seconds 2")?;
-            steps::cluster_examples()
+            steps::engine_examples()
         }
         Step::Gates => cargo("run --release -p treelock-bench --bin ir -- --check"),
         Step::Package => steps::package(),

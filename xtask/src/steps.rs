@@ -14,9 +14,20 @@ use crate::command::{Outcome, cargo, command, execute, root};
 /// The version that the configuration in deny.toml is written for.
 const CARGO_DENY: &str = "0.20.2";
 
-/// Runs the examples on a cluster, as the step `Test` has built them, so that nothing is built
-/// twice.
-pub(crate) fn cluster_examples() -> Outcome {
+/// Runs the examples of the engines, as the step `Test` has built them, so that nothing is built
+/// twice; those on a cluster where there is an etcd.
+pub(crate) fn engine_examples() -> Outcome {
+    cargo("build --workspace --all-features --profile test --examples")?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let run = |name: &str, arguments: &[&str]| {
+        execute(Command::new(target.join("debug/examples").join(name)).args(arguments))
+    };
+    let locks = format!("dir:{}", target.join("example-locks").display());
+    for (name, arguments) in
+        [("list_lock", &[][..]), ("any", &["memory:"]), ("any", &[&locks]), ("generic", &[])]
+    {
+        run(name, arguments)?;
+    }
     let is_there = Command::new("etcd").arg("--version").output().is_ok();
     if !is_there {
         eprintln!(
@@ -24,15 +35,13 @@ pub(crate) fn cluster_examples() -> Outcome {
         );
         return Ok(());
     }
-    cargo("build --workspace --all-features --profile test --examples")?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     for (name, arguments) in [
         ("two_processes", &["--seconds", "2", "--start-etcd"][..]),
         ("two_processes", &["--seconds", "2", "--without-lock"]),
         ("fenced_row", &["--start-etcd"]),
         ("fenced_object", &["--start-etcd"]),
     ] {
-        execute(Command::new(target.join("debug/examples").join(name)).args(arguments))?;
+        run(name, arguments)?;
     }
     Ok(())
 }

@@ -317,7 +317,7 @@ fn bare_mutex(depth: usize, count: u64) {
     let counters = Mutex::new(vec![0_u32; depth + 1]);
     let nodes: Vec<usize> = (0..=depth).collect();
     let change = |by: i32| {
-        let mut counters = counters.lock().expect("nobody panics");
+        let mut counters = counters.lock().expect("no panic");
         for &node in &nodes {
             counters[node] = counters[node].wrapping_add_signed(by);
         }

@@ -33,7 +33,7 @@ fn wait<L: HostLock>(directory: &Path) {
 
 /// Writes the line at once, so that the lines of all waiters stay whole in their shared pipe.
 fn say(line: String) {
-    stdout().write_all(format!("{line}\n").as_bytes()).expect("somebody listens");
+    stdout().write_all(format!("{line}\n").as_bytes()).expect("the reader listens");
 }
 
 fn slept() -> i64 {

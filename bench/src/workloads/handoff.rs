@@ -81,7 +81,7 @@ impl Queue for Chain {
 struct Global(RwLock<()>);
 
 /// One of tokio's two guards; it is held but never read.
-#[expect(dead_code, reason = "a guard matters by being dropped")]
+#[expect(dead_code, reason = "a guard only needs to be dropped")]
 enum GlobalHeld<'a> {
     Read(RwLockReadGuard<'a, ()>),
     Write(RwLockWriteGuard<'a, ()>),

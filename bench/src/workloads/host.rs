@@ -68,7 +68,7 @@ pub(super) fn hold(place: &Path, count: usize) -> Vec<Guard> {
     let lock = DirLock::new(place.join("locks"));
     let request = |index| Request::new().write(format!("/held/dir01/dir02/leaf{index}").as_str());
     let hold = |index| lock.try_acquire(&request(index).expect("the path is valid")).wait();
-    (0..count).map(|index| hold(index).expect("nobody is in the way")).collect()
+    (0..count).map(|index| hold(index).expect("nothing is in the way")).collect()
 }
 
 fn pair<'a, L: HostLock + 'a>(bench: &Bench, directory: &Path) -> Contender<'a> {

@@ -53,7 +53,7 @@ impl Files for Unlocked {
 struct Global(Arc<RwLock<()>>);
 
 /// One of tokio's two guards; it is held but never read.
-#[expect(dead_code, reason = "a guard matters by being dropped")]
+#[expect(dead_code, reason = "a guard only needs to be dropped")]
 enum GlobalHeld {
     Read(OwnedRwLockReadGuard<()>),
     Write(OwnedRwLockWriteGuard<()>),

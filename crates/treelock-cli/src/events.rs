@@ -1,12 +1,12 @@
-//! What a waiting program waits for, in one line: signals to this process, the end of a child, and futures
-//! that can go on. So nothing is polled for, and nothing is missed between two waits.
+//! What a waiting program waits for, in one queue: signals to this process, the end of a child, and
+//! futures that can go on. So nothing is polled, and nothing is missed between two waits.
 
 use std::{
     collections::HashSet,
     fs, io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         mpsc::{self, Receiver, Sender},
     },
     task::{Context, Poll, Wake, Waker},
@@ -24,13 +24,12 @@ use signal_hook::{
     low_level::siginfo::{Cause, Origin},
 };
 
-use crate::exit;
+use crate::watchdog::Watchdog;
 
 /// The signals that a command under the lock gets as if they had been sent to it.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-/// How long a signal may lie in line before a command is started. Asking can block, as behind a stopped
-/// process that has the table's latch, and Ctrl-C has to end that too.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long [`Events::until_now`] waits for the signal by which it marks the present.
+const MARK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) enum Event {
     /// Somebody wants something of this process.
@@ -48,17 +47,17 @@ pub(crate) struct Signal {
     pub(crate) from_terminal: bool,
 }
 
-/// The line of events.
+/// The queue of events.
 pub(crate) struct Events {
-    line: Receiver<Event>,
+    queue: Receiver<Event>,
     waker: Waker,
     watchdog: Arc<Watchdog>,
 }
 
-/// Puts a wake-up in line.
-struct Doorbell(Sender<Event>);
+/// Queues a wake-up.
+struct QueueWaker(Sender<Event>);
 
-impl Wake for Doorbell {
+impl Wake for QueueWaker {
     fn wake(self: Arc<Self>) {
         // Nobody listens any more when the program ends, and then nobody has to be woken.
         let _ = self.0.send(Event::Woken);
@@ -66,14 +65,14 @@ impl Wake for Doorbell {
 }
 
 impl Events {
-    /// Returns the line, into which signals go from now on instead of ending the process.
+    /// Returns the queue. From now on signals go into it instead of ending the process.
     ///
-    /// What was ignored when the program began stays so, for a child too: nohup(1) and shells that start
-    /// something in the background mean it. What was blocked stays so for a child, which has the mask of the
-    /// thread that starts it.
+    /// What was ignored when the program began stays ignored, for a child too: nohup(1) and shells
+    /// that start something in the background rely on it. What was blocked stays blocked for a
+    /// child, which has the mask of the thread that starts it.
     pub(crate) fn start() -> io::Result<Events> {
-        let (sender, line) = mpsc::channel();
-        let waker = Waker::from(Arc::new(Doorbell(sender.clone())));
+        let (sender, queue) = mpsc::channel();
+        let waker = Waker::from(Arc::new(QueueWaker(sender.clone())));
         let watchdog = Arc::new(Watchdog::default());
         let ignored = ignored();
         let wanted = FORWARDED.into_iter().filter(|signal| !ignored.contains(signal));
@@ -91,20 +90,20 @@ impl Events {
                     return;
                 }
                 if is_signal {
-                    watched.see_taken(origin.signal);
+                    watched.await_taken(origin.signal);
                 }
             }
         })?;
-        Ok(Events { line, waker, watchdog })
+        Ok(Events { queue, waker, watchdog })
     }
 
-    /// Waits for the next event; returns `None` when it is `until`.
+    /// Waits for the next event; returns `None` if there is none before `until`.
     pub(crate) fn next(&self, until: Option<Instant>) -> Option<Event> {
         let event = match until {
-            None => self.line.recv().expect("the waker holds a sender"),
+            None => self.queue.recv().expect("the waker holds a sender"),
             Some(until) => {
                 let limit = until.saturating_duration_since(Instant::now());
-                self.line.recv_timeout(limit).ok()?
+                self.queue.recv_timeout(limit).ok()?
             }
         };
         if let Event::Signal(_) = event {
@@ -113,27 +112,27 @@ impl Events {
         Some(event)
     }
 
-    /// Lets signals wait from now on, however long: a command is about to start, and must not be left alone.
-    /// Returns one that came already.
+    /// Lets signals wait from now on, however long: a command is about to start, and must not be
+    /// left alone. Returns a signal that has come already.
     pub(crate) fn before_command(&self) -> Option<Signal> {
-        self.watchdog.rest();
-        self.line.try_iter().find_map(|event| match event {
+        self.watchdog.turn_off();
+        self.queue.try_iter().find_map(|event| match event {
             Event::Signal(signal) => Some(signal),
             Event::Child | Event::Woken => None,
         })
     }
 
-    /// Returns all signals that came until now, also those that the thread above has not seen yet. Futures
-    /// and children have to be looked at after it.
+    /// Returns all signals that came until now, including those that the thread above has not seen
+    /// yet. Look at futures and children after it.
     pub(crate) fn until_now(&self) -> Vec<Signal> {
         let mut came = Vec::new();
-        // Its end is marked by a signal to this process. The thread looks for SIGCHLD after all others, so it
-        // finds in its second round whatever came before the first mark.
+        // A signal to this process marks the present. The thread looks for SIGCHLD after all
+        // others, so its second round finds whatever came before the first mark.
         for _ in 0..2 {
             if kill(getpid(), Name::SIGCHLD).is_err() {
                 break;
             }
-            let end = Instant::now() + PATIENCE;
+            let end = Instant::now() + MARK_TIMEOUT;
             while let Some(event) = self.next(Some(end)) {
                 match event {
                     Event::Signal(signal) => came.push(signal),
@@ -145,11 +144,10 @@ impl Events {
         came
     }
 
-    /// Waits for a future, for so long at most. For the end of the program: whatever signal comes meanwhile asks
-    /// for no more than that.
-    #[cfg(feature = "etcd")]
+    /// Waits for a future, for no longer than this. For the end of the program: whatever signal
+    /// comes meanwhile asks for no more than that.
     pub(crate) fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        let mut future = std::pin::pin!(future);
+        let mut future = pin!(future);
         let end = Instant::now() + limit;
         loop {
             if let Poll::Ready(output) = self.poll(future.as_mut()) {
@@ -170,64 +168,19 @@ fn event(origin: &Origin) -> Event {
         return Event::Child;
     }
     let by_kernel = matches!(origin.cause, Cause::Kernel);
-    // Of a terminal that is gone the kernel tells the leader of the session only, and the others when that
-    // one has ended; what comes from Ctrl-C goes to all.
+    // When a terminal is gone the kernel tells only the leader of the session, and the others when
+    // the leader has ended; Ctrl-C goes to all.
     let to_leader = origin.signal == SIGHUP && leads_session();
     Event::Signal(Signal { number: origin.signal, from_terminal: by_kernel && !to_leader })
 }
 
-/// Whether this process leads its session. Not by rustix, to which a leader outside of this PID namespace,
-/// whose number is 0 here, must not happen.
+/// Returns whether this process leads its session. Not by rustix, which panics if the leader is
+/// outside of this PID namespace, where its number is 0.
 fn leads_session() -> bool {
     getsid(None) == Ok(getpid())
 }
 
-/// Ends the process if a signal is not taken in time.
-#[derive(Default)]
-struct Watchdog {
-    state: Mutex<Watch>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Watch {
-    /// How many signals were put in line, less those taken out; below zero for a moment if it was fast.
-    in_line: i64,
-    /// The command may be there, so nothing is too late any more.
-    rests: bool,
-}
-
-impl Watchdog {
-    fn lock(&self) -> MutexGuard<'_, Watch> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn taken(&self) {
-        self.lock().in_line -= 1;
-        self.changed.notify_all();
-    }
-
-    fn rest(&self) {
-        self.lock().rests = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until the signal that was put in line is taken; ends the process if it is not. Its death gives
-    /// back all that it asked for.
-    fn see_taken(&self, signal: i32) {
-        let mut watch = self.lock();
-        watch.in_line += 1;
-        let waits = |watch: &mut Watch| watch.in_line > 0 && !watch.rests;
-        let waited = self.changed.wait_timeout_while(watch, PATIENCE, waits);
-        let (_watch, result) = waited.unwrap_or_else(PoisonError::into_inner);
-        // The state stays locked, so that no command is started now.
-        if result.timed_out() {
-            std::process::exit(exit::end_by_signal(signal).into());
-        }
-    }
-}
-
-/// The signals that whoever started this process told it to ignore.
+/// Returns the signals that whoever started this process told it to ignore.
 fn ignored() -> HashSet<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,11 +1,10 @@
-//! The schema of `--json`, documented in the README. It is this program's own, so that the values of the
-//! library may grow without a change here: flat, times in seconds, `null` for what is not known.
+//! The schema of `--json`, documented in the README. It is this program's own, so that the
+//! library's values may grow without a change here: flat, times in seconds, `null` for what is not
+//! known.
 
 use std::time::Duration;
 
 use serde::Serialize;
-
-use crate::engine;
 
 /// A sub-tree and what is done with it.
 #[derive(Clone, Serialize)]
@@ -57,7 +56,7 @@ pub(crate) struct Listing {
 
 /// What `run` and `who` print: who is in the way.
 #[derive(Serialize)]
-pub(crate) struct Answer {
+pub(crate) struct WhoBlocks {
     blocked: Option<Blocked>,
 }
 
@@ -75,9 +74,9 @@ struct Blocked {
     host: Option<String>,
 }
 
-impl Answer {
-    pub(crate) fn new(blocked: Option<&treelock::Blocked>) -> Answer {
-        Answer { blocked: blocked.map(Blocked::from) }
+impl WhoBlocks {
+    pub(crate) fn new(blocked: Option<&treelock::Blocked>) -> WhoBlocks {
+        WhoBlocks { blocked: blocked.map(Blocked::from) }
     }
 }
 
@@ -104,11 +103,11 @@ impl From<&treelock::Blocked> for Blocked {
 pub(crate) struct Broken {
     pub(crate) request: Request,
     pub(crate) processes: Vec<KeptBy>,
-    /// Those that got SIGTERM.
+    /// The processes that got SIGTERM.
     pub(crate) terminated: Vec<u32>,
-    /// Those that got SIGKILL after it.
+    /// The processes that got SIGKILL after it.
     pub(crate) killed: Vec<u32>,
-    /// Those that may not be signalled.
+    /// The processes that this user may not signal.
     pub(crate) refused: Vec<u32>,
     pub(crate) free: bool,
 }
@@ -135,7 +134,7 @@ struct Finding {
 }
 
 impl Report {
-    pub(crate) fn new(place: String, findings: &[engine::Finding]) -> Report {
+    pub(crate) fn new(place: String, findings: &[treelock::engine::Finding]) -> Report {
         let findings = findings.iter().map(|finding| Finding {
             severity: finding.severity.to_string(),
             what: finding.what.clone(),
@@ -145,7 +144,7 @@ impl Report {
     }
 }
 
-/// Seconds to the millisecond: more digits than that are noise.
+/// Returns seconds to the millisecond: more digits than that are noise.
 fn seconds(age: Duration) -> f64 {
     age.as_millis() as f64 / 1000.0
 }

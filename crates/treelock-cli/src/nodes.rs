@@ -1,5 +1,5 @@
-//! From arguments to nodes. An argument is a name, the same from every working directory; with `--paths` it
-//! is a file path, and all spellings of one file become one node.
+//! From arguments to nodes. An argument is a name, the same from every working directory; with
+//! `--paths` it is a file path, and all spellings of one file become one node.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use std::{
 
 use treelock::{Access, Node, Request, ToNode as _};
 
-use crate::exit::Failure;
+use crate::error::Failure;
 
 /// How an argument names a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub(crate) enum Naming {
     Paths,
 }
 
-/// As many links as Linux follows in one path.
-const MOST_LINKS: usize = 40;
+/// How many links Linux follows in one path.
+const LINKS_MAX: usize = 40;
 
 /// Returns the request for these roots.
 pub(crate) fn request(
@@ -52,7 +52,7 @@ pub(crate) fn node(naming: Naming, argument: &OsStr) -> Result<Node, Failure> {
     resolved.to_node().map_err(Failure::usage)
 }
 
-/// Where a path begins: at the root, or in the working directory.
+/// Returns where a path begins: at the root, or in the working directory.
 fn start_of(path: &Path) -> Result<PathBuf, Failure> {
     if path.is_absolute() {
         return Ok("/".into());
@@ -65,10 +65,10 @@ fn start_of(path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Returns the one absolute path of a file that exists or not.
+/// Returns the one absolute path of a file, whether it exists or not.
 ///
-/// The rule, from left to right: a link is replaced by what it points to, `..` takes back the last part of
-/// what was resolved so far, and a part that does not exist stays as it is written.
+/// The rule, from left to right: a link is replaced by what it points to, `..` removes the last
+/// part of what was resolved so far, and a part that does not exist stays as it is written.
 fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
     let mut rest: VecDeque<OsString> = parts(path);
     let mut resolved = from.to_path_buf();
@@ -81,7 +81,7 @@ fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
         resolved.push(&part);
         let Some(target) = link_at(&resolved)? else { continue };
         links += 1;
-        if links > MOST_LINKS {
+        if links > LINKS_MAX {
             return Err(io::Error::other("its links lead in a circle"));
         }
         resolved.pop();
@@ -95,12 +95,12 @@ fn resolve(from: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(resolved)
 }
 
-/// What the link here points to; `None` if it is none or nothing is here.
+/// Returns what the link here points to; `None` if this is not a link or nothing is here.
 fn link_at(path: &Path) -> io::Result<Option<PathBuf>> {
     match fs::read_link(path) {
         Ok(target) => Ok(Some(target)),
         Err(error) => match error.kind() {
-            // Of what is no link the system says that the argument is invalid.
+            // What the system says of a file that is not a link.
             io::ErrorKind::InvalidInput
             | io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory => Ok(None),
@@ -109,7 +109,7 @@ fn link_at(path: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// The parts of a path that lead somewhere.
+/// Returns the parts of a path that lead somewhere.
 fn parts(path: &Path) -> VecDeque<OsString> {
     let leads = |part| match part {
         Component::Normal(name) => Some(name.to_owned()),

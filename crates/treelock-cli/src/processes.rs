@@ -1,10 +1,11 @@
-//! Which processes this one runs in: its parent, the parent of that, and so on.
+//! The processes that this one runs in: its parent, the parent of that, and so on.
 
 use std::{collections::BTreeSet, fs, process};
 
-use treelock::Process;
+use treelock::engine::Process;
 
-/// Whether a process is this one or one that it runs in. One of another host only has such a number.
+/// Returns whether a process is this one or one that it runs in. A process of another host only has
+/// such a number.
 pub(crate) fn is_own_or_above(other: &Process) -> bool {
     let host = rustix::system::uname();
     let is_here =
@@ -12,7 +13,7 @@ pub(crate) fn is_own_or_above(other: &Process) -> bool {
     is_here && own_and_above().contains(&other.pid)
 }
 
-/// This process, its parent, and so on.
+/// Returns this process, its parent, and so on.
 pub(crate) fn own_and_above() -> BTreeSet<u32> {
     let mut all = BTreeSet::new();
     let mut next = Some(process::id());
@@ -25,10 +26,10 @@ pub(crate) fn own_and_above() -> BTreeSet<u32> {
     all
 }
 
-/// The parent of a process.
+/// Returns the parent of a process.
 pub(crate) fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything, so it is found by its last parenthesis.
+    // The name before it may hold anything, so its last parenthesis marks its end.
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(&stat[name_end + 1..]).ok()?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -1,49 +1,43 @@
-//! What people read: durations, and the sentences that the lock's own values do not print.
+//! Text for people, where the lock's own values print none.
 
 use std::{fmt::Write as _, time::Duration};
 
-use treelock::{Blocked, Process};
+use treelock::{
+    Blocked,
+    engine::{Age, Process},
+};
 
-/// A duration as [`treelock::Blocked`] prints it: `3.2s`, `4m 07s`, `2h 05m`.
-pub(crate) fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}.{}s", age.subsec_millis() / 100),
-        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
-/// The line of who waits: for how long, how many are ahead, and for whom, which may be long and be cut off.
+/// Returns the line of a waiting `run`: for how long, how many are ahead, and for whom. The last
+/// may be long and be cut off.
 pub(crate) fn waiting(blocked: &Blocked, waited: Duration) -> String {
     let who = asker(blocked.label.as_deref(), blocked.process.as_deref());
     let who = if who.is_empty() { format!("#{}", blocked.ticket) } else { who };
-    let waited = for_so_long(waited);
+    let waited = rounded_age(waited);
     format!(
         "waiting {waited}, {} ahead, for {who}: {} {} for {}",
         blocked.ahead,
         blocked.blocker,
         blocked.state,
-        age(blocked.age),
+        Age(blocked.age),
     )
 }
 
-/// The line of who waits while nobody can say for whom.
-pub(crate) fn waiting_unseen(waited: Duration) -> String {
-    format!("waiting {}; the cluster does not answer", for_so_long(waited))
+/// Returns the line of a waiting `run` while nobody can say for whom it waits.
+pub(crate) fn waiting_unanswered(waited: Duration) -> String {
+    format!("waiting {}; the cluster does not answer", rounded_age(waited))
 }
 
-/// Full seconds, since the line is written once a second.
-fn for_so_long(waited: Duration) -> String {
+/// Returns a duration in full seconds, since the line is written once a second.
+fn rounded_age(waited: Duration) -> String {
     let waited = waited.as_secs();
     match waited {
         0..60 => format!("{waited}s"),
-        _ => age(Duration::from_secs(waited)),
+        _ => Age(Duration::from_secs(waited)).to_string(),
     }
 }
 
-/// Who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so it is quoted as
-/// [`treelock::Blocked`] quotes it.
+/// Returns who asked: `"agent-7" (pid 4242)`, or what is known of it. A label may hold anything, so
+/// it is quoted as [`treelock::Blocked`] quotes it.
 pub(crate) fn asker(label: Option<&str>, process: Option<&Process>) -> String {
     let mut who = label.map(|label| format!("{label:?}")).unwrap_or_default();
     if let Some(process) = process {

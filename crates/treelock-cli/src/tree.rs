@@ -1,10 +1,11 @@
-//! The live requests as a tree of nodes, each request below every node that is a root of it.
+//! The live requests as a tree of nodes. Each request is shown below every node that is a root of
+//! it.
 
 use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 use termtree::Tree;
-use treelock::{Access, Entry, Node, Root, Snapshot, State};
+use treelock::{Access, Entry, Node, Root, Snapshot, State, engine::Age};
 
 use crate::text;
 
@@ -13,12 +14,12 @@ const HELD: Style = AnsiColor::Green.on_default();
 const WAITING: Style = AnsiColor::Yellow.on_default();
 const LESS: Style = Style::new().dimmed();
 
-/// Returns whether a root has to do with a node: is it, or lies above or below it.
+/// Returns whether a root concerns a node: whether it is that node, or lies above or below it.
 pub(crate) fn concerns(root: &Root, node: &Node) -> bool {
     root.node.contains(node) || node.contains(&root.node)
 }
 
-/// Returns the tree of the requests that have to do with a node, with colours; empty if there are none.
+/// Returns the tree of the requests that concern a node, with colours; empty if there are none.
 pub(crate) fn draw(snapshot: &Snapshot, node: &Node) -> String {
     let mut places: BTreeMap<&Node, Vec<String>> = BTreeMap::new();
     for entry in &snapshot.entries {
@@ -39,8 +40,8 @@ pub(crate) fn draw(snapshot: &Snapshot, node: &Node) -> String {
     }
 }
 
-/// Draws nodes that share their first components, of which the first `above` are drawn already. What they
-/// share beyond that becomes one line, since nobody is at a node in between.
+/// Draws nodes that share their first components, of which the first `above` are drawn already.
+/// What they share beyond that becomes one line, since no request names a node in between.
 fn branch(places: &[(&Node, Vec<String>)], above: usize) -> Tree<String> {
     let (first, last) = (places[0].0, places[places.len() - 1].0);
     // In this order, what the first and the last share is shared by all.
@@ -60,10 +61,11 @@ fn branch(places: &[(&Node, Vec<String>)], above: usize) -> Tree<String> {
     tree
 }
 
-/// `#4 write waiting 1.1s "agent-9" (pid 4250) after #1`
+/// Returns the line of a request at one of its roots, as in
+/// `#4 write waiting 1.1s "agent-9" (pid 4250) after #1`.
 fn line(entry: &Entry, access: Access) -> String {
     let style = if entry.state == State::Held { HELD } else { WAITING };
-    let age = text::age(entry.age);
+    let age = Age(entry.age);
     let who = text::asker(entry.label.as_deref(), entry.process.as_deref());
     let space = if who.is_empty() { "" } else { " " };
     let after = entry.waits_for.map(|ticket| format!(" {LESS}after{LESS:#} #{ticket}"));

@@ -164,8 +164,8 @@ impl<L: Engine, const EXACT: bool> Judged<L, EXACT> {
         self
     }
 
-    /// Excuses bad findings of [`check`](Engine::check) that are about the machine of the tests, and
-    /// no fault of the engine's.
+    /// Excuses bad findings of [`check`](Engine::check) that concern the machine on which the tests
+    /// run, and are not the engine's fault.
     ///
     /// # Examples
     ///

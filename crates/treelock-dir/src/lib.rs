@@ -62,7 +62,7 @@
 //! empty the directory safely, end the processes that use it, check that the clock is right
 //! (`treelock doctor`), and remove the file.
 //!
-//! # Where
+//! # Where to keep the table
 //!
 //! - Safe: ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs (containers that mount the same
 //!   directory share the lock).
@@ -94,9 +94,9 @@
 //! is queried only about the requests that conflict with it.
 //!
 //! A handle keeps up to 16 files open for reuse. A waiting request sleeps in the kernel, and a
-//! release wakes only the requests that waited for it last. For each ticket of another process that
-//! is waited for, a thread of the table sleeps until that ticket leaves. There are at most 64 such
-//! threads. Further tickets are polled by one more thread, so that the end of such a ticket is
+//! release wakes only the requests that wait for it at that moment. For each ticket of another
+//! process that is waited for, a thread of the table sleeps until that ticket leaves. There are at
+//! most 64 such threads. Further tickets are polled by one more thread, so that the end of such a ticket is
 //! noticed late by up to a sixteenth of the waiting time (at least 1 ms, at most 50 ms), or by more
 //! if very many tickets are polled.
 //!

@@ -1,4 +1,5 @@
-//! An object of an object store that refuses the write of a holder who was paused for longer than its lease lasted.
+//! An object of an object store that refuses the write of a holder that was paused for longer than
+//! its lease lasted.
 //!
 //! `cargo run -p treelock-etcd --example fenced_object -- --start-etcd`
 
@@ -18,8 +19,8 @@ use treelock::{Access, FenceGate, FencingToken, Request, Stale};
 ///
 /// A process holds the lock on an object and is paused (SIGSTOP) for longer than its lease lasts.
 /// Another takes the lock and writes. Then what the first one had sent arrives. The store is in
-/// memory; S3, Google Cloud Storage and Azure have the same conditional put, a local directory has
-/// not.
+/// memory; S3, Google Cloud Storage and Azure have the same conditional put; a local directory has
+/// none.
 #[derive(Parser)]
 #[command(name = "fenced_object", after_help = "Exit code: 0 if no stale write was accepted.")]
 struct Args {
@@ -33,11 +34,11 @@ struct Args {
 
 /// The gate's number stands in the object's metadata, so that one put changes both.
 ///
-/// One number: who only reads does not raise the other, which would take a put for each read. So a read is
+/// There is one number only: raising one for reads would take a put for each read. So a read is
 /// fenced from the writes before it, and a late write is refused from the next write on.
 const TOKEN: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("fencing-token"));
 
-/// What stood there when we looked.
+/// What was there when we looked.
 struct Seen {
     gate: FenceGate,
     /// The put is done only if the object is still that one.
@@ -50,7 +51,7 @@ async fn look(store: &impl ObjectStore, at: &Path) -> Result<Seen> {
             // An object without the number was never fenced, and is taken for the oldest.
             let max_write = match found.attributes.get(&TOKEN) {
                 Some(token) => token.parse()?,
-                None => FencingToken(0),
+                None => FencingToken::new(0),
             };
             let version = UpdateVersion { e_tag: found.meta.e_tag, version: found.meta.version };
             let gate = FenceGate { max_write, ..FenceGate::default() };
@@ -63,7 +64,8 @@ async fn look(store: &impl ObjectStore, at: &Path) -> Result<Seen> {
     }
 }
 
-/// Puts the object if the token is not stale and the object still the one that was seen. Returns whether it was.
+/// Puts the object if the token is not stale and the object is still the one that was seen. Returns
+/// whether it was.
 async fn put_if_unchanged(
     store: &impl ObjectStore,
     at: &Path,
@@ -81,8 +83,8 @@ async fn put_if_unchanged(
     }
 }
 
-/// Puts the object, unless a later holder was here. Who else writes meanwhile may be an earlier one, so it looks
-/// again.
+/// Puts the object, unless a later holder was here. If somebody else wrote meanwhile, that may have
+/// been an earlier holder, so it looks again.
 async fn put(
     store: &impl ObjectStore,
     at: &Path,
@@ -128,15 +130,15 @@ async fn run(mut args: Args) -> Result<()> {
     let is_valid = first.wake()?;
     println!("The first goes on. By its own clock it has the lock: {is_valid}.");
     if is_valid {
-        return Err("it believes to have a lock that another has".into());
+        return Err("it believes that it holds a lock that another process holds".into());
     }
     println!("But what it had sent before arrives now:");
     if put_if_unchanged(&store, &at, seen, first.token, "late").await? {
-        return Err("a stale put was let in".into());
+        return Err("a stale put was accepted".into());
     }
     println!("  the object is no longer the one that it had looked at, so the store refuses");
     match put(&store, &at, first.token, "late").await {
-        Ok(()) => return Err("a stale put was let in".into()),
+        Ok(()) => return Err("a stale put was accepted".into()),
         Err(error) if error.is::<Stale>() => println!("  it looks again: {error}"),
         Err(error) => return Err(error),
     }

@@ -1,4 +1,5 @@
-//! A row of a database that refuses the write of a holder who was paused for longer than its lease lasted.
+//! A row of a database that refuses the write of a holder that was paused for longer than its lease
+//! lasted.
 //!
 //! `cargo run -p treelock-etcd --example fenced_row -- --start-etcd`
 
@@ -39,8 +40,8 @@ const SCHEMA: &str = "
 
 /// Does something with the row, unless a later holder was here; all in one transaction.
 ///
-/// `IMMEDIATE` takes SQLite's own write lock at the start, so that nobody comes between the check and the work.
-/// Other databases: `SELECT … FOR UPDATE`.
+/// `IMMEDIATE` takes SQLite's own write lock at the start, so that nobody comes between the check
+/// and the work. Other databases: `SELECT … FOR UPDATE`.
 fn with_row<T>(
     database: &mut Connection,
     access: Access,
@@ -51,25 +52,26 @@ fn with_row<T>(
     let gate = "SELECT max_read, max_write FROM page WHERE name = 'handbook'";
     let numbers: (i64, i64) =
         transaction.query_row(gate, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let [max_read, max_write] = [numbers.0, numbers.1].map(|number| FencingToken(number as u64));
+    let [max_read, max_write] =
+        [numbers.0, numbers.1].map(|number| FencingToken::new(number as u64));
     let mut gate = FenceGate { max_read, max_write };
     gate.check(access, token)?;
     transaction.execute(
         "UPDATE page SET max_read = ?1, max_write = ?2 WHERE name = 'handbook'",
-        params![gate.max_read.0 as i64, gate.max_write.0 as i64],
+        params![gate.max_read.get() as i64, gate.max_write.get() as i64],
     )?;
     let value = work(&transaction)?;
     transaction.commit()?;
     Ok(value)
 }
 
-/// The same for a write, in one statement that every database has: its condition is the gate's rule. Returns
-/// whether the row took it.
+/// Writes in one statement that every database has: its condition is the gate's rule. Returns
+/// whether the row was written.
 fn write_at_once(database: &Connection, token: FencingToken, text: &str) -> Result<bool> {
     let changed = database.execute(
         "UPDATE page SET text = ?1, max_write = ?2
          WHERE name = 'handbook' AND max_read <= ?2 AND max_write <= ?2",
-        params![text, token.0 as i64],
+        params![text, token.get() as i64],
     )?;
     Ok(changed == 1)
 }
@@ -118,29 +120,29 @@ async fn run(mut args: Args) -> Result<()> {
     let is_valid = first.wake()?;
     println!("The first goes on. By its own clock it has the lock: {is_valid}.");
     if is_valid {
-        return Err("it believes to have a lock that another has".into());
+        return Err("it believes that it holds a lock that another process holds".into());
     }
     println!("But what it had sent before arrives now:");
     refused(write(&mut database, first.token, "late"))?;
     refused(read(&mut database, first.token))?;
     if write_at_once(&database, first.token, "late")? {
-        return Err("a stale write was let in by the condition".into());
+        return Err("the condition accepted a stale write".into());
     }
     println!("  by the condition in one statement: no row was changed");
 
     let text = read(&mut database, guard.token())?;
     if text != "second" || !write_at_once(&database, guard.token(), "third")? {
-        return Err(format!("the row says {text:?}, or refuses who holds the lock").into());
+        return Err(format!("the row says {text:?}, or refuses the holder of the lock").into());
     }
     println!("The row says {text:?}, and takes what the second writes next.");
     guard.release().await;
     Ok(())
 }
 
-/// Fails if an access was accepted that came too late.
+/// Fails if an access that came too late was accepted.
 fn refused<T>(result: Result<T>) -> Result<()> {
     match result {
-        Ok(_) => Err("a stale access was let in".into()),
+        Ok(_) => Err("a stale access was accepted".into()),
         Err(error) if error.is::<Stale>() => {
             println!("  {error}");
             Ok(())

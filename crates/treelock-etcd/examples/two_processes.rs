@@ -1,5 +1,5 @@
-//! Two processes rename folders of one directory to and fro, each in its own place, and each looks at what the
-//! other does: no look may find half a folder.
+//! Two processes rename folders of one directory to and fro, each in its own place, and each looks
+//! at what the other does: no look may find half a folder.
 //!
 //! `cargo run -p treelock-etcd --example two_processes -- --start-etcd`
 
@@ -16,7 +16,7 @@ use futures_util::{TryStreamExt, future::try_join};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use serde::{Deserialize, Serialize};
 use support::{Cluster, Result};
-use treelock::Engine;
+use treelock::engine::Engine;
 use treelock_object_store::{Folders, LockedStore};
 
 /// Show what a lock between processes is for: whole folders in one directory, two processes.
@@ -44,8 +44,8 @@ struct Args {
 }
 
 const AFTER: &str = "\
-Exit code: 0 if both renamed and looked, and no folder was torn under the lock in etcd, or if some were
-without it; 1 otherwise; 2 if the example could not run.";
+Exit code: 0 if both renamed and looked, and no folder was torn under the lock in etcd, or if some
+were without it; 1 otherwise; 2 if the example could not run.";
 
 const FILES: usize = 12;
 

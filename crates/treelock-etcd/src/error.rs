@@ -1,14 +1,17 @@
-//! What can go wrong, in words: what happened, to what, and what to do.
+//! What can go wrong: what happened, to what, and what to do about it.
 
 use std::{error, fmt, time::Duration};
 
-use treelock::Blocked;
+use treelock::{Blocked, NodeError};
 
-/// Why a lock was not granted, or etcd could not be asked.
+/// Why a lock was not granted, or why etcd could not be asked.
 ///
-/// The predicates say what to do: [`is_timeout`](Error::is_timeout) and [`blocked`](Error::blocked): somebody
-/// else has it; [`is_lost`](Error::is_lost): ask again; [`is_unavailable`](Error::is_unavailable): try later;
-/// all others: something has to be put right first.
+/// The predicates tell what to do next:
+///
+/// - [`is_timeout`](Error::is_timeout) and [`blocked`](Error::blocked): somebody else has the lock.
+/// - [`is_lost`](Error::is_lost): ask again.
+/// - [`is_unavailable`](Error::is_unavailable): try again later.
+/// - None of them: something has to be fixed first, and the error says what.
 ///
 /// # Examples
 ///
@@ -22,68 +25,76 @@ use treelock::Blocked;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody is in the way: of a try, or until the time was over.
+    /// Somebody is in the way: of a try, or still when the request gave up.
     Blocked(Box<Blocked>),
-    /// No member of the cluster answered within the time.
+    /// No member of the cluster answered in time.
+    #[non_exhaustive]
     Unavailable {
-        /// What was being done.
+        /// What was attempted.
         doing: &'static str,
-        /// For how long it was tried.
+        /// For how long it was attempted.
         tried: Duration,
-        /// What the last one said.
+        /// What the last member said.
         last: String,
     },
-    /// The place in the line is lost: the session ended while the request waited, or somebody took the place away
-    /// ([`EtcdLock::revoke`](crate::EtcdLock::revoke)).
+    /// The request lost its place in the line: the session ended while it waited, or somebody took
+    /// the place away ([`EtcdLock::revoke`](crate::EtcdLock::revoke)).
     Lost,
-    /// etcd has no space left, so it takes nothing new.
+    /// etcd has no space left and accepts nothing new.
     NoSpace,
     /// The user or the password is wrong, or the user may not do this.
+    #[non_exhaustive]
     Denied {
-        /// What was being done.
+        /// What was attempted.
         doing: &'static str,
         /// What etcd says.
         what: String,
     },
-    /// etcd refused something that should not be refused.
+    /// etcd refused something that it should not refuse.
+    #[non_exhaustive]
     Refused {
-        /// What was being done.
+        /// What was attempted.
         doing: &'static str,
         /// What etcd says.
         what: String,
     },
     /// The options cannot be right, whatever the cluster says.
+    #[non_exhaustive]
     Options {
-        /// What is wrong with which, and what to do.
+        /// Which option is wrong, and what to do.
         what: String,
     },
-    /// No member can be spoken to as it was configured: TLS on one side only, a certificate that has expired or
-    /// that the other side does not trust, or one that is missing.
+    /// No member can be reached the way it was configured: TLS on one side only, or a certificate
+    /// that has expired, is missing, or is not trusted by the other side.
+    #[non_exhaustive]
     Tls {
         /// The member that was looked at last.
         endpoint: String,
         /// What is wrong, and what to do.
         what: String,
     },
-    /// The request asks for something that the cluster's lock does not have.
+    /// The request asks for something that the cluster's lock does not support.
+    #[non_exhaustive]
     Unsupported {
         /// What that is.
         what: String,
     },
+    /// The text of a node is not valid, so there is nothing to ask for.
+    Node(NodeError),
 }
 
 impl Error {
-    /// Something is in the way that is not an entry of this lock.
-    pub(crate) fn unreadable(what: &str) -> Error {
+    /// Says that a key is in the way that is not an entry of this lock.
+    pub(crate) fn unreadable(key: &str) -> Error {
         Error::Refused {
             doing: "ask for a lock",
             what: format!(
-                "{what} is in the way and is no entry of this lock (see `treelock doctor`)"
+                "{key} is in the way and is not an entry of this lock (see `treelock doctor`)"
             ),
         }
     }
 
-    /// Returns who is in the way, if that is why.
+    /// Returns who is in the way, if that is the reason.
     ///
     /// # Examples
     ///
@@ -98,7 +109,8 @@ impl Error {
         }
     }
 
-    /// Returns whether somebody else has it: of a try, or until the time was over.
+    /// Returns whether somebody else has the lock: at the moment of a try, or still when the
+    /// request gave up.
     ///
     /// # Examples
     ///
@@ -110,7 +122,7 @@ impl Error {
         matches!(self, Error::Blocked(_))
     }
 
-    /// Returns whether the place in the line was lost, so that asking again may succeed.
+    /// Returns whether the request lost its place in the line, so that asking again may succeed.
     ///
     /// # Examples
     ///
@@ -141,41 +153,43 @@ impl From<Blocked> for Error {
     }
 }
 
+/// So that `?` works on requests and on locks alike.
+impl From<NodeError> for Error {
+    fn from(error: NodeError) -> Error {
+        Error::Node(error)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Blocked(blocked) => blocked.fmt(f),
+            Error::Node(error) => error.fmt(f),
             Error::Unavailable { doing, tried, last } => write!(
                 f,
-                "cannot {doing}: no etcd member answered for {:.1} s ({last}); see that the endpoints are \
-                 right and that a majority of the members runs",
+                "cannot {doing}: no etcd member answered for {:.1} s ({last}); check that the \
+                 endpoints are right and that a majority of the members is running",
                 tried.as_secs_f64()
             ),
             Error::Lost => f.write_str(
-                "the request's place in the line is lost, since the session with etcd ended or somebody took it away; \
-                 ask again",
+                "the request lost its place in the line, because the session with etcd ended or \
+                 somebody took the place away; ask again",
             ),
             Error::NoSpace => f.write_str(
-                "etcd has no space left and takes nothing new; compact and defragment it, raise its quota, and \
-                 disarm the alarm (`etcdctl alarm disarm`)",
+                "etcd has no space left and accepts nothing new; compact and defragment it, raise \
+                 its quota, and disarm the alarm (`etcdctl alarm disarm`)",
             ),
             Error::Denied { doing, what } => write!(
                 f,
-                "etcd does not let this user {doing} ({what}); see that user and password are right and \
-                 that the user's role may read and write all keys of the namespace",
+                "etcd does not let this user {doing} ({what}); check that user and password are \
+                 right, and that the user's role may read and write all keys of the namespace",
             ),
             Error::Refused { doing, what } => write!(f, "cannot {doing}: etcd says {what:?}"),
-            Error::Tls { endpoint, what } => write!(f, "cannot speak to {endpoint}: {what}"),
+            Error::Tls { endpoint, what } => write!(f, "cannot talk to {endpoint}: {what}"),
             Error::Options { what } | Error::Unsupported { what } => f.write_str(what),
         }
     }
 }
 
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Error::Blocked(blocked) => Some(&**blocked),
-            _ => None,
-        }
-    }
-}
+/// The sentence says everything, so a cause that it includes is not a source as well.
+impl error::Error for Error {}

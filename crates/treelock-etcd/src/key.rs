@@ -1,19 +1,19 @@
-//! Where requests stand in etcd's keyspace.
+//! Where requests are in etcd's keyspace: [`Space`].
 //!
 //! ```text
 //! <space>/M                                  the version of all this, and the epoch of the tokens
 //! <space>/S/<session>                        a session, bound to its lease
-//! <space>/S/<session>/<slot>                 the ticket of an entry there that somebody else has deleted
+//! <space>/S/<session>/<slot>                 the ticket of an entry that somebody else deleted
 //! <space>/R/<node>!<session>.<slot>          a read root of a live request
 //! <space>/W/<node>!<session>.<slot>          a write root
 //! <space>/N/!<session>.<slot>                a request without roots, which is in nobody's way
 //! ```
 //!
-//! A node is written as its components, escaped, each with a `/` behind it. So one node lies above another, or
-//! is the same, iff its text is a beginning of the other's; and as `!` never begins a component, everything
-//! from `node!` to `node"` is at the node itself, and everything that begins with its text is there or below.
-//! A sub-tree is one range of keys, and that is all that a request has to look at, apart from one small range
-//! for each ancestor.
+//! A node is written as its components, escaped, each with a `/` behind it. So one node lies above
+//! another, or is the same, iff its text is a beginning of the other's; and as `!` never begins a
+//! component, everything from `node!` to `node"` is at the node itself, and everything that begins
+//! with its text is there or below. A sub-tree is one range of keys, and that is all that a request
+//! has to look at, apart from one small range for each ancestor.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use treelock::{Access, Node, Request};
 /// What an entry's key says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Name {
-    /// None of a request without roots.
+    /// `None` of a request without roots.
     pub(crate) root: Option<(Access, Node)>,
     pub(crate) session: String,
     pub(crate) slot: u64,
@@ -40,16 +40,16 @@ const READS: u8 = b'R';
 const WRITES: u8 = b'W';
 const NOTHING: u8 = b'N';
 
-/// What is behind a node: the place of a request in its session.
-const AT: u8 = b'!';
+/// What follows a node: the slot of the request in its session.
+const SLOT_MARK: u8 = b'!';
 /// The byte after that, where the keys at a node end.
-const BEHIND: u8 = b'"';
+const AFTER_SLOT_MARK: u8 = b'"';
 
 fn needs_escape(byte: u8) -> bool {
     matches!(byte, 0..=0x21 | b'%' | b'/' | 0x7f)
 }
 
-/// The text of a node in keys; empty for the root.
+/// Returns the text of a node in keys; empty for the root.
 pub(crate) fn encode(node: &Node) -> Vec<u8> {
     let mut text = Vec::new();
     for component in node.components() {
@@ -65,7 +65,7 @@ pub(crate) fn encode(node: &Node) -> Vec<u8> {
     text
 }
 
-/// The node of a text; `None` if it is none.
+/// Returns the node of a text; `None` if it is not one.
 pub(crate) fn decode(text: &[u8]) -> Option<Node> {
     let Some(components) = text.strip_suffix(b"/") else {
         return text.is_empty().then(Node::root);
@@ -91,7 +91,7 @@ fn unescape(component: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The text of a root, as a value holds it.
+/// Returns the text of a root, as a value holds it.
 pub(crate) fn root_text((access, node): (Access, &Node)) -> String {
     let letter = if access == Access::Write { 'W' } else { 'R' };
     // Only bytes above 0x7f are left as they are; JSON has no bytes.
@@ -102,7 +102,7 @@ pub(crate) fn root_text((access, node): (Access, &Node)) -> String {
     format!("{letter}/{}", text.collect::<String>())
 }
 
-/// The root of a text; `None` if it is none.
+/// Returns the root of a text; `None` if it is not one.
 pub(crate) fn read_root_text(text: &str) -> Option<(Access, Node)> {
     let (access, node) = text.split_once('/')?;
     let access = match access {
@@ -113,13 +113,14 @@ pub(crate) fn read_root_text(text: &str) -> Option<(Access, Node)> {
     Some((access, decode(node.as_bytes())?))
 }
 
-/// Whether the ancestors that were given for a root are those that its name says.
+/// Returns whether the ancestors that were given for a root are those that its name says.
 pub(crate) fn are_its_own(node: &Node, given: &[Node]) -> bool {
     let own: BTreeSet<Node> = std::iter::successors(node.parent(), Node::parent).collect();
     own == given.iter().cloned().collect()
 }
 
-/// The roots of a request that say all that it locks: none that lies in a wider one, and one for each node.
+/// Returns the roots of a request that say all that it locks: none that lies in a wider one, and
+/// one for each node.
 pub(crate) fn essential(request: &Request) -> Vec<(Access, Node)> {
     let mut roots: Vec<_> = request
         .roots()
@@ -142,7 +143,7 @@ pub(crate) fn essential(request: &Request) -> Vec<(Access, Node)> {
 }
 
 impl Space {
-    /// The keys that begin with this prefix.
+    /// Returns the keys that begin with this prefix.
     pub(crate) fn new(prefix: &str) -> Space {
         Space(prefix.trim_end_matches('/').into())
     }
@@ -155,73 +156,73 @@ impl Space {
         self.under(if access == Access::Write { WRITES } else { READS })
     }
 
-    /// The key of what holds for the whole namespace.
+    /// Returns the key of what holds for the whole namespace.
     pub(crate) fn meta(&self) -> Vec<u8> {
         [&self.0[..], b"/M"].concat()
     }
 
-    /// The key of a session.
+    /// Returns the key of a session.
     pub(crate) fn session(&self, session: &str) -> Vec<u8> {
         [&self.under(b'S')[..], session.as_bytes()].concat()
     }
 
-    /// The key that says that an entry was deleted by somebody else.
+    /// Returns the key that says that somebody else deleted an entry.
     pub(crate) fn revoked(&self, session: &str, slot: u64) -> Vec<u8> {
         [&self.session(session)[..], b"/", slot.to_string().as_bytes()].concat()
     }
 
-    /// The session's key, and what is said to it.
+    /// Returns the range of the session's key and of the messages to it.
     pub(crate) fn session_range(&self, session: &str) -> Range {
         let key = self.session(session);
-        // Behind the slash, which is before every digit.
+        // The byte after the slash, which comes before every digit.
         let end = [&key[..], b"0"].concat();
         (key, end)
     }
 
-    /// What is said to a session by one of its keys: which slot lost its entry; `None` of the session's own key.
+    /// Reads a message to a session: which slot lost its entry; `None` of the session's own key.
     pub(crate) fn read_revoked(&self, session: &str, key: &[u8]) -> Option<u64> {
         let slot = key.strip_prefix(&self.session(session)[..])?.strip_prefix(b"/")?;
         str::from_utf8(slot).ok()?.parse().ok()
     }
 
-    /// Whether a key is a session's own.
+    /// Returns whether a key is a session's own.
     pub(crate) fn is_session(&self, key: &[u8]) -> bool {
         key.strip_prefix(&self.under(b'S')[..]).is_some_and(|id| !id.contains(&b'/'))
     }
 
-    /// All keys.
+    /// Returns the range of all keys.
     pub(crate) fn all(&self) -> Range {
         ([&self.0[..], b"/"].concat(), [&self.0[..], &[b'/' + 1]].concat())
     }
 
-    /// All sessions and entries.
+    /// Returns the ranges of all sessions and entries.
     pub(crate) fn live(&self) -> [Range; 4] {
         let end = |letter| [&self.0[..], &[b'/', letter, b'/' + 1]].concat();
         [b'S', READS, WRITES, NOTHING].map(|letter| (self.under(letter), end(letter)))
     }
 
-    /// The key of one root of a live request.
+    /// Returns the key of one root of a live request.
     pub(crate) fn entry(&self, access: Access, node: &Node, session: &str, slot: u64) -> Vec<u8> {
-        let place = format!("{}{session}.{slot}", char::from(AT));
+        let place = format!("{}{session}.{slot}", char::from(SLOT_MARK));
         [&self.of(access)[..], &encode(node), place.as_bytes()].concat()
     }
 
-    /// The keys of a live request with these roots.
+    /// Returns the keys of a live request with these roots.
     pub(crate) fn keys(&self, roots: &[(Access, Node)], session: &str, slot: u64) -> Vec<Vec<u8>> {
         if roots.is_empty() {
-            let place = format!("{}{session}.{slot}", char::from(AT));
+            let place = format!("{}{session}.{slot}", char::from(SLOT_MARK));
             return vec![[&self.under(NOTHING)[..], place.as_bytes()].concat()];
         }
         roots.iter().map(|(access, node)| self.entry(*access, node, session, slot)).collect()
     }
 
-    /// What an entry's key says, if it is one.
+    /// Reads an entry's key; `None` if it is not one.
     pub(crate) fn read(&self, key: &[u8]) -> Option<Name> {
         let both = [Access::Read, Access::Write].into_iter();
         let under = |access| Some((Some(access), key.strip_prefix(&self.of(access)[..])?));
         let nothing = || Some((None, key.strip_prefix(&self.under(NOTHING)[..])?));
         let (access, rest) = both.filter_map(under).next().or_else(nothing)?;
-        let at = rest.iter().rposition(|byte| *byte == AT)?;
+        let at = rest.iter().rposition(|byte| *byte == SLOT_MARK)?;
         let place = str::from_utf8(&rest[at + 1..]).ok()?;
         let (session, slot) = place.rsplit_once('.')?;
         let node = decode(&rest[..at])?;
@@ -229,7 +230,8 @@ impl Space {
         Some(Name { root, session: session.into(), slot: slot.parse().ok()? })
     }
 
-    /// All ranges in which a live request conflicts with one of these roots, and no others do.
+    /// Returns the ranges that contain exactly the keys of requests that conflict with one of these
+    /// roots.
     pub(crate) fn conflicts(&self, roots: &[(Access, Node)]) -> Vec<Range> {
         let (mut points, mut trees) = (BTreeSet::new(), BTreeSet::new());
         for (access, node) in roots {
@@ -248,7 +250,8 @@ impl Space {
             }
         }
         let trees: Vec<Range> = trees.into_iter().collect();
-        // What lies in a sub-tree is looked at there. Those are in order, so the wider one is the last before.
+        // What lies in a sub-tree is looked at there. Those are in order, so the wider one is the
+        // last before.
         let mut ranges: Vec<Range> = Vec::new();
         for one in trees {
             if ranges.last().is_none_or(|wider| wider.1 < one.1) {
@@ -265,18 +268,18 @@ impl Space {
         ranges
     }
 
-    /// All entries.
+    /// Returns the ranges of all entries.
     pub(crate) fn entries(&self) -> Vec<Range> {
         self.live()[1..].to_vec()
     }
 }
 
-/// The entries at a node, whose text it is.
+/// Returns the range of the entries at the node with this text.
 fn point(text: &[u8]) -> Range {
-    ([text, &[AT]].concat(), [text, &[BEHIND]].concat())
+    ([text, &[SLOT_MARK]].concat(), [text, &[AFTER_SLOT_MARK]].concat())
 }
 
-/// The entries at a node and below, whose text it is.
+/// Returns the range of the entries at the node with this text, and below.
 fn tree(text: Vec<u8>) -> Range {
     let mut end = text.clone();
     // It ends with a slash, so the next text of the same length ends with the byte after that.
@@ -315,7 +318,8 @@ mod tests {
         fn ranges_are_conflicts(one in request(), two in request()) {
             let space = Space::new("/treelock/test");
             let ranges = space.conflicts(&essential(&one));
-            let keys = essential(&two).into_iter().map(|(access, node)| space.entry(access, &node, "s1", 7));
+            let key = |(access, node)| space.entry(access, &node, "s1", 7);
+            let keys = essential(&two).into_iter().map(key);
             let met = keys.into_iter().any(|key| {
                 ranges.iter().any(|(first, end)| *first <= key && key < *end)
             });

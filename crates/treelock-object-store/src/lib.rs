@@ -1,4 +1,4 @@
-//! An object store whose folders can be renamed, copied, deleted and read whole.
+//! Object stores with whole folders: each is renamed, copied, deleted and read under one lock.
 //!
 //! Object stores have no folders, only keys with slashes in them. So renaming a folder is many
 //! copies and many deletes, and whoever reads in between sees half of it. [`LockedStore`] wraps any
@@ -46,24 +46,25 @@
 //! # Several processes
 //!
 //! The lock of [`LockedStore::new`] lives in its process. [`LockedStore::with_lock`] takes any
-//! [`Engine`](treelock::engine::Engine): the `DirLock` of the crate `treelock-dir` for the
-//! processes of one host, the `EtcdLock` of `treelock-etcd` for those of many. Each process wraps
-//! the bucket with a handle of its own to the same lock.
+//! [`Engine`](treelock::engine::Engine). That of the crate `treelock-any` is named by one text:
+//! `dir:PATH` for the processes of one host, `etcd://…` for those of many. Each process wraps the
+//! bucket with a handle of its own to the same lock.
 //!
 //! ```
 //! # use object_store::{ObjectStoreExt, local::LocalFileSystem, path::Path};
-//! use treelock_dir::DirLock;
+//! use treelock_any::AnyLock;
 //! use treelock_object_store::{Folders, LockedStore};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let scratch = tempfile::tempdir()?;
 //! # let photos = scratch.path().join("photos");
-//! # let locks = scratch.path().join("locks");
+//! # let url = format!("dir:{}", scratch.path().join("locks").display());
 //! # std::fs::create_dir(&photos)?;
 //! # let inner = LocalFileSystem::new_with_prefix(photos)?;
 //! # inner.put(&Path::from("photos/2024/cat.jpg"), "meow".into()).await?;
-//! let store = LockedStore::with_lock(inner, DirLock::new(locks));
+//! // In production: dir:/var/lib/photos/locks, or etcd://10.0.0.1:2379/photos
+//! let store = LockedStore::with_lock(inner, AnyLock::open(&url)?);
 //! store.rename_folder("photos/2024", "archive/2024").await?;
 //! # Ok(())
 //! # }

@@ -352,7 +352,7 @@ pub(crate) async fn rename<S: ObjectStore>(
     store.rename_opts(from, to, options).await
 }
 
-/// Makes the store's error of a path that names no node.
+/// Makes the store's error of a path that does not name a node.
 pub(crate) fn not_a_node(error: NodeError) -> Error {
     Error::Generic { store: STORE_NAME, source: error.into() }
 }

@@ -24,7 +24,7 @@ class Claim(NamedTuple):
 
 
 def conflict(one: Sequence[Claim], other: Sequence[Claim]) -> bool:
-    """Some root of one is at, above or below some root of the other, and one of the two writes."""
+    """Returns whether some of their roots meet, and at least one of these two writes."""
     return any(
         _meet(a.place, b.place) and "write" in (a.access, b.access) for a in one for b in other
     )

@@ -17,12 +17,12 @@ import asyncio, gc, os, signal, sys, threading, time
 from pathlib import PurePosixPath as Path
 from treelock import LockTimeout, TreeLock
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 lock = TreeLock()
 PHOTOS = Path("/photos")
 
 def when_waiting(act, count=1):
-    # A thread that acts as soon as somebody waits. If nobody does, it ends the process.
+    # Starts a thread that acts as soon as a request waits. If none does, it ends the process.
     def watch():
         for _ in range(60_000):
             if len(lock.snapshot().waiting) >= count:
@@ -38,7 +38,7 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 def check_intact():
-    # Nobody waits, whoever held still holds, and the lock goes on working.
+    # Nothing waits, the holder still holds, and the lock keeps working.
     assert len(lock.snapshot()) == 1, lock.snapshot()
     assert lock(write=[PHOTOS]).acquire(blocking=False) is False
     holder.release()

@@ -127,7 +127,7 @@ def test_nodes_that_nobody_else_knows_are_shown(
             enter(lock(read=[Colour("cold"), crimson], timeout=timeout))
     assert caught.value.blocked.wanted == Root("read", crimson)
     assert caught.value.blocked.blocker == Root("write", warm)
-    assert "Colour object" in str(caught.value), "as Python shows it, for it has no text of its own"
+    assert "Colour object" in str(caught.value), "as Python shows it, without its own text"
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class HalfPath(PurePosixPath):
 async def a_node_that_raises_leaves_nothing_locked(module: ModuleType) -> None:
     """An enter that failed half-way has not locked the first half."""
     lock = module.TreeLock()
-    manager = lock([], [HalfPath("/a/b")])  # lives on, so that nothing is freed just by its end
+    manager = lock([], [HalfPath("/a/b")])  # kept alive, so that nothing is freed with it
     with pytest.raises(Broken):
         async with manager:
             pass

@@ -41,7 +41,7 @@ def test_a_waiter_of_a_closed_loop_does_not_break_the_releaser(new_loop: NewLoop
     assert len(lock.snapshot()) == 0
     with lock(write=[ROOT], timeout=0):
         lost[0].close()
-        assert lock.locked(), "the one who is gone took nothing with it"
+        assert lock.locked(), "the closed waiter took nothing with it"
     assert seen == []
 
 

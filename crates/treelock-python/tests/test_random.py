@@ -246,7 +246,7 @@ class Round:
         blocked = await self.rng.choice(ways)(person)
         if isinstance(blocked, Blocked):
             first = blockers[0] if blockers else None
-            assert first is not None, f"{person.name} waits for nobody"
+            assert first is not None, f"{person.name} waits for nothing"
             assert (blocked.label, blocked.ahead) == (first.name, len(blockers))
             assert blocked.state == ("held" if first.held else "waiting")
             assert claim_of(blocked.wanted) in person.claims

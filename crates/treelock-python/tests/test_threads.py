@@ -271,7 +271,7 @@ def test_with_under_a_running_loop_does_not_block_it(new_loop: NewLoop) -> None:
             with pytest.raises(RuntimeError, match="import-7"):
                 lock(read=[PHOTOS]).acquire(timeout=LONG_SECONDS)
             assert lock(read=[PHOTOS]).acquire(blocking=False) is False
-            assert len(lock.snapshot()) == 1, "nothing of those who failed is left"
+            assert len(lock.snapshot()) == 1, "nothing of the failed requests is left"
 
     run_in(new_loop, main())
 

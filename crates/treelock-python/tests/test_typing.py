@@ -37,11 +37,11 @@ needs_mypy = pytest.mark.skipif(
 STUBTEST_ALLOWS = r"""
 # A protocol, for type checkers only.
 treelock\._treelock\.Node
-# PyO3 adds it; nobody imports * from a private module.
+# PyO3 adds it; no one imports * from a private module.
 treelock\._treelock\.__all__
-# Subclasses may take arguments of their own, so what is native takes any.
+# Subclasses may take their own arguments, so the native methods accept any.
 treelock(\._treelock)?\.TreeLock\.__(init|new)__
-# PEP 800 and @final are of later Pythons.
+# PEP 800 and @final belong to later versions of Python.
 treelock(\._treelock)?\.TreeLock(ContextManager)?
 # mypy makes a union of a literal with two values, and Python does not.
 treelock\._values\.(Access|State)

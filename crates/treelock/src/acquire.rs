@@ -1,4 +1,4 @@
-//! The one future behind all ways to ask for the lock: [`Acquire`].
+//! The one future behind all ways to acquire the lock: [`Acquire`].
 
 use std::{
     fmt,

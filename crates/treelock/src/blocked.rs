@@ -41,7 +41,7 @@ pub struct Blocked {
     pub blocker: Root,
     /// The blocker's label.
     pub label: Option<Arc<str>>,
-    /// The blocker's ticket, as shown in a [`Snapshot`].
+    /// The blocker's ticket, as shown in a [`Snapshot`](crate::Snapshot).
     pub ticket: u64,
     /// Whether the blocker holds its lock or is itself waiting.
     pub state: State,

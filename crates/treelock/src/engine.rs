@@ -31,8 +31,8 @@
 //! # Ok::<(), treelock::Error>(())
 //! ```
 //!
-//! To write an engine, implement [`Engine`], [`Pending`], [`Held`] and [`EngineError`], and let the
-//! crate `treelock-conformance` judge it. The repository's ENGINES.md says how, step by step.
+//! To write an engine, implement [`Engine`], [`Pending`], [`Held`] and [`EngineError`], and test it
+//! with the crate `treelock-conformance`. The repository's ENGINES.md explains how, step by step.
 
 use std::{error::Error, fmt::Debug, future::Future};
 

@@ -32,7 +32,7 @@
 //!   starves;
 //! - *no deadlock* among requests that are made as a whole: a waiting request holds nothing.
 //!
-//! # Ways to ask
+//! # Ways to acquire
 //!
 //! Every verb returns a value that can be awaited, in any executor, or that a thread can
 //! [`wait`](Wait::wait) for; nothing else blocks a thread. [`acquire`](TreeLock::acquire) returns a

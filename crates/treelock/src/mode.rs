@@ -1,5 +1,5 @@
-//! Lock modes, their conflicts and their lattice, as Gray, Lorie and Putzolu give them in
-//! "Granularity of locks in a shared data base" (VLDB 1975).
+//! Lock modes, their conflicts and their lattice, after Gray, Lorie and Putzolu, "Granularity of
+//! locks in a shared data base" (VLDB 1975).
 //!
 //! A read or write on a node covers everything below it. It also leaves an *intention* on each
 //! ancestor, so that a request for an ancestor can see it. A cross marks a conflict:

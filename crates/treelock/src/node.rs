@@ -71,7 +71,7 @@ impl Node {
         Node::assemble(&[], &[])
     }
 
-    /// Returns the node with these components, which may hold any bytes, `/` included.
+    /// Returns the node with these components, which may contain any bytes, including `/`.
     ///
     /// An empty sequence gives the root.
     ///

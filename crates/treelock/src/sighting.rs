@@ -58,8 +58,8 @@ impl fmt::Display for Process {
     }
 }
 
-/// A live request as a lock table reports it. A [`Snapshot`] is built from these. For engine
-/// authors.
+/// A live request as a lock table reports it. A [`Snapshot`](crate::Snapshot) is built from these.
+/// For engine authors.
 ///
 /// # Examples
 ///

@@ -104,7 +104,7 @@ fn memory_follows_live_requests() {
     one_that_stays();
 }
 
-/// A single value keeps its whole page, so what stays costs a bounded factor, not the peak.
+/// Checks that what stays costs a bounded factor, not the peak: one value keeps its whole page.
 fn one_that_stays() {
     let lock = TreeLock::new();
     let empty = allocated();

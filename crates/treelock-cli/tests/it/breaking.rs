@@ -80,7 +80,7 @@ fn a_ticket_that_is_not_there() {
     let scene = Scene::new();
     let done = scene.done(&["break", "7", "--force"]);
     assert_eq!(done.code(), 66);
-    let sentence = "treelock: no request has ticket #7; `treelock ls` shows those there are\n";
+    let sentence = "treelock: no request has ticket #7; `treelock ls` shows the live ones\n";
     assert_eq!(done.stderr(), sentence);
 }
 
@@ -102,7 +102,7 @@ fn the_shell_that_it_runs_in_is_spared() {
     until("it is free", || scene.counts() == (0, 0));
 }
 
-/// The one who asked forwards it to his command, for which two might be one too many.
+/// The process that asked forwards it to its command, for which two might be one too many.
 #[test]
 fn a_command_gets_sigterm_once() {
     let scene = Scene::new();

@@ -1,10 +1,6 @@
 //! Exit codes, and what is said with them.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use crate::scene::{Done, Scene, TREELOCK};
 
@@ -47,7 +43,7 @@ fn a_script_without_its_interpreter() {
         let mut command = scene.treelock(["run", "-w", "a", "--", name]);
         let done = Done(command.env("PATH", &path).output().unwrap());
         let sentence =
-            format!("treelock: {name:?} is there, but not the interpreter that it names\n");
+            format!("treelock: {name:?} exists, but the interpreter that it names does not\n");
         assert_eq!((done.code(), done.stderr()), (127, sentence));
     }
 }
@@ -151,99 +147,6 @@ fn a_wrong_command_line() {
     told(&["break", "x"], "a ticket is a number");
 }
 
-#[cfg(not(feature = "etcd"))]
-#[test]
-fn a_binary_without_the_cluster_says_how_to_get_one() {
-    let done = Scene::new().done(&["ls", "--etcd", "http://127.0.0.1:2379"]);
-    assert_eq!(done.code(), 64);
-    assert!(done.stderr().contains("built without"), "{}", done.stderr());
-    assert!(done.stderr().contains("cargo install treelock-cli --features etcd"));
-}
-
-#[test]
-fn a_directory_from_the_environment() {
-    let scene = Scene::new();
-    let with = |dir: &str| Done(scene.treelock(["ls"]).env("TREELOCK_DIR", dir).output().unwrap());
-    assert!(with("").stderr().contains("it is empty (an unset variable?)"));
-    assert_eq!(with("").code(), 64);
-    assert!(with("locks").stderr().contains("make it absolute"));
-    assert_eq!(with("locks").code(), 64);
-    for dir in ["", "locks"] {
-        for arguments in [&["completions", "bash"][..], &["man"], &["--help"], &["run", "--help"]] {
-            let mut command = scene.treelock(arguments);
-            let done = Done(command.env("TREELOCK_DIR", dir).output().unwrap());
-            assert_eq!((done.code(), &*done.stderr()), (0, ""), "{arguments:?}");
-        }
-    }
-    // An option is for one command, whose working directory is known.
-    assert_eq!(scene.done(&["--dir", "other", "run", "-w", "a", "--", "true"]).code(), 0);
-    assert_eq!(scene.done(&["run", "--dir", "other", "-w", "a", "--", "true"]).code(), 0);
-    assert!(scene.path("other").is_dir() && !scene.table().exists());
-}
-
-/// Who means no cluster is not kept from work by what is set for etcdctl.
-#[test]
-fn variables_of_etcdctl_do_not_matter_on_one_host() {
-    let scene = Scene::new();
-    for value in [OsStr::new(""), OsStr::from_bytes(b"\xff")] {
-        for arguments in
-            [&["run", "-w", "a", "--", "true"][..], &["who", "a"], &["man"], &["--help"]]
-        {
-            let mut command = scene.treelock(arguments);
-            for name in ["CACERT", "CERT", "KEY", "USER", "PASSWORD", "ENDPOINTS"] {
-                command.env(format!("ETCDCTL_{name}"), value);
-            }
-            let done = Done(command.env("TREELOCK_NAMESPACE", value).output().unwrap());
-            assert_eq!((done.code(), &*done.stderr()), (0, ""), "{arguments:?} {value:?}");
-        }
-    }
-}
-
-#[test]
-fn the_default_directory() {
-    let scene = Scene::new();
-    let run = |home: Option<&str>, state: Option<&str>| {
-        let mut command = scene.treelock(["run", "-w", "a", "--", "true"]);
-        command.env_remove("TREELOCK_DIR").env_remove("XDG_STATE_HOME");
-        command.env("HOME", scene.path(home.unwrap_or("nowhere")));
-        if let Some(state) = state {
-            command.env("XDG_STATE_HOME", scene.path(state));
-        }
-        assert!(command.status().unwrap().success());
-    };
-    run(Some("home"), None);
-    assert!(scene.path("home/.local/state/treelock").is_dir());
-    run(None, Some("state"));
-    assert!(scene.path("state/treelock").is_dir() && !scene.path("nowhere").exists());
-    let mode = fs::metadata(scene.path("state/treelock")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
-}
-
-#[test]
-fn help_and_version_are_no_errors() {
-    let scene = Scene::new();
-    for arguments in
-        [&["--help"][..], &["-h"], &["run", "--help"], &["help", "break"], &["--version"]]
-    {
-        let done = scene.done(arguments);
-        assert_eq!((done.code(), done.stderr().as_str()), (0, ""));
-        assert!(done.stdout().lines().all(|line| line.chars().count() <= 100), "{}", done.stdout());
-    }
-    // What is said last fits a narrow terminal as it is, so that its tables stay tables.
-    for name in ["", "run", "ls", "who", "break", "doctor"] {
-        let arguments: Vec<_> =
-            [name, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
-        let mut narrow = scene.treelock(&arguments);
-        let narrow = Done(narrow.env("COLUMNS", "80").output().unwrap()).stdout();
-        let last = |text: String| text.split_once("\nExit codes:\n").unwrap().1.to_owned();
-        assert_eq!(last(narrow), last(scene.done(&arguments).stdout()), "{name}");
-    }
-    let help = scene.done(&["run", "--help"]).stdout();
-    for word in ["Examples:", "TREELOCK_TOKEN", "128+N", "75", "TREELOCK_DIR"] {
-        assert!(help.contains(word), "{word}");
-    }
-}
-
 #[test]
 fn a_closed_pipe_is_no_panic() {
     let scene = Scene::new();
@@ -255,32 +158,5 @@ fn a_closed_pipe_is_no_panic() {
             shell.status().unwrap();
             assert_eq!(fs::read_to_string(scene.path("err")).unwrap(), "", "{arguments}");
         }
-    }
-}
-
-#[test]
-fn a_working_directory_that_is_gone() {
-    let scene = Scene::new();
-    let gone = |arguments: &str| {
-        let script = format!("mkdir gone && cd gone && rmdir ../gone && {TREELOCK} {arguments}");
-        let mut shell = std::process::Command::new("sh");
-        scene.environment(shell.args(["-c", &script]).current_dir(scene.dir()));
-        Done(shell.output().unwrap())
-    };
-    let locks = scene.path("other").display().to_string();
-    for arguments in ["who --paths /a".into(), format!("--dir {locks} who a")] {
-        let done = gone(&arguments);
-        assert_eq!(done.code(), 0, "{arguments}: {}", done.stderr());
-        assert_eq!(done.stdout(), "write /a would be granted at once\n");
-    }
-    assert_eq!(gone(&format!("run --dir {locks} --paths -w /a -- true")).code(), 0);
-    for (arguments, what) in [
-        ("who --paths a", "which file \"a\" is"),
-        ("--dir other who a", "which directory \"other\" is"),
-    ] {
-        let done = gone(arguments);
-        let sentence = format!("cannot tell {what}, since the working directory is gone");
-        assert_eq!(done.code(), 64);
-        assert!(done.stderr().contains(&sentence), "{}", done.stderr());
     }
 }

@@ -58,7 +58,8 @@ fn arguments_and_working_directory_are_as_given() {
     assert_eq!(done.stdout(), expected);
 }
 
-/// Signals that are blocked or ignored, and open files. One file is more: the table, which keeps the lock.
+/// Signals that are blocked or ignored, and open files. One file is more: the table, which keeps
+/// the lock.
 #[test]
 fn the_command_is_as_it_would_be_without_a_lock() {
     let scene = Scene::new();
@@ -93,7 +94,8 @@ const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
 fn a_run_in_a_run_has_a_token_of_its_own() {
     let scene = Scene::new();
     let script = format!(
-        "echo $TREELOCK_TOKEN; {TREELOCK} run -w b -- sh -c 'echo $TREELOCK_TOKEN'; echo $TREELOCK_TOKEN"
+        "echo $TREELOCK_TOKEN; {TREELOCK} run -w b -- sh -c 'echo $TREELOCK_TOKEN'; \
+         echo $TREELOCK_TOKEN"
     );
     let done = scene.done(&["run", "-w", "a", "--", "sh", "-c", &script]);
     assert_eq!((done.code(), done.stderr().as_str()), (0, ""));

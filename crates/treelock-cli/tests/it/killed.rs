@@ -1,5 +1,5 @@
-//! Deaths: of the wrapper, the command, of those who wait. The lock is free when, and only when, nobody works
-//! under it any more.
+//! Deaths: of the wrapper, the command, of those who wait. The lock is free when, and only when,
+//! nobody works under it any more.
 
 use rustix::process::Signal;
 

@@ -1,5 +1,5 @@
-//! Tests of the real command: many processes, signals, terminals. Each test has a lock table of its own and
-//! waits for conditions, never for a time.
+//! Tests of the real command: many processes, signals, terminals. Each test has a lock table of its
+//! own and waits for conditions, never for a time.
 
 mod breaking;
 #[cfg(feature = "etcd")]
@@ -8,6 +8,7 @@ mod codes;
 mod command;
 mod exclusion;
 mod generated;
+mod help;
 mod killed;
 mod names;
 mod paths;
@@ -24,3 +25,4 @@ mod signals;
 mod terminal;
 mod timeless;
 mod users;
+mod which_lock;

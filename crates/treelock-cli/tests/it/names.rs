@@ -1,4 +1,5 @@
-//! Nodes as names: the same from everywhere, whatever is in them, and never two for one in what is shown.
+//! Nodes as names: the same from everywhere, whatever is in them, and never two for one in what is
+//! shown.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 

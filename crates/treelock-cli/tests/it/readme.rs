@@ -1,9 +1,10 @@
 //! Every line of the READMEs that is shown to a shell is run, and prints what is shown.
 //!
-//! Each section has a place of its own: a home directory, in which the lock table is where it is for a new
-//! user, and programs that stand in for those of the examples. What a reader must imagine beside an example is
-//! started by a comment before it: `<!-- meanwhile: COMMAND -->`, or `<!-- meanwhile -->` for the block that
-//! follows. Such a command is live when the next block begins, and runs until the section ends.
+//! Each section has a place of its own: a home directory, in which the lock table is where it is
+//! for a new user, and programs that stand in for those of the examples. What a reader must imagine
+//! beside an example is started by a comment before it: `<!-- meanwhile: COMMAND -->`, or
+//! `<!-- meanwhile -->` for the block that follows. Such a command is live when the next block
+//! begins, and runs until the section ends.
 
 use std::{
     fs,
@@ -72,7 +73,7 @@ struct Place {
 }
 
 /// The members, where the README names some.
-const MEMBERS: &str = "http://10.0.0.1:2379,http://10.0.0.2:2379,http://10.0.0.3:2379";
+const MEMBERS: &str = "10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379";
 const HOST: &str = "build-1";
 
 #[cfg(feature = "etcd")]
@@ -94,7 +95,8 @@ impl Cluster {
     }
 }
 
-/// Programs of the examples. They do nothing; for what goes on meanwhile they wait until their input is closed.
+/// Programs of the examples. They do nothing; for what goes on meanwhile they wait until their
+/// input is closed.
 const STAND_INS: [&str; 8] =
     ["agent", "backup.sh", "cargo", "deploy.sh", "git", "jq", "make", "terraform"];
 const STAND_IN: &str = "#!/bin/sh
@@ -108,7 +110,8 @@ impl Place {
         Place::with(Scene::new(), None)
     }
 
-    /// A place for the lines of the section with this heading; `None` if there is none on this machine.
+    /// A place for the lines of the section with this heading; `None` if there is none on this
+    /// machine.
     fn of(heading: &str) -> Option<Place> {
         if !heading.contains("cluster") {
             return Some(Place::new());
@@ -141,7 +144,7 @@ impl Place {
         let script = script.replace("/srv/", &format!("{home}/")).replace("builders", group.trim());
         let members =
             self.cluster.iter().flat_map(Cluster::endpoints).collect::<Vec<_>>().join(",");
-        let script = script.replace(MEMBERS, &members);
+        let script = script.replace(MEMBERS, &members.replace("http://", ""));
         let mut shell = Command::new("env");
         shell.args(["--default-signal", "sh", "-c", &script]);
         self.scene.environment(&mut shell);
@@ -182,7 +185,8 @@ impl Place {
         }
     }
 
-    /// Runs a block of commands after `$ `, one after the other in one shell, and compares what they print.
+    /// Runs a block of commands after `$ `, one after the other in one shell, and compares what
+    /// they print.
     fn console(&self, lines: &[String]) -> Result<(), String> {
         const END: &str = "--- that was all of it";
         let mut shown: Vec<(&str, String)> = Vec::new();
@@ -379,7 +383,7 @@ fn every_example_of_the_help() {
             }
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }
 
 /// Options are named in sentences too.

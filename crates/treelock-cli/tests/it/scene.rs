@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub(crate) const TREELOCK: &str = env!("CARGO_BIN_EXE_treelock");
 
 /// As long as a loaded machine may need for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scene {
     dir: TempDir,
@@ -48,8 +48,8 @@ impl Scene {
         self.path("locks")
     }
 
-    /// The command, in the scene's directory and with its table. Signals are as a shell at a terminal would
-    /// have them, also where the tests run under nohup(1).
+    /// The command, in the scene's directory and with its table. Signals are as a shell at a
+    /// terminal would have them, also where the tests run under nohup(1).
     pub(crate) fn treelock(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -65,7 +65,10 @@ impl Scene {
             None => command.env("TREELOCK_DIR", self.table()).env_remove("TREELOCK_ETCD"),
             Some(etcd) => command.env("TREELOCK_ETCD", etcd).env_remove("TREELOCK_DIR"),
         };
-        command.env_remove("TREELOCK_NAMESPACE").env_remove("TREELOCK_TOKEN");
+        command
+            .env_remove("TREELOCK_URL")
+            .env_remove("TREELOCK_NAMESPACE")
+            .env_remove("TREELOCK_TOKEN");
         for name in ["ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "PASSWORD"] {
             command.env_remove(format!("ETCDCTL_{name}"));
         }
@@ -102,7 +105,8 @@ impl Scene {
         Running::start(&mut command)
     }
 
-    /// Starts a command that holds these roots until its standard input is closed; returns when it does.
+    /// Starts a command that holds these roots until its standard input is closed; returns when it
+    /// does.
     pub(crate) fn hold(&self, arguments: &[&str]) -> Running {
         let mut running = self.run(arguments, "echo $$; read line; exit 0");
         running.command = running.line().parse().unwrap();
@@ -121,7 +125,7 @@ impl Scene {
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + CONDITION_TIMEOUT;
     while !holds() {
         assert!(Instant::now() < end, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(10));
@@ -258,7 +262,8 @@ pub(crate) fn state(pid: u32) -> char {
     status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('-')
 }
 
-/// Whether a process has a child that has become another program; a fork shows its parent's name at first.
+/// Whether a process has a child that has become another program; a fork shows its parent's name at
+/// first.
 pub(crate) fn has_started(parent: u32) -> bool {
     let name = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     children(parent).into_iter().any(|pid| name(pid) != name(parent))

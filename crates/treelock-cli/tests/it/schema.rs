@@ -1,8 +1,9 @@
-//! The README's schema of `--json`: the same notation is read here, and everything printed is held to it.
+//! The README's schema of `--json`: the same notation is read here, and everything printed is held
+//! to it.
 //!
-//! A document is an example whose values name types: `"string"`, `"integer"`, `"number"`, `"boolean"`,
-//! `"null"`, anything else is the text itself, `|` is between alternatives. A key that ends in `?` may be
-//! `null`. An array holds any number of what it shows.
+//! A document is an example whose values name types: `"string"`, `"integer"`, `"number"`,
+//! `"boolean"`, `"null"`, anything else is the text itself, `|` is between alternatives. A key that
+//! ends in `?` may be `null`. An array holds any number of what it shows.
 
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ fn nothing_is_shown_where_nothing_is() {
     let scene = Scene::new();
     let done = scene.done(&["ls"]);
     assert_eq!((done.code(), done.stdout().as_str()), (0, ""));
-    let place = scene.table().display().to_string();
+    let place = format!("dir:{}", scene.table().display());
     assert_eq!(done.stderr(), format!("treelock: nobody holds or waits for anything in {place}\n"));
     assert_eq!(scene.done(&["ls", "--json"]).stdout(), "{\"requests\":[]}\n");
     assert!(!scene.table().exists(), "looking makes nothing");
@@ -113,7 +113,7 @@ fn the_doctor() {
     assert_eq!(done.code(), 0, "{}", done.stdout());
     assert!(done.stdout().lines().all(|line| line.starts_with("good  ")), "{}", done.stdout());
     let report = schema::check("doctor --json", &scene.done(&["doctor", "--json"]).stdout());
-    assert_eq!(report["place"], scene.table().to_str().unwrap());
+    assert_eq!(report["place"], format!("dir:{}", scene.table().display()));
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(scene.table(), fs::Permissions::from_mode(0o777)).unwrap();
     let done = scene.done(&["doctor"]);

@@ -23,14 +23,15 @@ const SIGNALS: [(&str, Signal); 6] = [
     ("USR2", Signal::USR2),
 ];
 
-/// A command that writes down which signal it got and ends with 3. `wait` is what a trap interrupts, and
-/// `sleep` would live on. It is killed with SIGKILL since before it becomes `sleep` it may trap others.
+/// A command that writes down which signal it got and ends with 3. `wait` is what a trap
+/// interrupts, and `sleep` would live on. It is killed with SIGKILL since before it becomes `sleep`
+/// it may trap others.
 fn trapping(scene: &Scene, name: &str) -> Running {
     let script = format!(
         "trap 'kill -KILL $!; echo {name} > got; exit 3' {name}; sleep 600 & echo up; wait"
     );
-    // A shell may not trap what it was told to ignore, and one without job control tells its background so;
-    // `env` makes both as they are at a terminal.
+    // A shell may not trap what it was told to ignore, and one without job control tells its
+    // background so; `env` makes both as they are at a terminal.
     let mut running = scene.run(&["-w", "a"], &script);
     assert_eq!(running.line(), "up");
     running
@@ -205,8 +206,9 @@ fn what_was_blocked_is_handled_and_stays_blocked_for_the_command() {
 #[test]
 fn a_blocked_signal_is_forwarded() {
     let scene = Scene::new();
-    // What starts with a signal blocked can set it free; perl is wherever git is. It looks between two sleeps
-    // too: a signal that came just before one is only noted by then, and does not end it.
+    // What starts with a signal blocked can set it free; perl is wherever git is. It looks between
+    // two sleeps too: a signal that came just before one is only noted by then, and does not end
+    // it.
     let script = "use POSIX; $SIG{TERM} = sub { exit 3 }; \
                   sigprocmask(SIG_UNBLOCK, POSIX::SigSet->new(SIGTERM)); \
                   $| = 1; print \"up\\n\"; for (;;) { sleep 1 }";
@@ -234,7 +236,8 @@ fn a_session_that_is_led_from_outside() {
     assert_eq!((done.code(), &*done.stdout(), &*done.stderr()), (0, "it ran\n", ""));
 }
 
-/// Has the latch of a scene's table until it is dropped, as a process that was stopped while it asked.
+/// Has the latch of a scene's table until it is dropped, as a process that was stopped while it
+/// asked.
 fn latch(scene: &Scene) -> File {
     assert_eq!(scene.done(&["run", "-w", "a", "--", "true"]).code(), 0);
     let table = File::options().read(true).write(true).open(scene.table().join("table")).unwrap();
@@ -250,7 +253,7 @@ fn latch(scene: &Scene) -> File {
 }
 
 #[test]
-fn who_is_stuck_while_he_asks_is_ended() {
+fn a_run_that_is_stuck_while_it_asks_is_ended() {
     let scene = Scene::new();
     let latch = latch(&scene);
     for (name, signal) in SIGNALS {

@@ -56,7 +56,9 @@ impl Terminal {
         command.cwd(scene.dir());
         command.env("TREELOCK_DIR", scene.table());
         command.env("TERM", "xterm-256color");
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN"] {
+        for name in
+            ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN", "TREELOCK_URL"]
+        {
             command.env_remove(name);
         }
         environment.iter().for_each(|(name, value)| command.env(name, value));
@@ -101,7 +103,8 @@ impl Terminal {
 
     /// Closes the window, or the connection.
     fn hang_up(&mut self) {
-        // The reader has the terminal open too, and looks up only when something comes: this one's echo.
+        // The reader has the terminal open too, and looks up only when something comes: this one's
+        // echo.
         self.is_closing.store(true, Relaxed);
         self.type_in("x");
         self.reading.take().unwrap().join().unwrap();
@@ -210,7 +213,8 @@ fn control_c_reaches_the_command_once() {
     assert_eq!(fs::read_to_string(scene.path("got")).unwrap(), "INT\n");
 }
 
-/// A fork has its parent's handlers until it becomes the command, and the kernel sends to both but once.
+/// A fork has its parent's handlers until it becomes the command, and the kernel sends to both but
+/// once.
 #[test]
 fn control_c_reaches_a_command_that_is_about_to_start() {
     let scene = Scene::new();

@@ -1,4 +1,5 @@
-//! Commands that become another user's. These tests need root, and say so and return where they are not.
+//! Commands that become another user's. These tests need root, and say so and return where they are
+//! not.
 
 use std::{
     fs,
@@ -100,8 +101,8 @@ fn break_where_a_process_cannot_be_seen() {
     assert_eq!(done.code(), 77, "{}{}", done.stdout(), done.stderr());
     let pid = running.id();
     let did = format!(
-        "sent SIGTERM to {pid}; sent SIGKILL to {pid}; #1 is NOT free: a process that you cannot see \
-         keeps it; ask its owner, or be root\n"
+        "sent SIGTERM to {pid}; sent SIGKILL to {pid}; #1 is NOT free: a process that you \
+         cannot see keeps it; ask its owner, or be root\n"
     );
     assert!(done.stdout().ends_with(&did), "{}", done.stdout());
     assert!(running.status().code().is_none() && is_alive(command));

@@ -351,7 +351,8 @@ mod tests {
 
     #[test]
     fn requests_come_back_as_they_were() {
-        let node = |component: &[u8]| Node::from_components([component]).expect("a good component");
+        let node =
+            |component: &[u8]| Node::from_components([component]).expect("a valid component");
         let long: String = "x".repeat(10_000);
         for request in [
             Request::new(),

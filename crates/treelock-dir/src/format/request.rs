@@ -375,7 +375,7 @@ mod tests {
     /// A damaged record means the same when it is compared as when it is shown.
     #[test]
     fn bytes_and_requests_agree_on_damage() {
-        let ours = Request::new().write("a/b").expect("a good node");
+        let ours = Request::new().write("a/b").expect("a valid node");
         let draft = Draft::new(&ours);
         let (mut whole, mut broken) = (0, 0);
         for request in requests() {

@@ -4,7 +4,7 @@
 use treelock_conformance::{Judged, leaving, random, scenarios, threads, verbs};
 use treelock_dir::DirLock;
 
-/// Two independent handles, used in turn: what one enters, the other finds on disk.
+/// Returns two independent handles, used in turn: what one enters, the other finds on disk.
 fn directory() -> Judged<DirLock, false> {
     // Not in the system's temporary directory, since a forgotten guard leaves its directory behind.
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));

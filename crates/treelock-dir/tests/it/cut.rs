@@ -19,7 +19,7 @@ fn what_is_not_a_table_is_refused_and_kept() {
         let error = scratch.lock.try_acquire(&write("a")).wait().expect_err("not a table");
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
         assert!(scratch.lock.snapshot().wait().is_err());
-        let found = scratch.lock.check().wait().expect("a place that can be looked at");
+        let found = scratch.lock.check().wait().expect("a directory that can be checked");
         assert!(found.iter().any(|finding| finding.severity == Severity::Bad), "{found:?}");
         assert_eq!(fs::read_to_string(scratch.table()).expect("still there"), text);
     }
@@ -51,7 +51,7 @@ fn a_table_cut_short_in_use_is_refused_until_its_users_have_left() {
         }
         let before = guard.token();
         drop(guard);
-        let guard = another.try_acquire(&write("a")).wait().expect("nobody uses it any more");
+        let guard = another.try_acquire(&write("a")).wait().expect("it is no longer in use");
         assert!(guard.token() > before);
     }
 }
@@ -68,7 +68,7 @@ fn a_table_that_has_grown_and_was_cut_short() {
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
     drop(guards);
-    drop(scratch.lock.try_acquire(&write("crowd/19")).wait().expect("nobody uses it any more"));
+    drop(scratch.lock.try_acquire(&write("crowd/19")).wait().expect("it is no longer in use"));
     scratch.assert_at_rest();
 }
 
@@ -81,9 +81,9 @@ fn a_table_that_was_emptied_and_begun_anew() {
     scratch.raw_table().set_len(0).expect("a scratch file");
     let another = DirLock::new(scratch.lock.path());
     let guard = another.try_acquire(&write("a")).wait().expect("a new table is free");
-    let error = scratch.lock.try_acquire(&write("a/b")).wait().expect_err("somebody holds it");
+    let error = scratch.lock.try_acquire(&write("a/b")).wait().expect_err("it is held");
     assert_eq!(error.blocked().map(|blocked| blocked.ticket), Some(guard.ticket()));
-    let beside = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    let beside = scratch.lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
     assert_eq!(another.snapshot().wait().expect("a table").held().count(), 2);
     drop((guard, beside));
     scratch.assert_at_rest();
@@ -95,10 +95,10 @@ fn a_table_that_was_emptied_in_use_cannot_be_shown() {
     let scratch = Scratch::new();
     let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
     scratch.raw_table().set_len(0).expect("a scratch file");
-    let error = scratch.lock.snapshot().wait().expect_err("nobody knows who holds what");
+    let error = scratch.lock.snapshot().wait().expect_err("it is unknown which requests hold");
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     drop(guard);
-    assert!(scratch.lock.snapshot().wait().expect("nobody uses it").entries.is_empty());
+    assert!(scratch.lock.snapshot().wait().expect("it is not in use").entries.is_empty());
 }
 
 /// Requests that leave an emptied table may make it longer again, with zeros for a header.
@@ -115,7 +115,7 @@ fn a_table_that_was_emptied_in_use_and_written_to() {
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
     drop(last);
-    drop(scratch.lock.try_acquire(&write("crowd/2")).wait().expect("nobody uses it any more"));
+    drop(scratch.lock.try_acquire(&write("crowd/2")).wait().expect("it is no longer in use"));
     scratch.assert_at_rest();
 }
 
@@ -127,7 +127,7 @@ fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
         let before =
             scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free").token();
         scratch.raw_table().set_len(length).expect("a scratch file");
-        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("nobody uses it");
+        let guard = scratch.lock.try_acquire(&write("a")).wait().expect("it is not in use");
         assert!(guard.token() > before, "{length}");
         assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 1, "{length}");
     }
@@ -139,13 +139,13 @@ fn a_table_that_was_emptied_at_rest_is_begun_anew_by_its_old_handles() {
 fn a_damaged_table_that_nobody_uses_shows_nobody() {
     let scratch = Scratch::new();
     let one = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
-    let two = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    let two = scratch.lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
     scratch.raw_table().set_len(0).expect("a scratch file");
     assert!(scratch.lock.snapshot().wait().is_err());
     drop(one);
     assert!(scratch.lock.snapshot().wait().is_err());
     drop(two); // marks its cell as free in a file that has no header
-    assert!(scratch.lock.snapshot().wait().expect("nobody uses it").entries.is_empty());
-    assert!(scratch.lock.blocked(&write("/")).wait().expect("nobody uses it").is_none());
+    assert!(scratch.lock.snapshot().wait().expect("it is not in use").entries.is_empty());
+    assert!(scratch.lock.blocked(&write("/")).wait().expect("it is not in use").is_none());
     scratch.assert_at_rest();
 }

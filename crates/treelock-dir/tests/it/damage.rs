@@ -18,7 +18,7 @@ use crate::{
 
 impl Scratch {
     fn says_damaged(&self) -> bool {
-        let found = self.lock.check().wait().expect("a place that can be looked at");
+        let found = self.lock.check().wait().expect("a directory that can be checked");
         found.iter().any(|f| f.severity == Severity::Odd && f.what.contains("damaged"))
     }
 }
@@ -34,10 +34,10 @@ fn garbage_in_a_record_counts_as_a_write_on_everything() {
     assert!(!scratch.says_damaged());
 }
 
-/// An unreadable record is in the way of every request, and every request is told so.
+/// Checks that an unreadable record is in the way of every request, and that the error says so.
 fn assert_all_blocked(scratch: &Scratch) {
-    let error = scratch.lock.try_acquire(&read("b")).wait().expect_err("nobody knows what it is");
-    let blocked = error.blocked().expect("somebody is in the way");
+    let error = scratch.lock.try_acquire(&read("b")).wait().expect_err("it is unreadable");
+    let blocked = error.blocked().expect("something is in the way");
     assert_eq!(blocked.label.as_deref(), Some("damaged record"), "{blocked}");
     assert_eq!(blocked.blocker.to_string(), "write /");
     assert!(scratch.says_damaged());
@@ -77,7 +77,7 @@ fn a_half_written_record_of_a_dead_process_is_nobodys() {
     }
     assert!(scratch.lock.snapshot().wait().expect("a table").entries.is_empty());
     assert!(!scratch.says_damaged());
-    let guard = scratch.lock.try_acquire(&write("/")).wait().expect("nobody is in the way");
+    let guard = scratch.lock.try_acquire(&write("/")).wait().expect("nothing is in the way");
     assert!(guard.ticket() > ticket, "a ticket is used once");
 }
 
@@ -126,7 +126,7 @@ fn a_record_without_a_ticket_is_nobodys() {
             let (lock, done) = (DirLock::new(scratch.lock.path()), &done);
             scope.spawn(move || {
                 while !done.load(Ordering::SeqCst) {
-                    drop(lock.try_acquire(&write(node)).wait().expect("nobody is in the way"));
+                    drop(lock.try_acquire(&write(node)).wait().expect("nothing is in the way"));
                 }
             });
         }
@@ -177,6 +177,6 @@ fn look_at_everything(scratch: &Scratch) {
         lock.acquire_within(&long("c"), Duration::ZERO).map_or_else(fits, drop);
         lock.snapshot().wait().map_or_else(fits, |snapshot| drop(snapshot.to_string()));
         lock.blocked(&write("/")).wait().map_or_else(fits, drop);
-        drop(lock.check().wait().expect("a place that can be looked at"));
+        drop(lock.check().wait().expect("a directory that can be checked"));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 fn a_killed_holder_frees_its_place() {
     let Scratch { lock, .. } = &Scratch::new();
     let mut holder = Helper::holding(lock, "a");
-    let error = lock.try_acquire(&write("a/b")).wait().expect_err("somebody holds it");
+    let error = lock.try_acquire(&write("a/b")).wait().expect_err("it is held");
     let process = error.blocked().and_then(|blocked| blocked.process.clone());
     assert_eq!(process.map(|process| process.pid), Some(holder.pid()));
     holder.kill();

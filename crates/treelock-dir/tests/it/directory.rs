@@ -29,9 +29,9 @@ fn a_process_that_changes_its_directory() {
     let relative = DirLock::new("locks");
     let guard = relative.try_acquire(&write("a")).wait().expect("a new lock is free");
     std::env::set_current_dir("/").expect("it is there");
-    assert!(guard.is_valid(), "nobody has touched the table");
+    assert!(guard.is_valid(), "the table is untouched");
     assert!(scratch.lock.try_acquire(&write("a")).wait().is_err(), "it is held");
-    let again = relative.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    let again = relative.try_acquire(&write("b")).wait().expect("nothing is in the way");
     assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 2);
     drop((guard, again));
 }

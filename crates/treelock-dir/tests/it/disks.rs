@@ -65,7 +65,7 @@ fn a_table_cannot_be_made_on_a_full_disk() {
         assert_full(&lock.try_acquire(&write("a")).wait().expect_err("the disk is full"));
         assert_full(&lock.acquire_within(&write("a"), LONG).expect_err("the disk is full"));
         assert!(lock.snapshot().wait().expect("an empty table").entries.is_empty());
-        let found = lock.check().wait().expect("a place that can be looked at");
+        let found = lock.check().wait().expect("a directory that can be checked");
         assert!(found.iter().any(|finding| finding.what.contains("free some space")), "{found:?}");
     }
     fs::remove_file(filler).expect("made above");
@@ -89,7 +89,7 @@ fn a_table_that_cannot_grow() {
         assert_full(&lock.acquire_within(&write("first"), LONG).expect_err("there is no room"));
         let live = lock.snapshot().wait().expect("a table").entries.len();
         assert_eq!(live, guards.len() + 1, "nothing of the refused request is left");
-        let found = lock.check().wait().expect("a place that can be looked at");
+        let found = lock.check().wait().expect("a directory that can be checked");
         assert!(found.iter().any(|finding| finding.what.contains("bytes are left")), "{found:?}");
     }
     // Releasing works, and makes room for the same amount.
@@ -137,7 +137,7 @@ fn a_read_only_disk() {
         looker.blocked(&write("a/b")).wait().expect("it can be read").expect("it is held");
     assert_eq!(blocked.label.as_deref(), Some("me"));
     assert_eq!(looker.processes(guard.ticket()).expect("/proc"), [std::process::id()]);
-    let found = looker.check().wait().expect("a place that can be looked at");
+    let found = looker.check().wait().expect("a directory that can be checked");
     assert_eq!(found.iter().map(|f| f.severity).max(), Some(Severity::Bad), "{found:?}");
     drop(guard);
     assert!(looker.snapshot().wait().expect("it can be read").entries.is_empty());
@@ -178,7 +178,7 @@ fn what_is_no_file_is_refused_and_kept() {
         refuses("asking", |lock| lock.acquire(&Request::new()).wait().is_err());
         refuses("looking", |lock| lock.snapshot().wait().is_err());
         refuses("a check", |lock| {
-            let found = lock.check().wait().expect("a place that can be looked at");
+            let found = lock.check().wait().expect("a directory that can be checked");
             found.iter().any(|finding| finding.severity == Severity::Bad)
         });
         let kept = fs::symlink_metadata(scratch.table()).expect("it is still there");
@@ -194,8 +194,10 @@ fn a_small_disk_is_odd() {
         return;
     }
     for (size, odd) in [("512k", true), ("8m", false)] {
-        let found =
-            small_disk(&Scratch::new(), size).check().wait().expect("a place to be looked at");
+        let found = small_disk(&Scratch::new(), size)
+            .check()
+            .wait()
+            .expect("a directory that can be checked");
         let left = found.iter().any(|finding| finding.what.contains("bytes are left"));
         assert_eq!(left, odd, "{size}: {found:?}");
         assert!(found.iter().all(|finding| finding.severity < Severity::Bad), "{found:?}");

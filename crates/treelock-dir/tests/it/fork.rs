@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Forks. The child runs `work` and exits with 0 if that returns true.
-#[expect(unsafe_code, reason = "forking is what is tested")]
+#[expect(unsafe_code, reason = "the tests are about forking")]
 fn in_a_child(work: impl FnOnce() -> bool) -> Pid {
     // SAFETY: the test is alone in its process, and its only other threads are waiting. So no lock
     // of the allocator or of `std` is held by a thread that the child lacks.
@@ -47,7 +47,7 @@ fn a_child_asks_for_itself() {
     drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     let go = scratch.path().join("go");
     let child = in_a_child(|| {
-        let guard = lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
+        let guard = lock.try_acquire(&write("a")).wait().expect("nothing is in the way");
         eventually("it may end", || go.exists());
         drop(guard);
         true

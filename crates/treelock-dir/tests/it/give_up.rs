@@ -65,7 +65,7 @@ fn who_gives_up_names_the_blocker_and_leaves_nothing() {
     eventually("the one behind waits", || waiters(lock).len() == 2);
     let error = acquire.give_up().wait().expect_err("the holder is in the way");
     assert!(error.is_timeout());
-    let blocked = error.blocked().expect("somebody is in the way");
+    let blocked = error.blocked().expect("something is in the way");
     assert_eq!((blocked.blocker.to_string().as_str(), blocked.ahead), ("write /a/held", 1));
     assert_eq!(blocked.process.as_ref().map(|process| process.pid), Some(holder.pid()));
     behind.expect("holds");
@@ -114,7 +114,7 @@ fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingU
     let acquire = queued(scratch, "a");
     scratch.overwrite(scratch.cells(leaver.ticket())[0] + STATE_AT as u64, &[0; 4]);
     let mut answer = Polled::new(acquire.give_up());
-    assert!(answer.poll().is_none(), "nobody knows yet who is in the way");
+    assert!(answer.poll().is_none(), "the blocker is not known yet");
     (leaver, answer)
 }
 

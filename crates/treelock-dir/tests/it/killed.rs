@@ -66,7 +66,7 @@ type Root = (bool, &'static str);
 fn request(roots: &[Root], is_long: bool) -> Request {
     let request = roots.iter().fold(Request::new(), |request, (write, root)| {
         let request = if *write { request.write(*root) } else { request.read(*root) };
-        request.expect("a good node")
+        request.expect("a valid node")
     });
     // A record with a long label takes several cells.
     request.with_label("label ".repeat(if is_long { 150 } else { 1 }))
@@ -171,7 +171,7 @@ fn is_dead(pid: u32) -> bool {
     }
 }
 
-/// C20: the token is larger than that of every writer that was here before.
+/// Checks that the token is larger than that of every writer that was here before (C20).
 fn see_token(place: &Path, writes: bool, token: u64) {
     let file = File::options().read(true).write(true).open(place.join("token"));
     let file = file.expect("made with the place");
@@ -237,12 +237,12 @@ fn workers_that_are_killed_at_random_never_meet_and_leave_nothing() {
         let _: u64 = worker.value("grants");
         assert!(worker.end().success(), "a worker failed, see above");
     }
-    let last = scratch.lock.try_acquire(&write("/")).wait().expect("nobody is left");
+    let last = scratch.lock.try_acquire(&write("/")).wait().expect("nothing is left");
     println!("{} requests, {KILLS} kills", last.ticket());
     assert!(last.ticket() > 10 * KILLS as u64, "there was hardly anything to kill");
     drop(last);
     scratch.assert_at_rest();
-    let found = scratch.lock.check().wait().expect("a place that can be looked at");
+    let found = scratch.lock.check().wait().expect("a directory that can be checked");
     let at_fault = found.iter().find(|finding| finding.severity > Severity::Good);
     assert_eq!(at_fault, None);
 }

@@ -23,7 +23,7 @@ fn lookers_do_not_keep_others_from_asking() {
     let lock = &scratch.lock;
     let _crowd: Vec<_> = (0..200)
         .map(|i| {
-            lock.try_acquire(&write(&format!("crowd/{i}"))).wait().expect("nobody is in the way")
+            lock.try_acquire(&write(&format!("crowd/{i}"))).wait().expect("nothing is in the way")
         })
         .collect();
     let done = AtomicBool::new(false);
@@ -37,7 +37,7 @@ fn lookers_do_not_keep_others_from_asking() {
         }
         let start = Instant::now();
         let asked = (0..50).take_while(|_| {
-            drop(lock.try_acquire(&write("a")).wait().expect("nobody is in the way"));
+            drop(lock.try_acquire(&write("a")).wait().expect("nothing is in the way"));
             start.elapsed() < LONG
         });
         let asked = asked.count();
@@ -60,7 +60,7 @@ fn a_latch_that_is_not_let_go() {
         let checks = scope.spawn(|| lock.check().wait());
         eventually("the check says what is wrong", || checks.is_finished());
         assert!(!asks.is_finished() && !looks.is_finished(), "the latch is taken");
-        let found = checks.join().expect("no panic").expect("a place that can be looked at");
+        let found = checks.join().expect("no panic").expect("a directory that can be checked");
         let bad: Vec<_> = found.iter().filter(|f| f.severity == Severity::Bad).collect();
         assert_eq!(bad.len(), 1, "{found:?}");
         assert!(bad[0].what.contains(&format!("[{}]", std::process::id())), "{}", bad[0]);
@@ -86,7 +86,7 @@ fn who_may_write_does_not_share_the_latch() {
         let asks_who = scope.spawn(|| waits.blocked().wait());
         let checks = scope.spawn(|| lock.check().wait());
         eventually("the check says what is wrong", || checks.is_finished());
-        let found = checks.join().expect("no panic").expect("a place that can be looked at");
+        let found = checks.join().expect("no panic").expect("a directory that can be checked");
         assert!(found.iter().any(|f| f.severity == Severity::Bad), "{found:?}");
         assert!(!looks.is_finished() && !asks_who.is_finished(), "the latch is taken");
         drop(latch);
@@ -98,7 +98,7 @@ fn who_may_write_does_not_share_the_latch() {
 
 /// A signal whose handler returns does not interrupt waiting for the latch.
 #[test]
-#[expect(unsafe_code, reason = "handlers of signals are what is tested")]
+#[expect(unsafe_code, reason = "the tests are about signal handlers")]
 fn a_signal_while_one_waits_for_the_latch() {
     use nix::{
         libc::pthread_kill,

@@ -75,7 +75,7 @@ fn no_more_threads() {
     }
     let Scratch { lock, .. } = &Scratch::new();
     let mut holder = Helper::holding(lock, "a");
-    let own = lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    let own = lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
     let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("there is a limit");
     setrlimit(Resource::RLIMIT_NPROC, 1, most).expect("less is allowed");
     let doing = "start a thread to wait on";
@@ -102,9 +102,9 @@ fn no_more_threads() {
     assert!(waits.wakes() > 0);
     drop(waits.poll().expect("it is granted").expect("a table that works"));
     setrlimit(Resource::RLIMIT_NPROC, most, most).expect("as it was");
-    let other = lock.try_acquire(&write("c")).wait().expect("nobody is in the way");
+    let other = lock.try_acquire(&write("c")).wait().expect("nothing is in the way");
     let mut lost_later = Polled::new(other.lost());
-    assert!(lost_later.poll().is_none(), "somebody listens");
+    assert!(lost_later.poll().is_none(), "a listener exists");
     assert!(Polled::new(lost).poll().is_none(), "released, not lost");
     let mut waits = Polled::new(lock.acquire(&write("a")));
     assert!(waits.poll().is_none());
@@ -124,7 +124,7 @@ fn a_crowd_leaves_few_descriptors() {
     let descriptors = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
     let one = descriptors();
     let ask =
-        |i: usize| lock.try_acquire(&write(&i.to_string())).wait().expect("nobody is in the way");
+        |i: usize| lock.try_acquire(&write(&i.to_string())).wait().expect("nothing is in the way");
     let crowd: Vec<_> = (0..50).map(ask).collect();
     assert!(descriptors() >= one + 49, "each has one of its own");
     drop(crowd);
@@ -142,7 +142,7 @@ fn a_closed_lock_keeps_nothing() {
     let before = descriptors();
     for _ in 0..3 {
         let ask = |i: usize| {
-            lock.try_acquire(&write(&i.to_string())).wait().expect("nobody is in the way")
+            lock.try_acquire(&write(&i.to_string())).wait().expect("nothing is in the way")
         };
         let mut crowd: Vec<_> = (0..5).map(ask).collect();
         let lost = crowd[0].lost();

@@ -48,7 +48,7 @@ fn a_holder_learns_of_every_loss() {
     for (way, lose) in WAYS {
         let scratch = Scratch::new();
         let one = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
-        let two = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
+        let two = scratch.lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
         let [mut first, mut second, mut moved] = [lost(&one), lost(&one), lost(&two)];
         let mut given_up = lost(&two);
         assert!(given_up.poll().is_none());
@@ -64,7 +64,7 @@ fn a_holder_learns_of_every_loss() {
         let mut late = lost(&one);
         eventually("the loss is known", || late.poll().is_some());
         // And there is a new, empty table.
-        drop(scratch.lock.try_acquire(&write("a")).wait().expect("nobody uses the new table"));
+        drop(scratch.lock.try_acquire(&write("a")).wait().expect("the new table is not in use"));
     }
 }
 
@@ -107,7 +107,7 @@ fn other_changes_are_no_loss() {
         fs::write(&other, "").expect("room");
         fs::rename(&other, other.with_extension("old")).expect("a scratch directory");
         fs::remove_file(other.with_extension("old")).expect("a scratch directory");
-        drop(scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way"));
+        drop(scratch.lock.try_acquire(&write("b")).wait().expect("nothing is in the way"));
         assert!(lost.poll().is_none() && guard.is_valid());
     }
     fs::remove_file(scratch.table()).expect("a table");
@@ -119,7 +119,7 @@ fn other_changes_are_no_loss() {
 fn a_lock_that_was_released_is_never_lost() {
     let scratch = Scratch::new();
     let released = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
-    let held = scratch.lock.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    let held = scratch.lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
     let [mut never, mut unpolled, mut lost] = [lost(&released), lost(&released), lost(&held)];
     assert!(never.poll().is_none() && lost.poll().is_none());
     drop(released);
@@ -183,7 +183,7 @@ fn no_thread_is_left() {
         let scratch = Scratch::new();
         let mut holder = Helper::holding(&scratch.lock, "other");
         let lock = DirLock::new(scratch.lock.path());
-        let guard = lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
+        let guard = lock.try_acquire(&write("a")).wait().expect("nothing is in the way");
         let [mut one, mut two] = [lost(&guard), lost(&guard)];
         assert!(one.poll().is_none() && two.poll().is_none());
         let mut waits = Polled::new(lock.acquire(&write("other")));
@@ -195,7 +195,7 @@ fn no_thread_is_left() {
         assert!(holder.end().success());
         eventually("the thread that waited ends", || threads() == ["treelock-lost"]);
         // Another guard of the same table does not need a thread of its own.
-        let guard = lock.acquire_within(&write("a"), LONG).expect("nobody is in the way");
+        let guard = lock.acquire_within(&write("a"), LONG).expect("nothing is in the way");
         let mut three = lost(&guard);
         assert!(three.poll().is_none());
         assert_eq!(threads(), ["treelock-lost"]);

@@ -22,7 +22,7 @@ fn a_lost_counter_gives_no_ticket_twice() {
     let lock = &scratch.lock;
     let mut last = FencingToken::new(0);
     for round in 0..20 {
-        let kept = lock.try_acquire(&write("kept")).wait().expect("nobody is in the way");
+        let kept = lock.try_acquire(&write("kept")).wait().expect("nothing is in the way");
         let left: Vec<_> = (0..3)
             .map(|i| lock.try_acquire(&write(&i.to_string())).wait().expect("free"))
             .collect();
@@ -35,7 +35,7 @@ fn a_lost_counter_gives_no_ticket_twice() {
         let still_live: Vec<_> = still_live.collect();
         scratch.overwrite(16, &[0; CELL - 16]);
         lost.iter().for_each(|cell| scratch.overwrite(*cell, &[0; CELL]));
-        let next = lock.try_acquire(&write("next")).wait().expect("nobody is in the way");
+        let next = lock.try_acquire(&write("next")).wait().expect("nothing is in the way");
         let mut live = vec![kept.ticket(), next.ticket()];
         live.extend(still_live.iter().map(|guard| guard.ticket()));
         live.sort_unstable();
@@ -77,11 +77,11 @@ fn a_clock_that_is_set_back_takes_no_token_back() {
     drop(guard);
     let mut last = FencingToken::new(ahead);
     for _ in 0..3 {
-        let guard = lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
+        let guard = lock.try_acquire(&write("a")).wait().expect("nothing is in the way");
         assert!(guard.token() > last, "{} after {last}", guard.token());
         last = guard.token();
     }
-    let found = lock.check().wait().expect("a place that can be looked at");
+    let found = lock.check().wait().expect("a directory that can be checked");
     let odd = found.iter().find(|finding| finding.what.contains("ahead of the clock"));
     let odd = odd.expect("the clock is an hour behind the tokens");
     assert_eq!(odd.severity, Severity::Odd);
@@ -108,6 +108,6 @@ fn a_live_ticket_without_a_record_is_not_given_again() {
     let scratch = Scratch::new();
     let live = scratch.crowd(5);
     scratch.overwrite(CELL as u64, &[0; 5 * CELL]);
-    let next = scratch.lock.try_acquire(&write("next")).wait().expect("nobody is in the way");
+    let next = scratch.lock.try_acquire(&write("next")).wait().expect("nothing is in the way");
     assert!(live.iter().all(|guard| guard.ticket() < next.ticket()));
 }

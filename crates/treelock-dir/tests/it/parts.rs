@@ -43,8 +43,9 @@ fn hold(lock: &DirLock) {
 /// Holds many nodes that are unrelated to each other, until there is no more input.
 fn crowd(lock: &DirLock) {
     let (count, above) = (250, word());
-    let hold =
-        |i| lock.try_acquire(&write(&format!("{above}/{i}"))).wait().expect("nobody is in the way");
+    let hold = |i| {
+        lock.try_acquire(&write(&format!("{above}/{i}"))).wait().expect("nothing is in the way")
+    };
     let guards: Vec<_> = (0..count).map(hold).collect();
     say("holds");
     while hear().is_some() {}

@@ -87,6 +87,6 @@ impl Scratch {
     /// on.
     pub(crate) fn crowd(&self, count: usize) -> Vec<Guard> {
         let ask = |i: usize| self.lock.try_acquire(&write(&format!("crowd/{i}"))).wait();
-        (0..count).map(|i| ask(i).expect("nobody is in the way")).collect()
+        (0..count).map(|i| ask(i).expect("nothing is in the way")).collect()
     }
 }

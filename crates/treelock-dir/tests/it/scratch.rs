@@ -52,17 +52,17 @@ impl Scratch {
     pub(crate) fn assert_at_rest(&self) {
         let snapshot = self.lock.snapshot().wait().expect("a table that can be read");
         assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
-        let guard = self.lock.try_acquire(&write("/")).wait().expect("nobody is in the way");
+        let guard = self.lock.try_acquire(&write("/")).wait().expect("nothing is in the way");
         drop(guard);
     }
 }
 
 pub(crate) fn write(node: &str) -> Request {
-    Request::new().write(node).expect("a good node")
+    Request::new().write(node).expect("a valid node")
 }
 
 pub(crate) fn read(node: &str) -> Request {
-    Request::new().read(node).expect("a good node")
+    Request::new().read(node).expect("a valid node")
 }
 
 /// Returns a request whose record takes several cells.
@@ -122,14 +122,14 @@ impl Latch {
     fn taken(table: &Path, kind: libc::c_int) -> Latch {
         let table = File::options().read(true).write(true).open(table).expect("a table");
         let latch = latch(kind);
-        fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("nobody has the latch");
+        fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("the latch is free");
         Latch(table)
     }
 
     pub(crate) fn is_taken(table: &Path) -> bool {
         let Ok(table) = File::open(table) else { return false };
         let mut latch = latch(libc::F_RDLCK);
-        fcntl(&table, FcntlArg::F_OFD_GETLK(&mut latch)).expect("locks that can be looked at");
+        fcntl(&table, FcntlArg::F_OFD_GETLK(&mut latch)).expect("locks that can be queried");
         libc::c_int::from(latch.l_type) != libc::F_UNLCK
     }
 }
@@ -140,7 +140,7 @@ impl Drop for Latch {
     }
 }
 
-/// Byte 0 of the table.
+/// Returns a lock on byte 0 of the table.
 fn latch(kind: libc::c_int) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,

@@ -30,7 +30,7 @@ fn a_thousand_live_tickets() {
     let one_of_many =
         lock.try_acquire(&write("dir/3/100")).wait().expect_err("one of them is here");
     assert_eq!(one_of_many.blocked().expect("blocked").ahead, 1);
-    drop(lock.try_acquire(&write("other")).wait().expect("nobody is here"));
+    drop(lock.try_acquire(&write("other")).wait().expect("nothing is here"));
     let size = fs::metadata(scratch.table()).expect("a table").len();
     thread::scope(|scope| {
         let behind = scope.spawn(|| lock.acquire_within(&write("dir"), LONG));
@@ -64,12 +64,12 @@ fn a_table_becomes_short_again() {
     drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
     let short = size();
     let large = (0..5000).fold(treelock::Request::new(), |request, i| {
-        request.write(format!("large/{i}").as_str()).expect("a good node")
+        request.write(format!("large/{i}").as_str()).expect("a valid node")
     });
-    let guard = lock.try_acquire(&large).wait().expect("nobody is in the way");
+    let guard = lock.try_acquire(&large).wait().expect("nothing is in the way");
     let (ticket, token) = (guard.ticket(), guard.token());
     assert!(lock.try_acquire(&write("large/4999")).wait().is_err());
-    drop(lock.try_acquire(&write("a")).wait().expect("nobody is in the way"));
+    drop(lock.try_acquire(&write("a")).wait().expect("nothing is in the way"));
     assert!(size() > 10 * short, "{} bytes", size());
     drop(guard);
     // The first request of this handle has the large one's place; another handle gets none.
@@ -92,7 +92,7 @@ fn a_table_becomes_short_behind_whoever_is_left() {
         let (size, kept) = (scratch.size(), crowd.swap_remove(left));
         drop(crowd);
         let another = DirLock::new(scratch.lock.path());
-        drop(another.try_acquire(&write("other")).wait().expect("nobody is in the way"));
+        drop(another.try_acquire(&write("other")).wait().expect("nothing is in the way"));
         assert!(scratch.size() < size / 2, "{} of {size} bytes, {left}", scratch.size());
         let snapshot = another.snapshot().wait().expect("a table");
         let tickets: Vec<u64> = snapshot.held().map(|entry| entry.ticket).collect();
@@ -119,7 +119,7 @@ fn what_is_cut_off_leaves_its_numbers() {
     let another = DirLock::new(scratch.lock.path());
     assert!(another.try_acquire(&write("a")).wait().is_err(), "it is held");
     assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
-    let next = another.try_acquire(&write("b")).wait().expect("nobody is in the way");
+    let next = another.try_acquire(&write("b")).wait().expect("nothing is in the way");
     assert!(next.ticket() > ticket, "{} after {ticket}", next.ticket());
     assert!(next.token() > FencingToken::new(ahead), "{} after {ahead}", next.token());
     drop(held);
@@ -132,7 +132,7 @@ fn who_leaves_frees_its_cells() {
     for requests in [[&few, &few], [&many, &many], [&many, &few], [&few, &many]] {
         let scratch = Scratch::new();
         for request in requests {
-            let guard = scratch.lock.try_acquire(request).wait().expect("nobody is in the way");
+            let guard = scratch.lock.try_acquire(request).wait().expect("nothing is in the way");
             let cells = scratch.cells(guard.ticket()).len();
             assert_eq!(scratch.used(), cells);
             drop(guard);
@@ -141,9 +141,9 @@ fn who_leaves_frees_its_cells() {
         // A refused request takes no place, so the place of the last request is still there for
         // reuse.
         let another = DirLock::new(scratch.lock.path());
-        let held = another.try_acquire(&write("held")).wait().expect("nobody is in the way");
+        let held = another.try_acquire(&write("held")).wait().expect("nothing is in the way");
         assert!(scratch.lock.try_acquire(&read("held")).wait().is_err(), "it is held");
-        drop(scratch.lock.try_acquire(&write("other")).wait().expect("nobody is in the way"));
+        drop(scratch.lock.try_acquire(&write("other")).wait().expect("nothing is in the way"));
         assert_eq!(scratch.used(), 2);
         drop(held);
     }

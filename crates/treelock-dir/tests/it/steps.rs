@@ -41,10 +41,10 @@ pub(crate) fn step(lock: &DirLock) {
                 let guard = lock.acquire(&long("a/b")).wait().expect("a table that works");
                 say(&format!("token {}", guard.token()));
             }
-            "try" => drop(lock.try_acquire(&long("a/b")).wait().expect_err("somebody holds it")),
+            "try" => drop(lock.try_acquire(&long("a/b")).wait().expect_err("it is held")),
             "give up" => {
                 let given_up = lock.acquire_within(&long("a/b"), Duration::from_millis(2));
-                drop(given_up.expect_err("somebody holds it"));
+                drop(given_up.expect_err("it is held"));
             }
             "look" => drop(lock.blocked(&write("nobody/is/here")).wait().expect("a table")),
             "ask" => drop(lock.try_acquire(&write("nobody/is/here")).wait().expect("a table")),
@@ -150,7 +150,7 @@ fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
     let lock = lock.clone();
     let (sender, receiver) = std::sync::mpsc::channel();
     let behind = thread::spawn(move || {
-        sender.send(gettid()).expect("somebody listens");
+        sender.send(gettid()).expect("the receiver listens");
         lock.acquire_within(&write("/"), LONG).expect("the one ahead is dead")
     });
     let stat = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so first"));
@@ -173,7 +173,7 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
     loop {
         let scratch = place();
         let lock = &scratch.lock;
-        let hold = || lock.try_acquire(&write("a")).wait().expect("nobody is in the way");
+        let hold = || lock.try_acquire(&write("a")).wait().expect("nothing is in the way");
         let mut rival = (plan != Rival::None).then(hold);
         let helper = Part::new("step", lock.path(), what).start();
         let mut traced = match Traced::new(helper) {
@@ -189,7 +189,7 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
         last = traced.token().unwrap_or_default().max(last);
         drop(rival);
         if let Some(behind) = behind {
-            let guard = behind.join().expect("what is left is in nobody's way");
+            let guard = behind.join().expect("what is left blocks nothing");
             assert!(guard.token() > last, "{} after {last}, stop {stop}", guard.token());
             last = guard.token();
             let snapshot = lock.snapshot().wait().expect("a table");
@@ -197,7 +197,7 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
             assert_eq!(tickets, [guard.ticket()], "a dead request is shown, stop {stop}");
         }
         scratch.assert_at_rest();
-        let found = lock.check().wait().expect("a place that can be looked at");
+        let found = lock.check().wait().expect("a directory that can be checked");
         let bad = |f: &&Finding| f.severity == Severity::Bad || f.to_string().contains("damaged");
         assert_eq!(found.iter().find(bad), None, "stop {stop}");
         if !stopped {
@@ -279,7 +279,7 @@ fn one_who_is_stopped_with_the_latch() {
     let checks = thread::spawn(move || lock.check().wait());
     eventually("the check says what is wrong", || checks.is_finished());
     assert!(!behind.is_finished(), "the latch is taken");
-    let found = checks.join().expect("no panic").expect("a place that can be looked at");
+    let found = checks.join().expect("no panic").expect("a directory that can be checked");
     let bad = found.iter().find(|finding| finding.severity == Severity::Bad);
     assert!(bad.is_some_and(|finding| finding.what.contains(&name)), "{found:?}");
     // Either may be the first to enter its request.

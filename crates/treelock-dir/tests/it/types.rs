@@ -33,7 +33,7 @@ fn _futures(acquire: Acquire, lost: Answer<()>) {
 #[test]
 fn what_is_printed_for_people_who_debug() {
     let scratch = Scratch::new();
-    let request = write("a").read("b/c").expect("a good node").with_label("me");
+    let request = write("a").read("b/c").expect("a valid node").with_label("me");
     let mut acquire = scratch.lock.acquire(&request);
     assert_eq!(format!("{acquire:?}"), r#"Acquire { state: "unasked", .. }"#);
     let guard = scratch.lock.try_acquire(&request).wait().expect("a new lock is free");
@@ -87,7 +87,7 @@ fn a_request_that_is_too_large_is_refused_and_leaves_nothing() {
 #[test]
 fn findings_print_what_to_do() {
     let scratch = Scratch::new();
-    let found = scratch.lock.check().wait().expect("a place that can be looked at");
+    let found = scratch.lock.check().wait().expect("a directory that can be checked");
     for finding in &found {
         let parts = [finding.what.as_str(), finding.advice.as_str()];
         let whole = if parts[1].is_empty() { parts[0].into() } else { parts.join("; ") };
@@ -97,9 +97,9 @@ fn findings_print_what_to_do() {
     assert_eq!(format!("{:5}|", Severity::Odd), "odd  |");
     let mut guards = Vec::new();
     for says in ["0 requests are live", "1 request is live", "2 requests are live"] {
-        let found = scratch.lock.check().wait().expect("a place that can be looked at");
+        let found = scratch.lock.check().wait().expect("a directory that can be checked");
         assert!(found.iter().any(|finding| finding.to_string() == says), "{found:?}");
         let node = guards.len().to_string();
-        guards.push(scratch.lock.try_acquire(&write(&node)).wait().expect("nobody is in the way"));
+        guards.push(scratch.lock.try_acquire(&write(&node)).wait().expect("nothing is in the way"));
     }
 }

@@ -65,7 +65,7 @@ fn two_users_share_a_directory() {
             assert_eq!(pids, [holder.pid()], "root sees whose ticket it is");
             assert!(holder.end().success());
             waiter.expect("holds");
-            let odd = lock.check().wait().expect("a place that can be looked at");
+            let odd = lock.check().wait().expect("a directory that can be checked");
             let odd = odd.iter().any(|f| f.severity == Severity::Odd && f.what.contains("remove"));
             assert_eq!(odd, mode == 0o777, "who may remove the table?");
         }
@@ -143,7 +143,7 @@ fn a_directory_without_rights() {
     assert_denied(looker.try_acquire(&write("b")).wait());
     assert_eq!(looker.snapshot().wait().expect("it can be read").held().count(), 1);
     assert!(looker.blocked(&write("a")).wait().expect("it can be read").is_some());
-    let found = looker.check().wait().expect("a place that can be looked at");
+    let found = looker.check().wait().expect("a directory that can be checked");
     assert!(found.iter().any(|finding| finding.severity == Severity::Bad), "{found:?}");
     set_mode(directory, 0o000);
     assert_denied(looker.try_acquire(&write("b")).wait());
@@ -163,7 +163,7 @@ fn said_of_rights(directory: u32, table: u32, above: u32) -> (Severity, String) 
     set_mode(&lock.path().join("table"), table);
     set_mode(lock.path(), directory);
     set_mode(&parent, above);
-    let found = lock.check().wait().expect("a place that can be looked at");
+    let found = lock.check().wait().expect("a directory that can be checked");
     let finding = found.into_iter().nth(1).expect("the second is about rights");
     (finding.severity, format!("{}; {}", finding.what, finding.advice))
 }
@@ -226,7 +226,7 @@ fn a_table_that_was_only_begun_is_shared() {
     set_mode(scratch.lock.path(), 0o777);
     fs::write(scratch.table(), "").expect("room");
     set_mode(&scratch.table(), 0o600);
-    drop(scratch.lock.try_acquire(&write("a")).wait().expect("nobody is in it"));
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("it is empty"));
     assert_eq!(fs::metadata(scratch.table()).expect("a table").mode() & 0o777, 0o666);
 }
 

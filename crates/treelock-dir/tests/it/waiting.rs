@@ -26,12 +26,12 @@ fn a_time_out_behind_another_process() {
     let mut holder = Helper::holding(lock, "a");
     for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(5)] {
         let error = lock.acquire_within(&write("a/b"), timeout).expect_err("it is held");
-        let blocked = error.blocked().expect("somebody is in the way");
+        let blocked = error.blocked().expect("something is in the way");
         assert_eq!(blocked.process.as_ref().map(|process| process.pid), Some(holder.pid()));
         assert_eq!(lock.snapshot().wait().expect("a table").entries.len(), 1);
     }
     assert!(holder.end().success());
-    drop(lock.acquire_within(&write("a/b"), Duration::ZERO).expect("nobody is in the way"));
+    drop(lock.acquire_within(&write("a/b"), Duration::ZERO).expect("nothing is in the way"));
 }
 
 /// A holder that had to wait is shown as held since it was granted, not since it was requested.
@@ -61,7 +61,7 @@ fn one_who_waits_is_behind_those_ahead() {
         assert!(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
     for (before, acquire) in line.iter().enumerate() {
-        let blocked = acquire.blocked().wait().expect("a table").expect("somebody holds it");
+        let blocked = acquire.blocked().wait().expect("a table").expect("it is held");
         assert_eq!((blocked.ahead, blocked.ticket), (before + 1, guard.ticket()));
     }
 }

@@ -1,4 +1,5 @@
-//! What the examples share: which etcd they use, and a process that holds a lock until it is paused.
+//! What the examples share: which etcd they use, and a process that holds a lock until it is
+//! paused.
 
 use std::{
     env,
@@ -57,8 +58,8 @@ impl Cluster {
         match lock.snapshot().await {
             Ok(_) => Ok(lock),
             Err(error) if error.is_unavailable() => Err(format!(
-                "{error}\n\nStart one with `etcd` (on Debian: apt-get install etcd-server), name yours with \
-                 --endpoints, or let the example start its own with --start-etcd"
+                "{error}\n\nStart one with `etcd` (on Debian: apt-get install etcd-server), name \
+                 yours with --endpoints, or let the example start its own with --start-etcd"
             )
             .into()),
             Err(error) => Err(error.into()),

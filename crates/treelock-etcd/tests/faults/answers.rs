@@ -1,8 +1,9 @@
-//! The answer lost at each call of an acquire and release, and then: the client goes on (retry), its future is
-//! dropped (cancel), or it asks with a time limit and nothing ever comes (time-out).
+//! The answer lost at each call of an acquire and release, and then: the client goes on (retry),
+//! its future is dropped (cancel), or it asks with a time limit and nothing ever comes (time-out).
 //!
-//! That the call was carried out is certain, since its answer was there before it was lost. While held there must
-//! be exactly one entry, with the token as its ticket; afterwards none, and the lock must work.
+//! That the call was carried out is certain, since its answer was there before it was lost. While
+//! held there must be exactly one entry, with the token as its ticket; afterwards none, and the
+//! lock must work.
 
 use std::{
     future::Future,
@@ -14,6 +15,7 @@ use treelock::Request;
 use treelock_etcd::{EtcdLock, Guard, Options};
 
 use crate::{
+    client::give_up_after,
     cluster::{Cluster, NEVER, Outcome},
     loss::{Call, Loss, Losses},
     plan::Plan,
@@ -28,7 +30,7 @@ struct Case {
     /// Somebody holds what it asks for.
     blocked: bool,
     /// The client has a session, and a runtime that makes calls by itself.
-    is_guest: bool,
+    is_caller: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,8 @@ enum Way {
     Retry,
     Cancel,
     TimeOut,
-    /// Not the answer is lost, but the call comes late: after the client has asked elsewhere, and left.
+    /// Not the answer is lost, but the call comes late: after the client has asked elsewhere, and
+    /// left.
     Late,
     /// The same, and the client has given up.
     LateCancel,
@@ -54,8 +57,8 @@ const HOLDING: [Call; 2] = [Call::KeepAlive, Call::Release];
 const LATE: [(Call, Way); 3] =
     [(Call::Enter, Way::Late), (Call::Enter, Way::LateCancel), (Call::Release, Way::Late)];
 
-/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of guests those that they
-/// make, with the cancel that follows.
+/// Each call alone, `Enter` also with somebody in the way, three ways; and the late ones. Of
+/// callers those that they make, with the cancel that follows.
 pub(crate) const SINGLE: u64 = (10 + 4) * 3 + 2 * LATE.len() as u64;
 
 /// These, and the answers of all two that can happen to one client, also twice the same.
@@ -65,18 +68,19 @@ fn cases() -> Vec<Case> {
     let waits = |lost: &[Call]| {
         lost.iter().any(|call| matches!(call, Call::Said | Call::Verify | Call::Watch))
     };
-    let late =
-        |is_guest| LATE.map(|(call, way)| Case { lost: vec![call], way, blocked: false, is_guest });
-    let three = |(lost, blocked): (Vec<Call>, bool), is_guest| {
-        WAYS.map(|way| Case { lost: lost.clone(), way, blocked, is_guest })
+    let late = |is_caller| {
+        LATE.map(|(call, way)| Case { lost: vec![call], way, blocked: false, is_caller })
     };
-    let of_guests = [
+    let three = |(lost, blocked): (Vec<Call>, bool), is_caller| {
+        WAYS.map(|way| Case { lost: lost.clone(), way, blocked, is_caller })
+    };
+    let of_callers = [
         (vec![Call::Enter], false),
         (vec![Call::Enter], true),
         (vec![Call::Enter, Call::Cancel], false),
         (vec![Call::Release], false),
     ];
-    let of_guests = of_guests.into_iter().flat_map(|lost| three(lost, true));
+    let of_callers = of_callers.into_iter().flat_map(|lost| three(lost, true));
     let mut lost: Vec<(Vec<Call>, bool)> = Vec::new();
     let singles = ENTERING.iter().chain(&HOLDING);
     lost.extend(singles.map(|call| (vec![*call], waits(&[*call]))));
@@ -91,7 +95,7 @@ fn cases() -> Vec<Case> {
     }
     let late = late(false).into_iter().chain(late(true));
     let lost = lost.into_iter().flat_map(|lost| three(lost, false));
-    late.chain(of_guests).chain(lost).collect()
+    late.chain(of_callers).chain(lost).collect()
 }
 
 pub(crate) async fn lost(plan: Plan) -> Line {
@@ -161,8 +165,8 @@ async fn one(cluster: &Cluster, case: &Case, namespace: &str) -> Outcome<()> {
     let (lock, direct) = (options(doors.into()), options(vec![format!("http://{at}")]));
     let request = Request::new().write("a/b").and_then(|request| request.read("a/c"));
     let request = request.map_err(|error| error.to_string())?;
-    if case.is_guest {
-        within("it makes calls by itself", become_guest(&lock, &losses)).await??;
+    if case.is_caller {
+        within("it makes calls by itself", become_caller(&lock, &losses)).await??;
     }
     losses.want(case.lost.iter().map(|call| (*call, of(call))).collect());
     let in_the_way = match case.blocked {
@@ -198,7 +202,7 @@ async fn one(cluster: &Cluster, case: &Case, namespace: &str) -> Outcome<()> {
 }
 
 /// Uses the lock until there is a connection of this runtime beside that of the lock's own thread.
-async fn become_guest(lock: &EtcdLock, losses: &Losses) -> Outcome<()> {
+async fn become_caller(lock: &EtcdLock, losses: &Losses) -> Outcome<()> {
     let elsewhere = Request::new().write("c").map_err(|error| error.to_string())?;
     while losses.connections() < 2 {
         let guard = lock.acquire(&elsewhere).await.map_err(|error| error.to_string())?;
@@ -207,8 +211,8 @@ async fn become_guest(lock: &EtcdLock, losses: &Losses) -> Outcome<()> {
     Ok(())
 }
 
-/// What was late is carried out: an entry when there is none, which must leave none; a release when the same client
-/// holds the same again, at the same place, which must stay.
+/// What was late is carried out: an entry when there is none, which must leave none; a release when
+/// the same client holds the same again, at the same place, which must stay.
 async fn come_late(
     case: &Case,
     lock: &EtcdLock,
@@ -231,7 +235,8 @@ fn of_phase(case: &Case, phase: &[Call]) -> Vec<Call> {
     case.lost.iter().filter(|call| phase.contains(call)).copied().collect()
 }
 
-/// What is certainly lost in this case: who gives up while entering neither holds nor releases.
+/// What is certainly lost in this case: a client that gives up while entering neither holds nor
+/// releases.
 fn not_after_giving_up(case: &Case) -> Vec<Call> {
     let holds =
         matches!(case.way, Way::Retry | Way::Late) || !case.blocked || is_dropped_later(case);
@@ -262,7 +267,8 @@ async fn enter(
         let lost = within("the answers are lost", async {
             tokio::select! {
                 () = losses.are_lost(&expected) => Ok(()),
-                _ = &mut acquire => Err("granted although somebody is in its way, or nothing was lost"),
+                _ = &mut acquire => Err("granted although somebody is in its way, or nothing was \
+                    lost"),
             }
         });
         lost.await??;
@@ -276,7 +282,7 @@ async fn enter(
     if case.way == Way::TimeOut && !is_dropped_later(case) {
         // Long enough for what has to be lost to be asked for.
         let limit = Duration::from_secs(8);
-        let asked = within("the time is over", lock.acquire_timeout(request, limit)).await?;
+        let asked = within("the time is over", give_up_after(lock, request, limit)).await?;
         let is_blocked = asked.as_ref().is_err_and(treelock_etcd::Error::is_timeout);
         if let Some(guard) = in_the_way {
             if !is_blocked {
@@ -302,7 +308,7 @@ async fn check_held(cluster: &Cluster, namespace: &str, guard: &Guard) -> Outcom
         return Err("its session was lost".into());
     }
     let entries = entries(cluster, namespace).await?;
-    let ours = |(_, ticket): &(String, i64)| *ticket as u64 == guard.token().0;
+    let ours = |(_, ticket): &(String, i64)| *ticket as u64 == guard.ticket();
     match entries.len() == 2 && entries.iter().all(ours) {
         true => Ok(()),
         false => Err(format!("not exactly one entry with token {}: {entries:?}", guard.token())),

@@ -1,4 +1,5 @@
-//! A client: a process of its own that asks for random sub-trees, works below them, and says what it does.
+//! A client: a process of its own that asks for random sub-trees, works below them, and says what
+//! it does.
 
 use std::{
     collections::HashMap,
@@ -188,7 +189,7 @@ async fn ask(
     harness.say(request, at, What::Asked { roots: roots.to_vec(), limit });
     match way {
         0 => lock.try_acquire(&wanted).await.map(Some),
-        1 => lock.acquire_timeout(&wanted, patience).await.map(Some),
+        1 => give_up_after(lock, &wanted, patience).await.map(Some),
         2 | 3 => {
             let mut acquire = lock.acquire(&wanted);
             let asked = told(&mut acquire, harness, request);
@@ -202,6 +203,19 @@ async fn ask(
             }
         }
         _ => told(&mut lock.acquire(&wanted), harness, request).await.map(Some),
+    }
+}
+
+/// Waits for so long, and then gives up.
+pub(crate) async fn give_up_after(
+    lock: &EtcdLock,
+    request: &Request,
+    limit: Duration,
+) -> Result<Guard, Error> {
+    let mut acquire = lock.acquire(request);
+    match tokio::time::timeout(limit, &mut acquire).await {
+        Ok(granted) => granted,
+        Err(_) => acquire.give_up().await,
     }
 }
 
@@ -228,11 +242,11 @@ async fn section(
     roots: &[Root],
     random: &mut fastrand::Rng,
 ) {
-    let token = guard.token().0;
+    let token = guard.token().get();
     let at = now();
     harness.say(request, at, What::Granted { token, valid: guard.is_valid() });
-    // One that does not look at the clock between its last look and its access, as every program has a moment
-    // between the two.
+    // One that does not look at the clock between its last look and its access, as every program
+    // has a moment between the two.
     let (mut at, mut valid) = (at, guard.is_valid());
     let dwell = harness.dwell.swap(0, Ordering::SeqCst);
     if dwell > 0 {

@@ -100,7 +100,8 @@ pub(crate) fn is_there() -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-/// So much is written at most while clusters run side by side; containers often have less in memory.
+/// So much is written at most while clusters run side by side; containers often have less in
+/// memory.
 const ROOM: u64 = 4 << 30;
 
 /// In memory where there is room: it is not the disk that is tested.

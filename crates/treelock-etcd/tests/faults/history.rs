@@ -1,22 +1,25 @@
 //! Judges what the clients say that happened, by the contract and by nothing else.
 //!
-//! A record is the life of one request as its own process saw it. Two moments matter: when its guard was first
-//! and last *known* to be valid, by a clock read before the guard was asked. Between the two it certainly held.
+//! A record is the life of one request as its own process saw it. Two moments matter: when its
+//! guard was first and last *known* to be valid, by a clock read before the guard was asked.
+//! Between the two it certainly held.
 //!
-//! What is checked, with the points of the contract: no two that conflict hold at once (C1); of two that
-//! conflict, the one with the smaller ticket is granted first, and a later one never while it still waits (C2);
-//! who was in the line before another asked has the smaller ticket (C2); tokens grow from grant to grant (C20);
-//! all that is asked ends; who was stopped for longer than its lease does not call its lock valid afterwards
-//! (C21); and how long anybody waited while nobody was in the way (C1, "as soon as").
+//! What is checked, with the points of the contract: no two that conflict hold at once (C1); of two
+//! that conflict, the one with the smaller ticket is granted first, and a later one never while it
+//! still waits (C2); who was in the line before another asked has the smaller ticket (C2); tokens
+//! grow from grant to grant (C20); all that is asked ends; who was stopped for longer than its
+//! lease does not call its lock valid afterwards (C21); and how long anybody waited while nobody
+//! was in the way (C1, "as soon as").
 
 use std::collections::HashMap;
 
 use super::wire::{End, Root};
 
-/// Who gives up waits so long for etcd's word that he is gone.
+/// How long a request that gives up waits for etcd to confirm that it has left.
 const AT_ITS_END: u64 = 2_000_000_000;
 
-/// What is dropped is given back in the background; who dies so soon after may not have given it back.
+/// What is dropped is given back in the background; who dies so soon after may not have given it
+/// back.
 const IN_THE_BACKGROUND: u64 = 1_000_000_000;
 
 /// The life of one request.
@@ -61,7 +64,8 @@ pub(crate) struct Findings {
     pub(crate) behind_the_dead: u64,
 }
 
-/// Whether two requests conflict: one of their roots is above or at one of the other, and one of the two is written.
+/// Whether two requests conflict: one of their roots is above or at one of the other, and one of
+/// the two is written.
 pub(crate) fn conflict(ours: &[Root], theirs: &[Root]) -> bool {
     ours.iter().any(|(write, node)| {
         theirs.iter().any(|(also, other)| {

@@ -1,8 +1,9 @@
-//! What the clients say, as it arrives; and the fenced resource that they use, which lives here and not with them.
+//! What the clients say, as it arrives; and the fenced resource that they use, which lives here and
+//! not with them.
 //!
-//! Every leaf of the tree has a [`FenceGate`]. Beside it is a judge that knows no tokens: an access is *stale* if
-//! somebody whose lock conflicts, and was granted later, has used the leaf before. The gate must refuse every
-//! stale access, and none of a holder that is alive.
+//! Every leaf of the tree has a [`FenceGate`]. Beside it is a judge that knows no tokens: an access
+//! is *stale* if somebody whose lock conflicts, and was granted later, has used the leaf before.
+//! The gate must refuse every stale access, and none of a holder that is alive.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -138,7 +139,7 @@ impl Ledger {
         let later = if write { used.read.max(used.written) } else { used.written };
         let is_stale = later > granted;
         let access = if write { Access::Write } else { Access::Read };
-        let accepted = used.gate.check(access, FencingToken(token));
+        let accepted = used.gate.check(access, FencingToken::new(token));
         match &accepted {
             Ok(()) if is_stale => self.wrong.push(format!(
                 "a stale {access} of /{leaf} with token {token} was accepted, of {record:?}"

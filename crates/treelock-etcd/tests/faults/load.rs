@@ -1,5 +1,5 @@
-//! A cluster in use: clients that contend while something is done to them or to the cluster, and what must hold
-//! of all of it in the end.
+//! A cluster in use: clients that contend while something is done to them or to the cluster, and
+//! what must hold of all of it in the end.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -21,8 +21,8 @@ use crate::{
     wire::{Order, now},
 };
 
-/// What has to hold at the end of a run. What no run may show is not here: stale accesses that are accepted,
-/// orphans, requests that never end, overtaking.
+/// What has to hold at the end of a run. What no run may show is not here: stale accesses that are
+/// accepted, orphans, requests that never end, overtaking.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Must {
     /// Whether two live holders may meet, who then are kept apart by their tokens alone.
@@ -284,8 +284,8 @@ impl Load {
         }
     }
 
-    /// How many entries nobody has: all clients that live have said that they have none, and those that died have
-    /// no lease any more.
+    /// How many entries nobody has: all clients that live have said that they have none, and those
+    /// that died have no lease any more.
     async fn orphans(&self) -> Outcome<u64> {
         let died = self.deaths.iter().map(|death| death.at).max();
         let gone = |at: u64| at + (self.ttl + Duration::from_secs(3)).as_nanos() as u64;

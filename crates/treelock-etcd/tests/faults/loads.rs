@@ -1,4 +1,5 @@
-//! The faults that are done to a cluster in use: to its clients, its members, its network, its watches.
+//! The faults that are done to a cluster in use: to its clients, its members, its network, its
+//! watches.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -30,7 +31,8 @@ const STRICT: Must = Must {
     behind_the_dead: Duration::ZERO,
 };
 
-/// Do the faults of a plan to a cluster in use, one after the other. Each ends when its cause is gone and all go on.
+/// Do the faults of a plan to a cluster in use, one after the other. Each ends when its cause is
+/// gone and all go on.
 async fn with_load(
     plan: Plan,
     setup: Setup,
@@ -76,9 +78,9 @@ pub(crate) async fn none(plan: Plan) -> Line {
 
 /// kill -9 or SIGSTOP of a client that holds, waits or enqueues.
 ///
-/// The lease of a dead one ends its time after the last renewal that etcd has seen, so that is at most the TTL after
-/// the death; etcd looks for ended leases twice a second, and the end of one has to go through its log. Hence the
-/// second on top.
+/// The lease of a dead one ends its time after the last renewal that etcd has seen, so that is at
+/// most the TTL after the death; etcd looks for ended leases twice a second, and the end of one has
+/// to go through its log. Hence the second on top.
 pub(crate) async fn clients(plan: Plan) -> Line {
     let setup = Setup { members: 1, clients: 6, ttl: 3, seed: plan.seed };
     let behind_the_dead = Duration::from_secs(setup.ttl + 1);
@@ -96,7 +98,8 @@ pub(crate) async fn clients(plan: Plan) -> Line {
                 0
             }
             _ => {
-                // Answers take a while, so that it is hit before, while and after etcd does what it asks.
+                // Answers take a while, so that it is hit before, while and after etcd does what it
+                // asks.
                 let slow = |flow: &mut Flow| flow.delay = Duration::from_millis(150);
                 load.cluster.net.change("n0", &format!("c{client}"), slow);
                 load.reaches(client, Stage::Enqueuing).await?;
@@ -135,8 +138,9 @@ async fn answers(load: &Load, member: usize) -> Outcome<()> {
     }
 }
 
-/// Waits until a member answers as one of the majority. Members of etcd 3.4.23 have been seen that never did again,
-/// after a pause or a partition, while the others went on. Such a one is restarted, as an operator would.
+/// Waits until a member answers as one of the majority. Members of etcd 3.4.23 have been seen that
+/// never did again, after a pause or a partition, while the others went on. Such a one is
+/// restarted, as an operator would.
 async fn is_back(load: &mut Load, member: usize) -> Outcome<()> {
     let waits = async |load: &Load| {
         let last = RefCell::new(String::new());
@@ -187,8 +191,9 @@ pub(crate) async fn short_pauses(plan: Plan) -> Line {
     .await
 }
 
-/// The leader is paused for longer than a lease lasts. It wakes and may end leases that were renewed elsewhere
-/// (etcd#15247, in all that is older than 3.4.31 and 3.5.13), so two may hold at once, and only tokens help.
+/// The leader is paused for longer than a lease lasts. It wakes and may end leases that were
+/// renewed elsewhere (etcd#15247, in all that is older than 3.4.31 and 3.5.13), so two may hold at
+/// once, and only tokens help.
 pub(crate) async fn long_pauses(plan: Plan) -> Line {
     let setup = cluster_in_use(&plan, 3);
     let must =

@@ -1,4 +1,5 @@
-//! A proxy that understands gRPC enough to lose one answer: the call is carried out, and who asked is not told.
+//! A proxy that understands gRPC enough to lose one answer: the call is carried out, and who asked
+//! is not told.
 
 use std::{
     net::SocketAddr,
@@ -39,12 +40,13 @@ pub(crate) enum Loss {
     Cut,
     /// Nothing comes, ever.
     Silence,
-    /// The call itself is held back, and only carried out when it is let go: a late copy of what the client has
-    /// asked elsewhere since.
+    /// The call itself is held back, and only carried out when it is let go: a late copy of what
+    /// the client has asked elsewhere since.
     Late,
 }
 
-/// Which call this is. A transaction is told by what it names: sessions, entries, or the value of an entry.
+/// Which call this is. A transaction is told by what it names: sessions, entries, or the value of
+/// an entry.
 fn which(path: &str, message: &[u8]) -> Option<Call> {
     let names = |text: &str| message.windows(text.len()).any(|part| part == text.as_bytes());
     match path.rsplit('/').next()? {
@@ -190,7 +192,8 @@ async fn call(
     }
 }
 
-/// Hold a call of one message back, and have it carried out when it is let go, whatever its client does meanwhile.
+/// Hold a call of one message back, and have it carried out when it is let go, whatever its client
+/// does meanwhile.
 async fn late(
     mut send: SendRequest<Bytes>,
     request: Request<()>,
@@ -208,7 +211,8 @@ async fn late(
     Some(())
 }
 
-/// Pass one direction of a call on until its end. Of what is lost, and what comes after it, nothing is.
+/// Pass one direction of a call on until its end. Of what is lost, and what comes after it, nothing
+/// is.
 async fn pass(
     mut from: RecvStream,
     to: &mut SendStream<Bytes>,

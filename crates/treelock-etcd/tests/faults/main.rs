@@ -1,7 +1,9 @@
-//! The faults that the cluster's lock has to survive: real clusters, real processes as clients, a fenced resource,
-//! and a history that is checked against the contract. See FAULTS.md beside this crate's README.
+//! The faults that the cluster's lock has to survive: real clusters, real processes as clients, a
+//! fenced resource, and a history that is checked against the contract. See FAULTS.md beside this
+//! crate's README.
 //!
-//! `cargo test -p treelock-etcd --test faults` does a few of each; `cargo xtask faults --long` does many.
+//! `cargo test -p treelock-etcd --test faults` does a few of each; `cargo xtask faults --long` does
+//! many.
 
 mod answers;
 mod client;
@@ -14,6 +16,7 @@ mod loss;
 mod net;
 mod plan;
 mod report;
+mod rows;
 mod troubles;
 mod wire;
 
@@ -37,33 +40,34 @@ use tokio::{
 
 use crate::{plan::Plan, report::Line};
 
-/// How many runs go on side by side. They mostly wait.
-const PLACES: u32 = 3;
+/// How many runs go on at once. They mostly wait.
+const RUNS_AT_ONCE: u32 = 3;
 
-/// How often the long run says how far it is where there is no bar.
-const NOW_AND_THEN: Duration = Duration::from_secs(60);
+/// How often the run says how far it is, if there is no bar.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Does to a cluster what clusters suffer, and sees whether the lock keeps its contract
+/// Does to a cluster what clusters suffer, and checks whether the lock keeps its contract
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
     client: Option<Role>,
-    /// As much as a person has the patience for, hours of it
+    /// Run the long column of the table, which takes hours
     #[arg(long)]
     long: bool,
-    /// Only the rows whose name contains this
+    /// Run only the rows whose name contains this
     #[arg(long)]
     only: Option<String>,
-    /// So many faults of each row (or sections, or calls whose answer is lost), whatever the table says
+    /// Run this many faults of each row (or sections, or calls whose answer is lost), whatever the
+    /// table says
     #[arg(long)]
     count: Option<u64>,
-    /// For the same requests and faults again; what processes make of them differs each time
+    /// Repeat the requests and faults of an earlier run; how processes interleave differs each time
     #[arg(long)]
     seed: Option<u64>,
-    /// Says which rows there are
+    /// List the rows
     #[arg(long)]
     list: bool,
-    /// As --only; so `cargo test NAME` runs what it says
+    /// The same as --only, so that `cargo test NAME` works
     #[arg(hide = true)]
     filter: Option<String>,
     // What `cargo test` may be given for all test programs.
@@ -103,7 +107,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.list {
-        plan::table().iter().for_each(|row| println!("{}: test", row.name));
+        rows::table().iter().for_each(|row| println!("{}: test", row.name));
         return ExitCode::SUCCESS;
     }
     if arguments.ignored {
@@ -123,7 +127,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A bar on a terminal; elsewhere a line now and then.
+/// A bar on a terminal; elsewhere a line from time to time.
 #[derive(Clone)]
 struct Progress {
     bar: ProgressBar,
@@ -145,7 +149,7 @@ impl Progress {
             let (done, start) = (done.clone(), Instant::now());
             tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(NOW_AND_THEN).await;
+                    tokio::time::sleep(REPORT_INTERVAL).await;
                     let (done, seconds) = (done.load(Ordering::Relaxed), start.elapsed().as_secs());
                     println!("… {done} of {total} faults and sections after {seconds} s");
                 }
@@ -162,10 +166,10 @@ impl Progress {
 async fn run_all(arguments: &Arguments) -> Vec<Line> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let wanted = arguments.only.as_ref().or(arguments.filter.as_ref());
-    let mut rows = plan::table();
+    let mut rows = rows::table();
     rows.retain(|row| wanted.is_none_or(|wanted| row.name.contains(wanted.as_str())));
     rows.retain(|row| !arguments.skip.iter().any(|skip| row.name.contains(skip.as_str())));
-    let count = |row: &plan::Row| {
+    let count = |row: &rows::Row| {
         arguments.count.unwrap_or(if arguments.long { row.long } else { row.short })
     };
     if rows.is_empty() {
@@ -173,7 +177,7 @@ async fn run_all(arguments: &Arguments) -> Vec<Line> {
     }
     let progress = Progress::new(rows.iter().map(count).sum());
     progress.say(&format!("faults: seed {seed}"));
-    let places = Arc::new(Semaphore::new(PLACES as usize));
+    let slots = Arc::new(Semaphore::new(RUNS_AT_ONCE as usize));
     let mut runs = JoinSet::new();
     let mut parts: BTreeMap<&str, u64> = BTreeMap::new();
     for row in &rows {
@@ -191,11 +195,11 @@ async fn run_all(arguments: &Arguments) -> Vec<Line> {
                     tick.bar.inc(more);
                 }),
             };
-            let place = places.clone().acquire_many_owned(row.weight);
+            let slot = slots.clone().acquire_many_owned(row.weight);
             let run = row.run;
             let name = row.name;
             runs.spawn_local(async move {
-                let _place = place.await.expect("nobody closes it");
+                let _slot = slot.await.expect("nobody closes it");
                 let line = run(plan).await;
                 (name, line)
             });

@@ -1,11 +1,12 @@
-//! The network between clients and members, and between members: TCP proxies whose every direction can be slowed,
-//! made lossy, or cut.
+//! The network between clients and members, and between members: TCP proxies whose every direction
+//! can be slowed, made lossy, or cut.
 //!
-//! A TCP proxy sees no packets, so faults are what TCP makes of them. **Cut**: nothing arrives, and nobody is
-//! told; what was sent arrives after the cut is healed, as after a retransmission. **Loss** of 30 %: each chunk
-//! that is read is held back, and all behind it, for 200 ms with a probability of 0.3, for 400 ms more with 0.3
-//! of that, and so on, as a sender's retransmission timer does it. **Reset**: both ends see their connection
-//! closed. Members all reach a member by one address; who it is says the header that etcd sends first.
+//! A TCP proxy sees no packets, so faults are what TCP makes of them. **Cut**: nothing arrives, and
+//! nobody is told; what was sent arrives after the cut is healed, as after a retransmission.
+//! **Loss** of 30 %: each chunk that is read is held back, and all behind it, for 200 ms with a
+//! probability of 0.3, for 400 ms more with 0.3 of that, and so on, as a sender's retransmission
+//! timer does it. **Reset**: both ends see their connection closed. Members all reach a member by
+//! one address; who it is says the header that etcd sends first.
 
 use std::{
     collections::HashMap,

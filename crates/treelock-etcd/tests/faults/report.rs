@@ -13,7 +13,8 @@ pub(crate) struct Line {
     pub(crate) orphans: u64,
     /// Stale accesses that the resource has refused.
     pub(crate) refused: u64,
-    /// Members that answered nothing although nothing was done to them any more, and were restarted.
+    /// Members that answered nothing although nothing was done to them any more, and were
+    /// restarted.
     pub(crate) restarted: u64,
     /// Places and locks that were lost with their session.
     pub(crate) lost: u64,
@@ -54,8 +55,8 @@ impl fmt::Display for Line {
         }
         write!(
             f,
-            "{}: {} faults, {} sections, {} overlaps, {} rescued, {} orphans, {} stale accesses refused, {} lost, \
-             longest gap {:.2} s",
+            "{}: {} faults, {} sections, {} overlaps, {} rescued, {} orphans, {} stale accesses \
+             refused, {} lost, longest gap {:.2} s",
             self.name,
             self.faults,
             self.sections,

@@ -1,5 +1,5 @@
-//! Servers that say no: without space, on a full disk, to a wrong password. The error must say so, and what was
-//! held must be released or end with its lease.
+//! Servers that say no: without space, on a full disk, to a wrong password. The error must say so,
+//! and what was held must be released or end with its lease.
 
 use std::{
     future::Future,
@@ -116,8 +116,8 @@ async fn make_space(cluster: &Cluster, client: &mut Client) -> Outcome<()> {
 /// Mounts a small disk that only this process and its children see, and is etcd.
 const ON_A_SMALL_DISK: &str = r#"mount -t tmpfs -o size=150m none "$0" && exec etcd "$@""#;
 
-/// The disk of the only member is full, of which etcd dies: all learn that nobody answers, and holders that their
-/// lease ends.
+/// The disk of the only member is full, of which etcd dies: all learn that nobody answers, and
+/// holders that their lease ends.
 pub(crate) async fn disk_full(plan: Plan) -> Line {
     let unshare = ["unshare", "--mount"];
     let may_mount = std::process::Command::new("unshare").args(["--mount", "true"]).status();
@@ -160,8 +160,8 @@ pub(crate) async fn disk_full(plan: Plan) -> Line {
     .await
 }
 
-/// Passwords are switched on while a client without one holds; one's password is changed; and the member forgets
-/// whom it has let in, when it is restarted.
+/// Passwords are switched on while a client without one holds; one's password is changed; and the
+/// member forgets whom it has let in, when it is restarted.
 pub(crate) async fn passwords(plan: Plan) -> Line {
     times(plan, async || {
         let mut cluster = Cluster::start(1, &[]).await?;

@@ -1,4 +1,5 @@
-//! What clients and the harness tell each other: lines of JSON over one loopback connection a client.
+//! What clients and the harness tell each other: lines of JSON over one loopback connection a
+//! client.
 //!
 //! All times are nanoseconds of CLOCK_MONOTONIC, which all processes of one host have in common.
 
@@ -32,7 +33,8 @@ pub(crate) enum What {
     Entered { ticket: u64 },
     /// It is granted; `valid` if its guard says so after this moment.
     Granted { token: u64, valid: bool },
-    /// It uses the resource now and waits for the answer; `valid` if its guard said so after this moment.
+    /// It uses the resource now and waits for the answer; `valid` if its guard said so after this
+    /// moment.
     Access { write: bool, leaf: String, token: u64, valid: bool },
     /// It is about to release or drop its guard; `valid` if its guard said so after this moment.
     Leaves { valid: bool },
@@ -64,8 +66,8 @@ pub(crate) enum End {
 pub(crate) enum Order {
     /// The resource's answer to an access.
     Answer { request: u64, accepted: bool },
-    /// The next lock that you get: keep it for so many milliseconds before you use it, without looking whether it
-    /// is still yours.
+    /// The next lock that you get: keep it for so many milliseconds before you use it, without
+    /// looking whether it is still yours.
     Dwell(u64),
     /// Ask for nothing more, and say when all is settled.
     Stop,

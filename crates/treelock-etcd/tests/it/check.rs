@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, Permission};
 use nix::sys::signal::Signal;
-use treelock::{Finding, Severity};
+use treelock::engine::{Finding, Severity};
 use treelock_etcd::{Error, EtcdLock, Options};
 
 use crate::{
-    leases::{within, write},
+    asking::{within, write},
     server::{Cluster, runtime},
 };
 
@@ -41,7 +41,8 @@ fn a_cluster_that_is_well() {
         let _held = lock.acquire(&write("a").read("b").expect("a node")).await.expect("it works");
         let found = check(cluster.endpoints()).await;
         let endpoint = &cluster.endpoints()[0];
-        // Of which version is the machine's own affair; what is said of versions has a test beside it.
+        // Of which version is the machine's own affair; what is said of versions has a test beside
+        // it.
         assert!(found[0].what.starts_with(&format!("{endpoint} is etcd 3.")), "{found:#?}");
         let others: Vec<&Finding> = found[1..].iter().collect();
         assert!(others.iter().all(|finding| finding.severity == Severity::Good), "{found:#?}");
@@ -124,7 +125,7 @@ fn a_small_quota() {
         let value = vec![b'x'; 20_000];
         while client.put("filling", value.clone(), None).await.is_ok() {}
         let found = check(cluster.endpoints()).await;
-        one(&found, Severity::Odd, "of 300.0 kB; when it is full");
+        one(&found, Severity::Odd, "of 300.0 kB; once it is full");
         one(&found, Severity::Bad, "alarm NOSPACE");
     });
 }
@@ -156,7 +157,7 @@ fn a_lease_that_is_too_short() {
         client(&cluster).await;
         let options = Options::new(cluster.endpoints()).ttl(Duration::from_secs(2));
         let found = EtcdLock::new(&options).check().await.expect("it runs");
-        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd gives ");
+        one(&found, Severity::Odd, "leases of 2 s are asked for and etcd grants ");
     });
 }
 
@@ -180,19 +181,16 @@ fn what_does_not_belong_into_the_namespace() {
         }
         let found = check(cluster.endpoints()).await;
         one(&found, Severity::Good, "2 requests are live, and 1 session");
-        one(&found, Severity::Bad, "1 key (/treelock/default/W/b/!1.0): live without a lease");
-        let first = "2 keys (/treelock/default/R/no entry is the first): stand among the requests";
+        one(&found, Severity::Bad, "1 key (/treelock/default/W/b/!1.0): without a lease");
+        let first = "2 keys (/treelock/default/R/no entry is the first): among the requests";
         one(&found, Severity::Bad, first);
-        one(
-            &found,
-            Severity::Odd,
-            "1 key (/treelock/default/notes): in the namespace are no locks",
-        );
-        one(&found, Severity::Odd, "1 key (/treelock/default/W/b/!1.0): were written at a time");
+        one(&found, Severity::Odd, "1 key (/treelock/default/notes): not a lock");
+        one(&found, Severity::Odd, "1 key (/treelock/default/W/b/!1.0): written in the future");
     });
 }
 
-/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no lock.
+/// A user that may do nothing is no cluster that is cut off, and one that may only look gets no
+/// lock.
 #[test]
 fn rights_that_are_missing() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -213,7 +211,7 @@ fn rights_that_are_missing() {
             let options = Options::new(cluster.endpoints()).user(user, "secret");
             within("it is checked", EtcdLock::new(&options).check()).await.expect("it runs")
         };
-        let says = "let this user look into the namespace (etcdserver: permission denied)";
+        let says = "let this user read the namespace (etcdserver: permission denied)";
         one(&check("nobody").await, Severity::Bad, says);
         let says = "let this user write into the namespace (etcdserver: permission denied)";
         let found = check("looker").await;
@@ -237,7 +235,7 @@ fn many_keys() {
         }
         let found = check(cluster.endpoints()).await;
         one(&found, Severity::Good, "0 requests are live, and 1100 sessions");
-        one(&found, Severity::Bad, "1100 keys (/treelock/default/S/0 is the first): live without");
+        one(&found, Severity::Bad, "1100 keys (/treelock/default/S/0 is the first): without");
     });
 }
 
@@ -261,7 +259,7 @@ fn a_member_that_learns() {
             }
         };
         let found = within("it learns", seen).await;
-        let finding = one(&found, Severity::Odd, "is a learner, which takes no locks");
+        let finding = one(&found, Severity::Odd, "is a learner, which accepts no locks");
         assert!(finding.what.starts_with(&says), "{finding}");
         one(&found, Severity::Good, "the cluster has one member");
         // Whichever is named first.

@@ -67,8 +67,8 @@ fn a_good_history() {
     );
     assert!(found.overlaps.is_empty() && found.violations.is_empty(), "{found:?}");
     assert_eq!((found.sections, found.lost), (4, 0));
-    // The write below `a` was granted 2 after the one above it left; nobody else waited in vain for longer but the
-    // first, whom nobody kept for 10.
+    // The write below `a` was granted 2 after the one above it left; nobody else waited in vain for
+    // longer but the first, which nobody kept waiting for 10.
     assert_eq!(found.gap, 10);
 }
 
@@ -98,7 +98,7 @@ fn one_that_overtakes() {
     assert!(violation(overtaken, &[]).contains("overtook"));
     let overtaken = [first.clone().ended(50, End::GaveUp), second.clone()];
     assert!(violation(overtaken, &[]).contains("overtook"));
-    // Who left before, in whatever way, is not overtaken.
+    // A request that left before, in whatever way, is not overtaken.
     for end in [End::GaveUp, End::Blocked, End::Lost] {
         let gone = [first.clone().ended(9, end), second.clone()];
         assert!(judged(gone, &[]).violations.is_empty());
@@ -162,8 +162,9 @@ fn gaps() {
     let holder = asked(1, true, "a/", 0).held(5, 1, 100);
     let next = asked(2, true, "a/", 50).entered(6, 52);
     assert_eq!(gap(vec![holder.clone(), next.clone().held(6, 170, 180)]), 70);
-    // Nobody knows the ticket of one that gave up, and so whether it was in the way until just now. One that ended
-    // long after was not. (Its client dies later, so its own waiting does not count.)
+    // Nobody knows the ticket of one that gave up, and so whether it was in the way until just now.
+    // One that ended long after was not. (Its client dies later, so its own waiting does not
+    // count.)
     let beside_one_that_ends = |at| {
         let gave_up = asked(3, true, "a/", 60).ended(at, End::GaveUp);
         let records = [holder.clone(), next.clone().held(6, 170, 180), gave_up];
@@ -171,7 +172,7 @@ fn gaps() {
     };
     assert_eq!(beside_one_that_ends(200), 0);
     assert_eq!(beside_one_that_ends(4_000_000_000), 70);
-    // Whoever gives up after a while with nobody in the way has waited in vain, too.
+    // A request that gives up after a while with nobody in the way has waited in vain, too.
     assert_eq!(gap(vec![holder.clone(), next.clone().ended(190, End::GaveUp)]), 90);
     assert_eq!(gap(vec![holder.clone(), next.ended(90, End::GaveUp)]), 1);
     // Somebody between the two was in the way.

@@ -1,4 +1,5 @@
-//! Who leads a cluster, and who does not vote in it. Beside `server.rs`, which the command's tests use too, without the client library.
+//! Which member leads a cluster, and which does not vote in it. Apart from `server.rs`, which the
+//! command's tests use too, without the client library.
 
 use std::path::Path;
 

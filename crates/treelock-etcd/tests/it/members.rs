@@ -13,7 +13,7 @@ use treelock::Request;
 use treelock_etcd::{EtcdLock, Options};
 
 use crate::{
-    leases::{within, write},
+    asking::{within, write},
     server::{Cluster, runtime},
 };
 
@@ -49,8 +49,8 @@ async fn work(lock: EtcdLock, request: Request, guarded: Arc<Guarded>) {
             }
         };
         assert_eq!(guarded.inside.fetch_add(1, Ordering::SeqCst), 0, "two inside");
-        let before = guarded.last_token.swap(guard.token().0, Ordering::SeqCst);
-        assert!(before < guard.token().0, "the token went back");
+        let before = guarded.last_token.swap(guard.ticket(), Ordering::SeqCst);
+        assert!(before < guard.ticket(), "the token went back");
         tokio::time::sleep(Duration::from_millis(2)).await;
         guarded.inside.fetch_sub(1, Ordering::SeqCst);
         guarded.sections.fetch_add(1, Ordering::SeqCst);
@@ -58,8 +58,9 @@ async fn work(lock: EtcdLock, request: Request, guarded: Arc<Guarded>) {
     }
 }
 
-/// Lets workers with sessions of their own contend while something is done to a cluster of three; nobody may
-/// meet, and all go on afterwards. Returns how many places were lost; `None` if there is no etcd.
+/// Lets workers with sessions of their own contend while something is done to a cluster of three;
+/// nobody may meet, and all go on afterwards. Returns how many places were lost; `None` if there is
+/// no etcd.
 fn under_load(fault: impl AsyncFnOnce(&mut Cluster)) -> Option<u64> {
     let mut cluster = Cluster::start(3)?;
     let options = Options::new(cluster.endpoints());

@@ -1,5 +1,5 @@
-//! The lock in whatever runtime it is used in: which make calls by themselves, and what our thread does for those
-//! that do not bring them to an end.
+//! The lock in whatever runtime it is used in: which make calls by themselves, and what our thread
+//! does for those that do not bring them to an end.
 
 use std::{
     fs,
@@ -22,10 +22,10 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::sleep,
 };
-use treelock_etcd::{EtcdLock, Options};
+use treelock_etcd::{EtcdLock, Options, Wait};
 
 use crate::{
-    leases::{LONG, within, write},
+    asking::{LONG, within, write},
     server::{Cluster, runtime},
 };
 
@@ -92,8 +92,8 @@ impl Proxy {
         self.wires.lock().expect("nobody panics").clone()
     }
 
-    /// The connection that a guest has made, when it uses it.
-    async fn of_a_guest(&self, lock: &EtcdLock) -> Arc<Wire> {
+    /// The connection that a caller has made, when it uses it.
+    async fn of_a_caller(&self, lock: &EtcdLock) -> Arc<Wire> {
         let used = async {
             // By ours.
             lock.snapshot().await.expect("it works");
@@ -108,8 +108,8 @@ impl Proxy {
             }
             wire
         };
-        // A stall of the machine lets a guest rest for a minute.
-        tokio::time::timeout(4 * LONG, used).await.expect("a guest's connection")
+        // A stall of the machine lets a caller rest for a minute.
+        tokio::time::timeout(4 * LONG, used).await.expect("a caller's connection")
     }
 }
 
@@ -130,18 +130,18 @@ fn carry(mut from: TcpStream, mut to: TcpStream, wire: &Wire, is_answer: bool) {
 }
 
 #[test]
-fn a_guest_makes_its_calls_by_itself() {
+fn a_caller_makes_its_calls_by_itself() {
     let Some(cluster) = Cluster::start(1) else { return };
     let proxy = Proxy::to(&cluster);
     let lock = proxy.lock();
-    block_on(lock.acquire(&write("a"))).expect("it works").release_blocking();
+    block_on(lock.acquire(&write("a"))).expect("it works").release().wait();
     let ours = proxy.wires();
     let sent = |wires: &[Arc<Wire>]| -> usize {
         wires.iter().map(|wire| wire.sent.load(Ordering::SeqCst)).sum()
     };
-    let guest = threads(2);
-    guest.block_on(async {
-        let own = proxy.of_a_guest(&lock).await;
+    let caller = threads(2);
+    caller.block_on(async {
+        let own = proxy.of_a_caller(&lock).await;
         let before = (sent(&ours), sent(std::slice::from_ref(&own)));
         for _ in 0..100 {
             pair(&lock).await;
@@ -156,7 +156,7 @@ fn a_guest_makes_its_calls_by_itself() {
             scope.spawn(|| (0..20).for_each(|_| one_thread().block_on(pair(&lock))));
             scope.spawn(|| {
                 for _ in 0..20 {
-                    drop(lock.blocking().acquire(&write("b")).expect("it works"));
+                    drop(lock.acquire(&write("b")).wait().expect("it works"));
                 }
             });
         });
@@ -178,10 +178,10 @@ fn connections(cluster: &Cluster) -> usize {
 }
 
 #[test]
-fn the_connections_of_guests_end_with_them() {
+fn the_connections_of_callers_end_with_them() {
     let Some(cluster) = Cluster::start(1) else { return };
     let lock = lock(&cluster);
-    block_on(lock.acquire(&write("a"))).expect("it works").release_blocking();
+    block_on(lock.acquire(&write("a"))).expect("it works").release().wait();
     let ours = connections(&cluster);
     let until = async |count: usize| {
         let there = async {
@@ -211,16 +211,16 @@ fn the_connections_of_guests_end_with_them() {
 
 /// Guards and waiters are nobody's: they go on where they are used.
 #[test]
-fn what_a_guest_leaves_behind_goes_on() {
+fn what_a_caller_leaves_behind_goes_on() {
     let Some(cluster) = Cluster::start(1) else { return };
     let proxy = Proxy::to(&cluster);
     let lock = proxy.lock();
-    let guest = threads(1);
-    guest.block_on(proxy.of_a_guest(&lock));
-    let guard = guest.block_on(lock.acquire(&write("a"))).expect("it works");
+    let caller = threads(1);
+    caller.block_on(proxy.of_a_caller(&lock));
+    let guard = caller.block_on(lock.acquire(&write("a"))).expect("it works");
     let mut waiter = pin!(lock.acquire(&write("a/b")));
     let mut begun = pin!(lock.acquire(&write("b")));
-    guest.block_on(async {
+    caller.block_on(async {
         let entered = async {
             while waiter.ticket().is_none() {
                 assert!(poll_once(waiter.as_mut()).is_pending());
@@ -230,10 +230,10 @@ fn what_a_guest_leaves_behind_goes_on() {
         within("it is in line", entered).await;
     });
     let granted = {
-        let _entered = guest.enter();
+        let _entered = caller.enter();
         poll_once(begun.as_mut())
     };
-    drop(guest);
+    drop(caller);
     assert!(guard.is_valid());
     let granted = match granted {
         Poll::Ready(granted) => granted,
@@ -242,11 +242,11 @@ fn what_a_guest_leaves_behind_goes_on() {
     block_on(granted.expect("it works").release());
     threads(1).block_on(guard.release());
     drop(block_on(waiter).expect("it is free"));
-    lock.blocking().settled();
-    assert!(lock.blocking().snapshot().expect("it works").entries.is_empty());
+    lock.settled().wait();
+    assert!(lock.snapshot().wait().expect("it works").entries.is_empty());
 }
 
-/// Whoever needs neither sockets nor timers may have a runtime without them.
+/// A program that needs neither sockets nor timers may have a runtime without them.
 #[test]
 fn a_runtime_that_has_no_sockets() {
     let Some(cluster) = Cluster::start(1) else { return };
@@ -257,24 +257,25 @@ fn a_runtime_that_has_no_sockets() {
         runtime.block_on(guard.release());
         let guard = runtime.block_on(lock.try_acquire(&write("b"))).expect("it works");
         runtime.block_on(guard.release());
-        let guard = runtime.block_on(lock.acquire_timeout(&write("b"), LONG)).expect("it works");
+        let guard = runtime.block_on(lock.acquire(&write("b"))).expect("it works");
         runtime.block_on(guard.release());
     }
 }
 
-/// The calls of a guest are lost: our thread goes on with them, also with those that nobody polls.
+/// The calls of a runtime are lost: our thread goes on with them, also with those that nobody
+/// polls.
 #[test]
 fn calls_that_are_not_answered_are_gone_on_with() {
     let Some(cluster) = Cluster::start(1) else { return };
     let proxy = Proxy::to(&cluster);
     let (lock, other) = (proxy.lock(), lock(&cluster));
-    let guest = threads(2);
-    guest.block_on(async {
-        let wire = proxy.of_a_guest(&lock).await;
+    let caller = threads(2);
+    caller.block_on(async {
+        let wire = proxy.of_a_caller(&lock).await;
         wire.is_cut.store(true, Ordering::SeqCst);
         let asked = within("it is asked for again", lock.acquire(&write("a"))).await;
         asked.expect("it works").release().await;
-        // The guest is left alone now.
+        // The caller is left alone now.
         let (wires, sent) = (proxy.wires().len(), wire.sent.load(Ordering::SeqCst));
         for _ in 0..20 {
             pair(&lock).await;
@@ -282,10 +283,10 @@ fn calls_that_are_not_answered_are_gone_on_with() {
         assert_eq!(proxy.wires().len(), wires);
         assert!(wire.sent.load(Ordering::SeqCst) - sent < 1_000, "it was asked");
     });
-    // Another guest, which stops to poll.
+    // Another one, which stops polling.
     let second = threads(1);
     let guard = {
-        let wire = second.block_on(proxy.of_a_guest(&lock));
+        let wire = second.block_on(proxy.of_a_caller(&lock));
         let guard = second.block_on(lock.acquire(&write("a"))).expect("it works");
         wire.is_cut.store(true, Ordering::SeqCst);
         guard
@@ -297,7 +298,7 @@ fn calls_that_are_not_answered_are_gone_on_with() {
         assert!(poll_once(releases.as_mut()).is_pending());
         assert!(poll_once(asks.as_mut()).is_pending());
     }
-    guest.block_on(async {
+    caller.block_on(async {
         drop(within("it is released", other.acquire(&write("a"))).await.expect("it works"));
         within("nothing is being given back", lock.settled()).await;
         // Nobody polls the one that asks; it has the lock all the same.
@@ -313,17 +314,17 @@ fn calls_that_are_not_answered_are_gone_on_with() {
     assert!(block_on(lock.snapshot()).expect("it works").entries.is_empty());
 }
 
-/// A thread that waits as if it were no runtime's drives nothing meanwhile. Nobody should do that; it works, also if
-/// what it waits for is being released by the same runtime.
+/// A thread that waits as if it were no runtime's drives nothing meanwhile. Nobody should do that;
+/// it works, also if what it waits for is being released by the same runtime.
 #[test]
-fn who_blocks_the_only_thread_of_a_guest() {
+fn who_blocks_the_only_thread_of_a_caller() {
     let Some(cluster) = Cluster::start(1) else { return };
     let proxy = Proxy::to(&cluster);
     let lock = proxy.lock();
-    let guest = threads(1);
-    guest.block_on(proxy.of_a_guest(&lock));
+    let caller = threads(1);
+    caller.block_on(proxy.of_a_caller(&lock));
     let (done, wait) = mpsc::channel();
-    guest.spawn(async move {
+    caller.spawn(async move {
         let guard = lock.acquire(&write("a")).await.expect("it works");
         let mut releases = pin!(guard.release());
         assert!(poll_once(releases.as_mut()).is_pending());
@@ -343,7 +344,7 @@ fn who_stops_to_poll_keeps_nobody() {
     for polls in 1..12 {
         let lock = proxy.lock();
         if polls % 2 == 0 {
-            runtime().block_on(proxy.of_a_guest(&lock));
+            runtime().block_on(proxy.of_a_caller(&lock));
         }
         let mut stops = pin!(lock.acquire(&write(&format!("stops/{polls}"))));
         let mut granted = None;

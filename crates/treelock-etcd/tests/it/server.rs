@@ -58,20 +58,22 @@ pub(crate) struct Cluster {
     _data: TempDir,
 }
 
-/// A port of 127.0.0.1 that is free now. Another process may take it before the member does; the member then
-/// does not start, and its test says so.
+/// A port of 127.0.0.1 that is free now. Another process may take it before the member does; the
+/// member then does not start, and its test says so.
 pub(crate) fn free_url(scheme: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("{scheme}://{}", listener.local_addr().expect("it is bound"))
 }
 
 impl Cluster {
-    /// A cluster of so many members. Says so and returns `None` if there is no etcd on this machine.
+    /// A cluster of so many members. Says so and returns `None` if there is no etcd on this
+    /// machine.
     pub(crate) fn start(count: usize) -> Option<Cluster> {
         Cluster::start_with(count, "http", &[])
     }
 
-    /// A cluster whose clients come by this scheme, and whose members are given these arguments, too.
+    /// A cluster whose clients come by this scheme, and whose members are given these arguments,
+    /// too.
     pub(crate) fn start_with(count: usize, scheme: &str, more: &[String]) -> Option<Cluster> {
         let data = tempfile::tempdir().expect("a place for temporary files");
         let urls: Vec<[String; 2]> =

@@ -14,7 +14,7 @@ use treelock_etcd::{EtcdLock, Options};
 use treelock_object_store::{FolderError, Folders, LockError, LockedStore, Phase};
 
 use crate::{
-    leases::within,
+    asking::within,
     server::{Cluster, runtime},
 };
 
@@ -142,7 +142,9 @@ fn a_store_whose_lock_cannot_be_asked() {
         let error = within("it is told", put).await.expect_err("nobody answers");
         let source = LockError::of(&error);
         assert!(matches!(source, Some(LockError::NotGranted { .. })), "{error}");
-        assert!(error.to_string().contains("no etcd member answered"), "{error}");
+        // What is wrong is in the cause, once.
+        let cause = source.and_then(std::error::Error::source).expect("why it was not granted");
+        assert!(cause.to_string().contains("no etcd member answered"), "{cause}");
         assert_eq!(count(&store, "a").await, 0);
     });
 }

@@ -1,194 +1,174 @@
-//! What etcd does.
+//! The etcd: its keys, and what a transaction does to them.
 
-use crate::{
-    protocol::{Flaw, Kind, Protocol},
-    world::{
-        Answer, Blockers, Call, Entry, Event, Key, Opened, Phase, Put, SessionId, TaskId, What,
-        World,
-    },
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-impl World {
-    pub(crate) fn next_revision(&mut self) -> u8 {
-        self.etcd.revision += 1;
-        self.etcd.revision
+use crate::{
+    name::{Key, SessionId},
+    protocol::{
+        session::Identity,
+        txn::{Answer, Compare, Found, Kv, Look, Operation, Txn},
+    },
+    scenario::Scenario,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Etcd {
+    pub(crate) revision: i64,
+    pub(crate) keys: BTreeMap<Key, Stored>,
+    /// When entries were deleted, for as long as somebody may read the past.
+    pub(crate) deleted: BTreeMap<(Key, i64), i64>,
+}
+
+/// What is stored of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stored {
+    pub(crate) value: Vec<u8>,
+    pub(crate) created: i64,
+    pub(crate) written: i64,
+    pub(crate) lease: i64,
+}
+
+/// The value of what somebody could not give back.
+pub(crate) const LITTER: &[u8] = b"litter";
+
+/// What a transaction has changed, which those hear of who watch.
+#[derive(Default)]
+pub(crate) struct Changes {
+    pub(crate) written: Vec<Key>,
+    pub(crate) deleted: Vec<Key>,
+}
+
+impl Etcd {
+    pub(crate) fn new(scenario: &Scenario) -> Etcd {
+        let opened = |session: &Arc<Identity>| {
+            let (created, lease) = (session.created, session.lease);
+            (session.key(), Stored { value: Vec::new(), created, written: created, lease })
+        };
+        let mut keys: BTreeMap<Key, Stored> = scenario.sessions.iter().map(opened).collect();
+        let mut revision = keys.len() as i64;
+        if scenario.is_littered {
+            revision += 1;
+            let (created, lease) = (revision, scenario.sessions[0].lease);
+            let litter = Stored { value: LITTER.into(), created, written: created, lease };
+            keys.insert(scenario.wish(0, 0, 0).keys[0].clone(), litter);
+        }
+        Etcd { revision, keys, deleted: BTreeMap::new() }
     }
 
-    /// Delete some keys at one revision, and whoever watches them will be told.
-    fn delete(&mut self, keys: Vec<Key>) {
-        let at = self.next_revision();
-        for key in keys {
-            if let Some(put) = self.etcd.entries.remove(&key) {
-                self.etcd.deleted.insert((key, put.created), at);
+    /// Whether there is a key of this session, whoever created it.
+    pub(crate) fn has_key(&self, scenario: &Scenario, session: SessionId) -> bool {
+        self.keys.contains_key(&scenario.session_keys[session])
+    }
+
+    /// Whether the key of a session is there that was created for it.
+    pub(crate) fn has(&self, scenario: &Scenario, session: SessionId) -> bool {
+        let key = self.keys.get(&scenario.session_keys[session]);
+        key.is_some_and(|key| key.created == scenario.sessions[session].created)
+    }
+
+    /// The entries of all requests.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Key, &Stored)> {
+        self.keys.iter().filter(|(key, _)| !key.starts_with(b"/S/"))
+    }
+
+    fn holds(&self, compare: &Compare) -> bool {
+        let get = |key: &Key| self.keys.get(key);
+        match compare {
+            Compare::Created { key, revision } => {
+                get(key).map_or(0, |stored| stored.created) == *revision
             }
-            for session in &mut self.sessions {
-                if let Some(stream) = &mut session.stream
-                    && stream.watched.contains_key(&key)
-                {
-                    stream.events.push_back(Event::Deleted { key, at });
-                }
+            Compare::Written { key, revision } => {
+                get(key).map_or(0, |stored| stored.written) == *revision
+            }
+            Compare::Exists { key } => get(key).is_some(),
+            Compare::Holds { key, value } => get(key).is_some_and(|stored| stored.value == *value),
+            Compare::IsEmpty((first, end)) => {
+                self.keys.range(first.clone()..end.clone()).next().is_none()
             }
         }
     }
 
-    fn say(&mut self, session: SessionId, event: Event) {
-        if let Some(stream) = &mut self.sessions[session].stream {
-            stream.events.push_back(event);
-        }
+    /// What a look finds now, but for what is hidden.
+    fn look(&self, look: &Look, hidden: &BTreeSet<Key>) -> Found {
+        let (first, end) = look.range.clone();
+        let kvs = self.keys.range(first..end).filter(|(key, _)| !hidden.contains(*key));
+        answer(look, kvs.map(|(key, stored)| (key, stored.created)).collect())
     }
 
-    /// The lease of a session ends, and all that hangs on it goes.
-    pub(crate) fn expire(&mut self, session: SessionId) {
-        let keys = self.etcd.entries.keys().copied();
-        let keys = keys.filter(|(_, of, _)| *of == session).collect();
-        self.delete(keys);
-        self.etcd.sessions[session] = None;
-        self.etcd.said.retain(|(of, _), _| *of != session);
-        self.say(session, Event::SessionEnded);
+    /// What a look finds that is told as it was at a revision.
+    pub(crate) fn look_at(&self, look: &Look, at: i64, hidden: &BTreeSet<Key>) -> Found {
+        let ((first, end), mut then) = (look.range.clone(), Vec::new());
+        then.extend(self.keys.range(first.clone()..end.clone()).filter_map(|(key, stored)| {
+            (stored.created <= at && !hidden.contains(key)).then_some((key, stored.created))
+        }));
+        then.extend(self.deleted.iter().filter_map(|((key, created), deleted)| {
+            let was_there = *created <= at && *deleted > at && (&first..&end).contains(&key);
+            was_there.then_some((key, *created))
+        }));
+        answer(look, then)
     }
 
-    /// An administrator ends all sessions, so that all tokens are of a new epoch.
-    pub(crate) fn begin_epoch(&mut self) {
-        self.revoked.extend(self.etcd.entries.values().map(|put| put.created));
-        self.delete(self.etcd.entries.keys().copied().collect());
-        self.etcd.said.clear();
-        self.epoch_began = Some(self.etcd.revision);
-        for session in 0..self.sessions.len() {
-            self.etcd.sessions[session] = None;
-            self.say(session, Event::SessionEnded);
+    pub(crate) fn carry_out(&mut self, txn: &Txn, hidden: &BTreeSet<Key>) -> (Answer, Changes) {
+        let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
+        let operations = if succeeded { &txn.then } else { &txn.otherwise };
+        let (mut changes, at) = (Changes::default(), self.revision + 1);
+        let found = operations.iter().map(|operation| match operation {
+            Operation::Put { key, value, lease } => {
+                let created = self.keys.get(key).map_or(at, |stored| stored.created);
+                let stored = Stored { value: value.clone(), created, written: at, lease: *lease };
+                self.keys.insert(key.clone(), stored);
+                changes.written.push(key.clone());
+                Found::default()
+            }
+            Operation::Delete(key) => {
+                changes.deleted.extend(self.delete(key, at));
+                Found::default()
+            }
+            Operation::Get(key) => {
+                let kv = self.keys.get(key).map(|stored| Kv {
+                    key: key.clone(),
+                    value: stored.value.clone(),
+                    created: stored.created,
+                    written: stored.written,
+                });
+                Found { kvs: kv.into_iter().collect(), more: false }
+            }
+            Operation::Look(look) => self.look(look, hidden),
+        });
+        let found = found.collect();
+        if !changes.written.is_empty() || !changes.deleted.is_empty() {
+            self.revision = at;
         }
-    }
-    /// A late copy of what opened a session arrives, whose lease is still there.
-    pub(crate) fn open_late(&mut self, session: SessionId) {
-        let created = self.next_revision();
-        self.etcd.sessions[session] = Some(Opened { created, epoch: created });
+        (Answer { revision: self.revision, succeeded, found }, changes)
     }
 
-    /// The session's key is written.
-    pub(crate) fn write_epoch(&mut self, session: SessionId, epoch: u8) {
-        if let Some(opened) = &mut self.etcd.sessions[session] {
-            opened.epoch = epoch;
-        }
+    pub(crate) fn delete(&mut self, key: &Key, at: i64) -> Option<Key> {
+        let stored = self.keys.remove(key)?;
+        self.deleted.insert((key.clone(), stored.created), at);
+        Some(key.clone())
     }
 }
 
-impl Protocol {
-    /// Those in the way of a request, the latest first: all, or only those created before a revision.
-    fn blockers(&self, world: &World, kind: Kind, own: Key, before: Option<u8>) -> Vec<Entry> {
-        let in_the_way = |key: &Key, put: &Put| {
-            let holds = || matches!(world.tasks[put.task].phase, Phase::Held { .. });
-            *key != own
-                && kind.conflicts(key.0)
-                && before.is_none_or(|before| put.created < before)
-                && (!self.has(Flaw::Overtaking) || holds())
-        };
-        let entries = world.etcd.entries.iter().filter(|(key, put)| in_the_way(key, put));
-        let mut blockers: Vec<Entry> = entries.map(|(key, put)| (*key, put.created)).collect();
-        blockers.sort_unstable_by_key(|(_, created)| std::cmp::Reverse(*created));
-        blockers
-    }
-
-    /// The latest, and whether there are more.
-    fn latest(&self, mut live: Vec<Entry>) -> Blockers {
-        let are_all = live.len() <= self.window;
-        live.truncate(self.window);
-        Blockers { live, are_all }
-    }
-
-    /// What the transaction that enters a request says of those in the way: a few of each range, not the latest.
-    fn at_once(&self, blockers: Vec<Entry>) -> Blockers {
-        let is_read = |((kind, ..), _): &&Entry| *kind == Kind::ReadTree;
-        let reads = blockers.iter().filter(is_read).count();
-        let is_more = reads.max(blockers.len() - reads) > self.window + 1;
-        if is_more { Blockers::default() } else { self.latest(blockers) }
-    }
-
-    /// etcd does what a call says, if its compares hold, and answers.
-    pub(crate) fn execute(&self, world: &mut World, call: Call) {
-        let session = call.key.1;
-        let answer = match call.what {
-            What::Acquire { epoch, bump } => self.acquire(world, call, epoch, bump),
-            What::Release { ticket } => {
-                let put = world.etcd.entries.get(&call.key);
-                let is_own = put.is_some_and(|put| put.created == ticket);
-                if is_own || put.is_some() && self.has(Flaw::UnguardedDelete) {
-                    world.delete(vec![call.key]);
-                }
-                Answer::Released
-            }
-            What::Cancel { epoch } => {
-                let done = self.is_epoch(world, session, epoch);
-                if done {
-                    match world.etcd.entries.contains_key(&call.key) {
-                        true => world.delete(vec![call.key]),
-                        false => drop(world.next_revision()),
-                    }
-                    if !self.has(Flaw::NoEpochGuard) {
-                        world.write_epoch(session, world.etcd.revision);
-                    }
-                }
-                Answer::Cancelled { done, session: world.epoch(self, session) }
-            }
-        };
-        let task = &world.tasks[call.task];
-        if task.number == call.number && task.phase != Phase::Done {
-            world.answers.insert((call.task, answer));
+/// The answer to a look for which these keys are there, with the revisions at which they were
+/// created.
+fn answer(look: &Look, mut there: Vec<(&Key, i64)>) -> Found {
+    match look.before {
+        Some(before) => {
+            there.retain(|(_, created)| *created < before);
+            there.sort_unstable_by_key(|(_, created)| std::cmp::Reverse(*created));
         }
+        None => there.sort_unstable(),
     }
+    let more = there.len() > look.limit;
+    there.truncate(look.limit);
+    let kv = |(key, created): (&Key, i64)| Kv { key: key.clone(), created, ..Kv::default() };
+    Found { kvs: there.into_iter().map(kv).collect(), more }
+}
 
-    fn is_epoch(&self, world: &World, session: SessionId, epoch: u8) -> bool {
-        let Some(opened) = world.etcd.sessions[session] else { return false };
-        opened.epoch == epoch || self.has(Flaw::NoEpochGuard)
-    }
-
-    fn acquire(&self, world: &mut World, call: Call, epoch: u8, bump: bool) -> Answer {
-        let Call { task, step, key, .. } = call;
-        let job = self.job(task, step);
-        let blockers = self.blockers(world, job.kind, key, None);
-        let blocked = !blockers.is_empty() && !job.is_wide;
-        let fits = self.is_epoch(world, key.1, epoch) && !world.etcd.entries.contains_key(&key);
-        if fits && !(job.is_try && blocked) {
-            let ticket = world.next_revision();
-            world.etcd.entries.insert(key, Put { created: ticket, task, step });
-            if bump && !self.has(Flaw::NoEpochGuard) {
-                world.write_epoch(key.1, ticket);
-            }
-            let looks = !job.is_wide;
-            let blockers = if looks { self.at_once(blockers) } else { Blockers::default() };
-            return Answer::Committed { ticket, blockers };
-        }
-        let own = world.etcd.entries.get(&key);
-        let own = own.filter(|put| (put.task, put.step) == (task, step)).map(|put| put.created);
-        Answer::Refused { session: world.epoch(self, key.1), own, blocked }
-    }
-
-    /// What a task reads of those in its way, as they were at a revision.
-    pub(crate) fn look(&self, world: &World, task: TaskId, ticket: u8, at: u8) -> Blockers {
-        let key = world.key(self, task);
-        let mut live = self.blockers(world, key.0, key, Some(ticket.min(at + 1)));
-        let was_there = |((kind, ..), created): &Entry, deleted: u8| {
-            key.0.conflicts(*kind) && *created < ticket && *created <= at && deleted > at
-        };
-        let deleted = world.etcd.deleted.iter();
-        let past = deleted.filter(|(entry, deleted)| was_there(entry, **deleted));
-        live.extend(past.map(|(entry, _)| *entry));
-        live.sort_unstable_by_key(|(_, created)| std::cmp::Reverse(*created));
-        self.latest(live)
-    }
-
-    /// An administrator deletes the entry that it has seen, and tells its session.
-    pub(crate) fn revoke(&self, world: &mut World) {
-        let Some((key, ticket)) = world.revoking.take() else { return };
-        let (_, session, place) = key;
-        let put = world.etcd.entries.get(&key);
-        let is_it = put.is_some_and(|put| put.created == ticket);
-        if is_it || put.is_some() && self.has(Flaw::UnguardedRevoke) {
-            world.delete(vec![key]);
-            world.revoked.insert(ticket);
-            if !self.has(Flaw::SilentRevoke) {
-                world.etcd.said.insert((session, place), ticket);
-                world.say(session, Event::Revoked { place, ticket });
-            }
-        }
-    }
+/// The ticket that is said to a session.
+pub(crate) fn ticket_said(value: &[u8]) -> i64 {
+    str::from_utf8(value).ok().and_then(|ticket| ticket.parse().ok()).expect("a ticket")
 }

@@ -43,6 +43,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1, value_name = "MS")]
     pub(crate) latency: u64,
 
+    /// The lock of the round under treelock: `memory:`, `dir:PATH`, or `etcd://HOST:PORT/NAMESPACE`
+    /// where the feature `etcd` of treelock-any is on
+    #[arg(long, value_name = "URL", default_value = "memory:")]
+    pub(crate) url: String,
+
     /// How many folders there are at the start; the workers have twice as many places for them
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) folders: u32,

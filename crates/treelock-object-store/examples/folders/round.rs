@@ -9,6 +9,7 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use treelock_any::AnyLock;
 
 use crate::args::Args;
 use crate::check::check;
@@ -31,13 +32,14 @@ pub(crate) async fn run(kind: Kind, args: &Args, source: &Arc<Source>) -> Result
     let folders = args.folders as usize;
     fill(slow.inner(), &ledger, source, folders).await?;
 
+    let lock = AnyLock::open(&args.url)?;
     let start = Instant::now();
     let end = match args.operations {
         Some(operations) => End::After(operations),
         None => End::At(start + Duration::from_secs(args.seconds)),
     };
     let world = Arc::new(World {
-        scheme: Scheme::new(kind, Arc::clone(&slow) as Arc<dyn ObjectStore>),
+        scheme: Scheme::new(kind, Arc::clone(&slow) as Arc<dyn ObjectStore>, lock),
         ledger,
         source: Arc::clone(source),
         places: 2 * folders,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use serde::Serialize;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
-use treelock_object_store::LockedStore;
+use treelock_any::AnyLock;
+use treelock_object_store::{LockedStore, treelock::TreeLock};
 
-pub(crate) type Store = LockedStore<Arc<dyn ObjectStore>>;
+pub(crate) type Store = LockedStore<Arc<dyn ObjectStore>, AnyLock>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,8 +47,8 @@ pub(crate) enum Held {
 }
 
 impl Scheme {
-    pub(crate) fn new(kind: Kind, bare: Arc<dyn ObjectStore>) -> Scheme {
-        let shared = LockedStore::new(Arc::clone(&bare));
+    pub(crate) fn new(kind: Kind, bare: Arc<dyn ObjectStore>, lock: AnyLock) -> Scheme {
+        let shared = LockedStore::with_lock(Arc::clone(&bare), lock);
         Scheme { kind, bare, global: Arc::default(), shared }
     }
 
@@ -56,7 +57,8 @@ impl Scheme {
     /// A `LockedStore` that nobody shares has a lock that nobody else sees: that is how the other
     /// two rounds use the same verbs without treelock keeping them apart.
     pub(crate) async fn enter(&self, writes: bool) -> (Held, Store) {
-        let alone = || LockedStore::new(Arc::clone(&self.bare));
+        let own = || AnyLock::new(TreeLock::new());
+        let alone = || LockedStore::with_lock(Arc::clone(&self.bare), own());
         match (self.kind, writes) {
             (Kind::Treelock, _) => (Held::Nothing, self.shared.clone()),
             (Kind::WithoutLocks, _) => (Held::Nothing, alone()),

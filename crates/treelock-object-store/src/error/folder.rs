@@ -103,8 +103,8 @@ pub enum FolderError {
         /// What the store said.
         source: object_store::Error,
     },
-    /// A text names no node of the lock. From a [`Request`](treelock::Request) of your own: paths
-    /// of the store all name one.
+    /// A text does not name a node of the lock. It comes from a [`Request`](treelock::Request) of
+    /// your own: paths of the store all name one.
     Node(NodeError),
     /// The lock was not granted, or was lost before anything was changed. Never with a
     /// [`TreeLock`](treelock::TreeLock).

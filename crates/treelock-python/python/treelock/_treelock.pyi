@@ -93,7 +93,7 @@ class TreeLockContextManager:
         traceback: TracebackType | None,
         /,
     ) -> Coroutine[Any, Any, None]:
-        """Releases the lock at once; there is nothing to wait for. Silent if it is not held."""
+        """Releases the lock at once; there is nothing to wait for. Does nothing if not held."""
     def __enter__(self) -> None:
         """Acquires the lock, blocking the thread. Ctrl-C gets through."""
     def __exit__(
@@ -103,7 +103,7 @@ class TreeLockContextManager:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Releases the lock. Silent if it is not held."""
+        """Releases the lock. Does nothing if it is not held."""
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Acquires the lock, blocking the thread. Returns whether it was granted.
 

@@ -276,7 +276,7 @@ impl Enter {
         Err(thrown)
     }
 
-    /// Is printed by asyncio as part of a task.
+    /// Returns the name that asyncio prints as part of a task.
     #[getter]
     fn __name__(&self) -> &'static str {
         "__aenter__"

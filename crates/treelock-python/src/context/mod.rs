@@ -26,7 +26,7 @@ impl ContextManager {
         Enter::new(slf)
     }
 
-    /// Releases the lock at once; there is nothing to wait for. Silent if it is not held.
+    /// Releases the lock at once; there is nothing to wait for. Does nothing if not held.
     #[pyo3(signature = (exc_type, exc_value, traceback, /))]
     fn __aexit__(
         &self,
@@ -47,7 +47,7 @@ impl ContextManager {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Releases the lock. Silent if it is not held.
+    /// Releases the lock. Does nothing if it is not held.
     #[pyo3(signature = (exc_type, exc_value, traceback, /))]
     fn __exit__(
         &self,

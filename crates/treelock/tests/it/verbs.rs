@@ -182,7 +182,7 @@ fn a_request_covers_what_lies_within_its_roots() {
 
 /// Returns a request in a tree of numbers, where the name of a number does not imply its ancestors.
 fn numbered(access: Access, root: u8, above: &[u8]) -> Request {
-    let node = |number: u8| Node::from_components([[number]]).expect("a good component");
+    let node = |number: u8| Node::from_components([[number]]).expect("a valid component");
     Request::new().with_ancestors(access, node(root), above.iter().map(|number| node(*number)))
 }
 
@@ -213,7 +213,7 @@ fn given_ancestors_are_taken_as_they_are() {
 
 #[test]
 fn roots_by_name_and_with_given_ancestors_meet() {
-    let node = |text: &str| text.parse::<Node>().expect("a good name");
+    let node = |text: &str| text.parse::<Node>().expect("a valid name");
     let lock = TreeLock::new();
     // `x` is below `a/b` because its request says so. `a/b` is below `a` by its name, but not here.
     let given = Request::new().with_ancestors(Access::Write, node("x"), [node("a/b")]);
@@ -257,7 +257,7 @@ fn a_pending_future_says_who_is_in_the_way() {
 #[test]
 fn who_comes_later_is_not_in_the_way() {
     let lock = TreeLock::new();
-    let request = Request::new().with(Access::Write, "a".parse().expect("a good name"));
+    let request = Request::new().with(Access::Write, "a".parse().expect("a valid name"));
     let _guard = lock.try_acquire(&request).wait().expect("a new lock is free");
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let mut first = Box::pin(lock.acquire(&request));
@@ -270,7 +270,7 @@ fn who_comes_later_is_not_in_the_way() {
 
 #[test]
 fn each_root_has_its_own_given_ancestors() {
-    let node = |number: u8| Node::from_components([[number]]).expect("a good component");
+    let node = |number: u8| Node::from_components([[number]]).expect("a valid component");
     let alone = |number| Request::new().with_ancestors(Access::Read, node(number), []);
     let several = Request::new()
         .with_ancestors(Access::Write, node(11), [node(1)])

@@ -220,6 +220,6 @@ fn time_outs_of_every_size() {
             thread::yield_now();
         }
         drop(guard);
-        assert!(waiter.join().unwrap(), "a time-out beyond the clock never ends");
+        assert!(waiter.join().unwrap(), "a timeout beyond the clock never ends");
     });
 }

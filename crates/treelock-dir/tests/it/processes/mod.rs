@@ -40,8 +40,8 @@ struct Client {
     _process: Process,
 }
 
-/// All engines share the helpers: starting three for each run of a random test would be most of the
-/// work.
+/// Returns the helpers, which all engines share: starting three for each run of a random test would
+/// be most of the work.
 fn clients() -> &'static [Arc<Client>; HELPERS] {
     static CLIENTS: OnceLock<[Arc<Client>; HELPERS]> = OnceLock::new();
     CLIENTS.get_or_init(|| [(); HELPERS].map(|()| Arc::new(Client::start())))

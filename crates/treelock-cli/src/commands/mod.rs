@@ -1,0 +1,8 @@
+//! The sub-commands. Each returns its exit code, or the failure to say.
+
+pub(crate) mod r#break;
+pub(crate) mod doctor;
+pub(crate) mod generated;
+pub(crate) mod ls;
+pub(crate) mod run;
+pub(crate) mod who;

@@ -1,0 +1,88 @@
+//! `treelock run`: wait for the lock, start the command, look after it, give the lock back.
+
+use std::{ffi::OsString, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus};
+
+use crate::{
+    announcer::Announcer,
+    arguments::Run,
+    child,
+    error::Failure,
+    events::Events,
+    exit, json, leave,
+    lock::Lock,
+    nodes,
+    output::say,
+    wait::{Outcome, wait},
+};
+
+/// How many characters a label has at most that is made of a command line.
+const LABEL_CHARS_MAX: usize = 40;
+
+/// Runs a command under the lock; returns the exit code for it.
+pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
+    let naming = arguments.naming.naming();
+    let label = arguments.label.clone().unwrap_or_else(|| label_of(lock, &arguments.command));
+    let request = nodes::request(naming, &arguments.write, &arguments.read)?.with_label(label);
+    let events = Events::start().map_err(|error| {
+        Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
+    })?;
+    let announcer = Announcer::start().map_err(|error| {
+        Failure::new(exit::CANNOT_LOCK, format_args!("cannot start a thread: {error}"))
+    })?;
+    let waited = wait(lock, &request, arguments.limit(), &events);
+    if !matches!(waited, Ok(Outcome::Granted(_))) {
+        leave::settle(lock, &events);
+    }
+    let guard = match waited? {
+        Outcome::Granted(guard) => guard,
+        Outcome::Signalled(number) => return Ok(exit::end_by_signal(number)),
+        Outcome::Blocked(blocked) => {
+            match (arguments.quiet, arguments.json) {
+                (true, _) => {}
+                (false, true) => eprintln!("{}", json::line(&json::WhoBlocks::new(Some(&blocked)))),
+                (false, false) => say(&blocked.to_string()),
+            }
+            return Ok(arguments.conflict_exit_code);
+        }
+    };
+    // If a signal came with the grant, nothing need be started.
+    if let Some(signal) = events.before_command() {
+        leave::release(lock, guard, &events, say);
+        return Ok(exit::end_by_signal(signal.number));
+    }
+    let ended = child::run(lock, &guard, &arguments.command, arguments.grace, &events, &announcer);
+    // Releases it for all who inherited it: what the command left in the background, such as build
+    // daemons, must not keep the lock for ever.
+    leave::release(lock, guard, &events, |sentence| announcer.say(sentence));
+    // If a sentence cannot be written, no other may be tried after it: that would wait for ever.
+    let is_said = announcer.finish();
+    match ended {
+        Ok(status) => Ok(end(status)),
+        Err(failure) if is_said => Err(failure),
+        Err(failure) => Err(Failure { message: String::new(), ..failure }),
+    }
+}
+
+/// Ends as the command did.
+fn end(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8, // a process has no more than these eight bits
+        (None, signal) => exit::end_by_signal(signal.unwrap_or_default()),
+    }
+}
+
+/// Returns the label of a `run` that is given none: the command line, cut to what others care to
+/// read. It is only the program's name where others see it who cannot see this host's command lines
+/// anyway.
+fn label_of(lock: &Lock, command_line: &[OsString]) -> String {
+    let (program, rest) = command_line.split_first().expect("clap demands a command");
+    let name = Path::new(program).file_name().unwrap_or(program);
+    let rest = if lock.is_of_this_host() { rest } else { &[] };
+    let words = [name].into_iter().chain(rest.iter().map(OsString::as_os_str));
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LABEL_CHARS_MAX) {
+        None => line,
+        Some(_) => line.chars().take(LABEL_CHARS_MAX - 1).chain(['…']).collect(),
+    }
+}

@@ -1,0 +1,70 @@
+//! The failure of a sub-command: an exit code and a sentence.
+
+use std::{env, ffi::OsStr, fmt::Display, io, os::unix::ffi::OsStrExt as _, path::Path};
+
+use signal_hook::consts::SIGPIPE;
+
+use crate::exit;
+
+/// Why a sub-command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    /// What happened, to what, and what to do. Empty if it has been said already.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Display) -> Failure {
+        Failure { code, message: message.to_string() }
+    }
+
+    /// Returns the failure of a command line that asks for something impossible.
+    pub(crate) fn usage(message: impl Display) -> Failure {
+        Failure::new(exit::USAGE, message)
+    }
+
+    /// Returns the failure to write to standard output. A reader that has seen enough (`| head`) is
+    /// not worth a word; the code is that of the signal that would have ended another program.
+    pub(crate) fn output(error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => {
+                Failure { code: exit::by_signal(SIGPIPE), message: String::new() }
+            }
+            _ => Failure::new(exit::CANNOT_LOCK, format_args!("cannot write the output: {error}")),
+        }
+    }
+
+    /// Returns the failure to start a program.
+    pub(crate) fn start(program: &OsStr, error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::NotFound if exists(program) => Failure::new(
+                exit::NOT_FOUND,
+                format_args!("{program:?} exists, but the interpreter that it names does not"),
+            ),
+            io::ErrorKind::NotFound => {
+                Failure::new(exit::NOT_FOUND, format_args!("{program:?}: command not found"))
+            }
+            _ => Failure::new(
+                exit::CANNOT_EXECUTE,
+                format_args!("{program:?} cannot be executed: {error}"),
+            ),
+        }
+    }
+}
+
+impl From<treelock_any::Error> for Failure {
+    fn from(error: treelock_any::Error) -> Failure {
+        Failure::new(exit::CANNOT_LOCK, error)
+    }
+}
+
+/// Returns whether a program of this name exists. Starting it may fail all the same, if its first
+/// line names an interpreter that does not exist.
+fn exists(program: &OsStr) -> bool {
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).is_file();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
