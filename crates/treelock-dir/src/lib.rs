@@ -96,9 +96,9 @@
 //! A handle keeps up to 16 files open for reuse. A waiting request sleeps in the kernel, and a
 //! release wakes only the requests that wait for it at that moment. For each ticket of another
 //! process that is waited for, a thread of the table sleeps until that ticket leaves. There are at
-//! most 64 such threads. Further tickets are polled by one more thread, so that the end of such a ticket is
-//! noticed late by up to a sixteenth of the waiting time (at least 1 ms, at most 50 ms), or by more
-//! if very many tickets are polled.
+//! most 64 such threads. Further tickets are polled by one more thread, so that the end of such a
+//! ticket is noticed late by up to a sixteenth of the waiting time (at least 1 ms, at most 50 ms),
+//! or by more if very many tickets are polled.
 //!
 //! # When not to use it
 //!
