@@ -13,7 +13,7 @@ use treelock::{Request, Wait};
 use treelock_bench::host::{Directory, HostLock, NewFlock, OpenFlock, Sqlite};
 use treelock_dir::{DirLock, Guard};
 
-use super::sibling;
+use super::{cliffs, sibling};
 use crate::measure::{Bench, Comparison, Contender};
 use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
 
@@ -26,9 +26,11 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub(crate) fn run(bench: &Bench, report: &mut Report) {
     pairs(bench, report);
     hand_off(bench, report);
+    cliffs::run(bench, report);
 }
 
-fn scratch() -> TempDir {
+/// Returns a directory that is removed with the value.
+pub(super) fn scratch() -> TempDir {
     tempfile::tempdir().expect("a place for temporary files")
 }
 
@@ -62,7 +64,7 @@ fn pairs(bench: &Bench, report: &mut Report) {
 }
 
 /// Holds write locks on siblings in one directory, which nothing else requests.
-fn hold(place: &Path, count: usize) -> Vec<Guard> {
+pub(super) fn hold(place: &Path, count: usize) -> Vec<Guard> {
     let lock = DirLock::new(place.join("locks"));
     let request = |index| Request::new().write(format!("/held/dir01/dir02/leaf{index}").as_str());
     let hold = |index| lock.try_acquire(&request(index).expect("the path is valid")).wait();

@@ -1,6 +1,7 @@
 //! The workloads, numbered as in the project's performance goals.
 
 mod cancel;
+mod cliffs;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod depth;

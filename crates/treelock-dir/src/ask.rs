@@ -1,23 +1,34 @@
 //! Entering a request: what happens while the latch is held.
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
-use treelock::{Blocked, FencingToken, engine::Sighting};
+use treelock::{Blocked, FencingToken};
 
 use crate::{
     error::{Doing, Error},
-    file::{self, Latch, PAGE_BYTES},
+    file::{self, Latch, PAGE_BYTES, TABLE_BYTES_MAX},
     format::{
-        cells::{self, CELL_BYTES, COUNT_AT, Cells, NUMBERS_END, Record, Stamp, offset},
+        cells::{self, CELL_BYTES, COUNT_AT, CURSOR_AT, Cells, NUMBERS_END, Stamp, offset},
         request::Draft,
     },
     kernel::{self, Kind},
-    look::sighting,
+    life, look,
     site::Site,
 };
 
 /// A table with more cells than this is shrunk when most of them are free.
 const UNTRIMMED_CELLS_MAX: usize = 128;
+
+/// How many tickets a request queries to find cells of the dead. The rest is left to later
+/// requests.
+const SEARCH_QUERIES_MAX: usize = 16;
+
+/// Of the cells of the dead, a request frees at most about this many for later requests.
+const SEARCH_FREED_CELLS_MAX: usize = 64;
+
+/// A search begins when less than this part of the cells is free. Each request searches at least
+/// [`SEARCH_QUERIES_MAX`] cells and mostly takes one.
+const RESERVE_DIVISOR: usize = SEARCH_QUERIES_MAX;
 
 /// If this many consecutive tickets are locked but have no record, a crash was not the cause.
 const UNRECORDED_TICKETS_MAX: usize = 1024;
@@ -73,14 +84,11 @@ impl Ask<'_> {
         let last = cells.last();
         let cells = self.trim(cells, last)?;
         let old = self.old.filter(|old| old.are_there(&cells));
-        let mut blockers = self.blockers(&cells, old)?;
+        let blockers = self.blockers(&cells, old)?;
         if !self.may_wait && !blockers.is_empty() {
-            let sightings = self.in_the_way(&cells, &blockers)?;
-            if let Some(blocked) = Blocked::of(&sightings, self.draft.request, u64::MAX) {
-                return Ok(Outcome::Refused(blocked));
-            }
-            // All of them left just now, since leaving needs no latch.
-            blockers.clear();
+            let request = self.draft.request;
+            let blocked = look::describe(self.file, path, &cells, request, &blockers)?;
+            return blocked.map(Outcome::Refused).ok_or_else(|| self.site.damaged());
         }
         let places = self.room(&cells, old)?;
         self.enter(places, last, blockers)
@@ -89,16 +97,17 @@ impl Ask<'_> {
     /// Returns the tickets of the live requests that conflict, the earliest first. Frees the cells
     /// of dead requests.
     fn blockers(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<u64>, Error> {
-        let mut blockers = Vec::new();
-        for (ticket, places) in cells.conflicting(self.draft, old.map(|old| old.ticket)) {
-            if self.is_live(ticket)? {
-                blockers.push(ticket);
-            } else {
-                cells::free(self.file, &places);
+        let others = cells.conflicting(self.draft);
+        let others = others.filter(|(ticket, _)| old.is_none_or(|old| old.ticket != *ticket));
+        let others: Vec<(u64, usize)> = others.collect();
+        let tickets = others.iter().map(|(ticket, _)| *ticket).collect();
+        let live = life::living(self.file, self.site.path(), tickets)?;
+        for (ticket, first) in others {
+            if live.binary_search(&ticket).is_err() {
+                cells::free(self.file, &cells.cells_of(first));
             }
         }
-        blockers.sort_unstable();
-        Ok(blockers)
+        Ok(live)
     }
 
     /// Takes the next ticket, locks its byte and writes the record.
@@ -139,34 +148,78 @@ impl Ask<'_> {
     /// Returns cells for the record. Prefers those of the handle's last seat, then free ones, then
     /// those of the dead, and finally new ones at the end.
     fn room(&self, cells: &Cells<'_>, old: Option<&ReusableCells>) -> Result<Vec<usize>, Error> {
-        let count = cells::parts(self.draft);
+        let wanted = cells::parts(self.draft);
         if let Some(old) = old {
-            if old.cells.len() == count {
+            if old.cells.len() == wanted {
                 return Ok(old.cells.clone());
             }
             cells::free(self.file, &old.cells);
         }
-        let mut places: Vec<usize> = cells.free().take(count).collect();
-        if places.len() == count {
-            return Ok(places);
+        let mut free: Vec<usize> = cells.free().collect();
+        let count = cells.count();
+        let has_reserve = |free: &[usize]| free.len() >= wanted + count / RESERVE_DIVISOR;
+        if cells.cursor() == 0 && has_reserve(&free) {
+            free.truncate(wanted);
+            return Ok(free);
         }
-        for (cell, ticket) in cells.tickets() {
-            if places.len() < count && !self.is_live(ticket)? {
-                places.push(cell);
+        let is_last = self.search(cells, wanted, &mut free)?;
+        let mut missing = wanted.saturating_sub(free.len());
+        if is_last && !has_reserve(&free) {
+            // Searching again at once would find as little.
+            missing = missing.max((count / 3).saturating_sub(free.len()));
+        }
+        if missing > 0 {
+            let all = self.enlarge(count, missing);
+            let all = all.doing("enlarge the lock table", self.site.path())?;
+            free.extend(count..all);
+        }
+        free.truncate(wanted);
+        Ok(free)
+    }
+
+    /// Searches a few cells for those of the dead. Adds them to the list of free cells, and marks
+    /// those that are not wanted now as free. Returns whether the last cell was reached.
+    ///
+    /// All others wait for the latch meanwhile, so a request continues the search where the one
+    /// before it has stopped. A search begins while there is a reserve of free cells, which is
+    /// enough for the requests that it takes. So the dead do not make the table grow.
+    fn search(
+        &self,
+        cells: &Cells<'_>,
+        wanted: usize,
+        free: &mut Vec<usize>,
+    ) -> Result<bool, Error> {
+        let may_grow = offset(cells.count() + grown(wanted)) <= TABLE_BYTES_MAX;
+        let most = if may_grow { SEARCH_QUERIES_MAX } else { usize::MAX };
+        let mut queries = Queries::new(self, most);
+        let (mut found, mut cursor) = (Vec::new(), 0);
+        for (cell, ticket) in cells.tickets().skip_while(|(cell, _)| *cell < cells.cursor()) {
+            let enough = may_grow && found.len() >= wanted + SEARCH_FREED_CELLS_MAX;
+            match if enough { None } else { queries.is_live(ticket)? } {
+                Some(true) => {}
+                Some(false) => found.push(cell),
+                None => {
+                    cursor = cell;
+                    break;
+                }
             }
         }
-        if places.len() < count {
-            let end = cells.count();
-            let all = self.enlarge(end, count - places.len());
-            let all = all.doing("enlarge the lock table", self.site.path())?;
-            places.extend((end..all).take(count - places.len()));
+        let used_now = wanted.saturating_sub(free.len()).min(found.len());
+        cells::free(self.file, &found[used_now..]);
+        free.extend(found);
+        if cursor != cells.cursor() {
+            // If it cannot be written, the next request searches the same cells.
+            let _ = self.file.write_all_at(&(cursor as u64).to_le_bytes(), CURSOR_AT as u64);
         }
-        Ok(places)
+        Ok(cursor == 0)
     }
 
     /// Appends pages with at least this many cells. Returns how many cells there are then.
     fn enlarge(&self, end: usize, missing: usize) -> std::io::Result<usize> {
-        let new = missing.next_multiple_of(PAGE_BYTES / CELL_BYTES);
+        let new = grown(missing);
+        if offset(end + new) > TABLE_BYTES_MAX {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
         self.file.write_all_at(&vec![0; new * CELL_BYTES], offset(end))?;
         // The header comes last: it would be wrong if we died in between.
         self.file.write_all_at(&((end + new) as u64).to_le_bytes(), COUNT_AT as u64)?;
@@ -181,17 +234,22 @@ impl Ask<'_> {
         if count <= UNTRIMMED_CELLS_MAX || cells.tickets().count() * 4 > count {
             return Ok(cells);
         }
-        let mut end = 0;
+        let mut queries = Queries::new(self, SEARCH_QUERIES_MAX);
+        let (mut end, mut dead) = (0, Vec::new());
         for (cell, ticket) in cells.tickets().rev() {
-            if self.is_live(ticket)? {
+            // What has not been queried counts as live.
+            if queries.is_live(ticket)? != Some(false) {
                 end = cell + 1;
                 break;
             }
+            dead.push(cell);
         }
         let page = PAGE_BYTES / CELL_BYTES;
         // The header is a cell of the first page.
         let end = (end + 1).next_multiple_of(page) - 1;
         if end * 2 > count {
+            // The next request need not query them again.
+            cells::free(self.file, &dead);
             return Ok(cells);
         }
         let sums = cells::sums(end, last);
@@ -200,27 +258,36 @@ impl Ask<'_> {
         // If that fails, the table is as good as before, only longer.
         Ok(if cut.is_ok() { cells.first(end) } else { cells })
     }
+}
 
-    /// Returns the live requests among these tickets, and those in the way of the first of them.
-    fn in_the_way(&self, cells: &Cells<'_>, tickets: &[u64]) -> Result<Vec<Sighting>, Error> {
-        let records: Vec<Record> = cells.records().collect();
-        let first = records.iter().find(|record| Some(&record.ticket) == tickets.first());
-        let matters = |record: &Record| {
-            let before = |first: &Record| {
-                record.ticket < first.ticket && first.request.conflict(&record.request).is_some()
-            };
-            tickets.contains(&record.ticket) || first.is_some_and(before)
-        };
-        let mut seen = Vec::new();
-        for record in records.iter().filter(|record| matters(record)) {
-            if self.is_live(record.ticket)? {
-                seen.push(sighting(record));
-            }
-        }
-        Ok(seen)
+/// Returns by how many cells a table grows if so many are missing: by whole pages.
+fn grown(missing: usize) -> usize {
+    missing.next_multiple_of(PAGE_BYTES / CELL_BYTES)
+}
+
+/// A limited number of queries.
+struct Queries<'a> {
+    file: &'a File,
+    path: &'a Path,
+    left: usize,
+    /// The last ticket and whether it is live, since the cells of a record are often neighbours.
+    last: Option<(u64, bool)>,
+}
+
+impl<'a> Queries<'a> {
+    fn new(ask: &Ask<'a>, left: usize) -> Queries<'a> {
+        Queries { file: ask.file, path: ask.site.path(), left, last: None }
     }
 
-    fn is_live(&self, ticket: u64) -> Result<bool, Error> {
-        file::is_live(self.file, self.site.path(), ticket)
+    /// Returns whether a ticket is live, or `None` if no queries are left.
+    fn is_live(&mut self, ticket: u64) -> Result<Option<bool>, Error> {
+        if let Some((_, live)) = self.last.filter(|(last, _)| *last == ticket) {
+            return Ok(Some(live));
+        }
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let live = life::is_live(self.file, self.path, ticket)?;
+        self.last = Some((ticket, live));
+        Ok(Some(live))
     }
 }

@@ -113,7 +113,7 @@ fn may_be_moved_in(directory: &Path) -> bool {
 /// supports locks.
 fn locking(directory: &Path) -> Result<Finding, Error> {
     /// A byte beyond all tickets.
-    const BYTE: u64 = i64::MAX as u64 - 2;
+    const BYTE: u64 = kernel::LAST_BYTE - 1;
     let file = |_| -> Result<fs::File, Error> {
         let path = directory.join(TABLE_NAME);
         fs::File::options().read(true).write(true).open(&path).doing("open the lock table", &path)

@@ -32,7 +32,7 @@ pub(crate) const LATCH: u64 = 0;
 pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// The maximum size of a table in bytes. A larger one would have millions of live requests.
-const TABLE_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const TABLE_BYTES_MAX: u64 = 1 << 30;
 
 /// The latch, held until it is dropped.
 pub(crate) struct Latch<'a>(&'a File);
@@ -104,23 +104,6 @@ pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         }
         None => Ok(()),
     }
-}
-
-/// Returns whether a ticket is live, that is, whether another description has locked its byte.
-pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Error> {
-    // Ticket 0 was never issued: its byte is the latch.
-    Ok(ticket != LATCH && is_any_live(file, path, ticket, ticket)?)
-}
-
-/// Returns whether any ticket is live.
-pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
-    is_any_live(file, path, LATCH + 1, i64::MAX as u64 - 1)
-}
-
-/// Returns whether any ticket from `first` to `last` is live.
-pub(crate) fn is_any_live(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
-    let locked = kernel::locked(file, first, last).doing("query the locks of", path)?;
-    Ok(locked.is_some())
 }
 
 /// Opens a table. Follows no link, and does not block on a pipe.

@@ -6,8 +6,9 @@
 //! however the process ends.
 
 use std::{
+    collections::HashSet,
     fs::File,
-    io,
+    io::{self, BufRead, BufReader},
     os::fd::AsFd,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -29,18 +30,23 @@ pub(crate) enum Kind {
     Exclusive,
 }
 
-fn range(kind: libc::c_int, first: u64, count: u64) -> libc::flock {
-    libc::flock {
+/// The last byte that is ever locked. With glibc on 32 bits, offsets have 32 bits too, so there can
+/// be 2^31 tickets.
+pub(crate) const LAST_BYTE: u64 = off_t::MAX as u64 - 1;
+
+fn range(kind: libc::c_int, first: u64, count: u64) -> io::Result<libc::flock> {
+    let offset = |number: u64| off_t::try_from(number).map_err(|_| Errno::EOVERFLOW);
+    Ok(libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: first as off_t,
-        l_len: count as off_t,
+        l_start: offset(first)?,
+        l_len: offset(count)?,
         l_pid: 0, // as the kernel requires
-    }
+    })
 }
 
 impl Kind {
-    fn at(self, byte: u64) -> libc::flock {
+    fn at(self, byte: u64) -> io::Result<libc::flock> {
         let kind = match self {
             Kind::Shared => libc::F_RDLCK,
             Kind::Exclusive => libc::F_WRLCK,
@@ -51,8 +57,9 @@ impl Kind {
 
 /// Locks a byte, after waiting until it is free.
 pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
+    let range = kind.at(byte)?;
     loop {
-        match fcntl(file, FcntlArg::F_OFD_SETLKW(&kind.at(byte))) {
+        match fcntl(file, FcntlArg::F_OFD_SETLKW(&range)) {
             Err(Errno::EINTR) => {}
             result => return Ok(result.map(drop)?),
         }
@@ -61,7 +68,7 @@ pub(crate) fn lock(file: &File, byte: u64, kind: Kind) -> io::Result<()> {
 
 /// Locks a byte if it is free. Returns whether it is locked now.
 pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte))) {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&kind.at(byte)?)) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
@@ -70,17 +77,49 @@ pub(crate) fn try_lock(file: &File, byte: u64, kind: Kind) -> io::Result<bool> {
 
 /// Unlocks a byte, for all that share the open file description.
 pub(crate) fn unlock(file: &File, byte: u64) {
-    let unlocked = fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, byte, 1)));
+    let range = range(libc::F_UNLCK, byte, 1);
+    let unlocked = range.and_then(|range| Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&range))?));
     debug_assert!(unlocked.is_ok(), "the kernel refused to unlock byte {byte}: {unlocked:?}");
 }
 
 /// Returns a byte from `first` to `last` that another description has locked exclusively, if there
 /// is one.
 pub(crate) fn locked(file: &File, first: u64, last: u64) -> io::Result<Option<u64>> {
-    let mut found = range(libc::F_RDLCK, first, last - first + 1);
+    let mut found = range(libc::F_RDLCK, first, last - first + 1)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
     let free = libc::c_int::from(found.l_type) == libc::F_UNLCK;
     Ok((!free).then_some((found.l_start as u64).max(first)))
+}
+
+/// Returns bytes of a file that are locked exclusively, as `/proc/locks` lists them (proc(5)). The
+/// list is read in pieces, so bytes may be missing. Since other programs may have any number of
+/// locks, the list is not read to its end if it is much longer than the `expected` number of bytes.
+pub(crate) fn listed(file: &File, expected: usize) -> io::Result<HashSet<u64>> {
+    let (Identity { device: (major, minor), inode }, _) = identify_open(file)?;
+    let name = format!("{major:02x}:{minor:02x}:{inode}");
+    let lines = BufReader::with_capacity(1 << 16, File::open("/proc/locks")?).lines();
+    let mut listed = HashSet::new();
+    for line in lines.take(2 * expected + LISTED_FOREIGN_LOCKS_MAX) {
+        listed.extend(locked_byte(&line?, &name));
+    }
+    Ok(listed)
+}
+
+/// How many locks of other programs are read from `/proc/locks`.
+const LISTED_FOREIGN_LOCKS_MAX: usize = 1000;
+
+/// Returns the byte in a line such as `1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7`, if it is of the
+/// file with this name. In the line of a lock that is waited for, there is an arrow in front.
+fn locked_byte(line: &str, name: &str) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    if words.next() != Some("OFDLCK") || words.nth(1) != Some("WRITE") {
+        return None;
+    }
+    if words.nth(1) != Some(name) {
+        return None;
+    }
+    let (first, last) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (first == last).then_some(first)
 }
 
 /// Identifies a file, whatever happens to its name.
@@ -144,7 +183,7 @@ pub(crate) enum FileSystem {
     /// Its locks are the kernel's own.
     Local(&'static str),
     /// An unknown type. Its locks are the kernel's own unless the file system implements others.
-    Unknown(i64),
+    Unknown(u32),
     /// Its locks depend on the program that serves it.
     Served(&'static str),
     /// Several hosts may share it.
@@ -154,7 +193,8 @@ pub(crate) enum FileSystem {
 /// Classifies a file system. The magic numbers are those in Linux's `linux/magic.h` and statfs(2).
 fn judge(kind: FsType) -> FileSystem {
     use FileSystem::{Local, Network, Served, Unknown};
-    match kind.0 & 0xffff_ffff {
+    // The type of the number depends on the C library: it may be signed, and have 32 bits or 64.
+    match kind.0 as u32 {
         0x6969 => Network("NFS"),
         0x517b => Network("SMB"),
         0xff53_4d42 => Network("CIFS"),
@@ -186,6 +226,34 @@ fn judge(kind: FsType) -> FileSystem {
 mod tests {
     use super::*;
     use nix::sys::statfs;
+
+    #[test]
+    fn offsets_that_do_not_fit_are_refused() {
+        let file = tempfile::tempfile().expect("a place for temporary files");
+        for byte in [off_t::MAX as u64 + 1, u64::MAX] {
+            let kind = try_lock(&file, byte, Kind::Exclusive).expect_err("it does not fit").kind();
+            assert_eq!(kind, io::Error::from(Errno::EOVERFLOW).kind());
+        }
+        assert!(try_lock(&file, LAST_BYTE, Kind::Exclusive).expect("it fits"));
+    }
+
+    #[test]
+    fn lines_of_proc_locks() {
+        let of = |line| locked_byte(line, "fe:00:42");
+        assert_eq!(of("1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7"), Some(7));
+        for other in [
+            "1: -> OFDLCK ADVISORY  WRITE -1 fe:00:42 7 7",
+            "1: OFDLCK ADVISORY  READ -1 fe:00:42 7 7",
+            "1: POSIX  ADVISORY  WRITE 99 fe:00:42 7 7",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:43 7 7",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 8",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:42 7 EOF",
+            "1: OFDLCK",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn network_file_systems_are_known() {

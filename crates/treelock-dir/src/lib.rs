@@ -79,17 +79,26 @@
 //! the container of its process.
 //!
 //! Linux only, 4.11 or later: the locks are open file description locks, and the library that we
-//! use supports these on Linux.
+//! use supports these on Linux. In a 32-bit program with glibc, whose file offsets have 32 bits, a
+//! table ends after 2^31 requests, which are then refused with an error.
 //!
 //! # Cost
 //!
 //! An acquire and release pair takes nine system calls, and no file is created or removed. We
 //! measured eight times the cost of a bare pair of flock(2) calls. Making a request reads the
 //! table, which has 256 bytes for each live request; with 1,000 of them a pair takes eleven times
-//! as long. The table shrinks again after a crowd has left. A handle keeps up to 16 files open for
-//! reuse. A waiting request sleeps in the kernel, and a release wakes only the requests that wait
-//! for it at that moment. For each ticket of another process that is waited for, a thread sleeps
-//! until that ticket leaves.
+//! as long. The table shrinks again after a crowd has left. The cells of processes that died are
+//! found by later requests, each of which queries the kernel about 16 tickets at most. So the table
+//! may be half as long again as its live requests need. Requests with many roots are compared by
+//! sorting and searching them, not root by root. To see what is in the way of a request, the kernel
+//! is queried only about the requests that conflict with it.
+//!
+//! A handle keeps up to 16 files open for reuse. A waiting request sleeps in the kernel, and a
+//! release wakes only the requests that wait for it at that moment. For each ticket of another
+//! process that is waited for, a thread of the table sleeps until that ticket leaves. There are at
+//! most 64 such threads. Further tickets are polled by one more thread, so that the end of such a
+//! ticket is noticed late by up to a sixteenth of the waiting time (at least 1 ms, at most 50 ms),
+//! or by more if very many tickets are polled.
 //!
 //! # When not to use it
 //!
@@ -114,6 +123,7 @@ mod give_up;
 mod guard;
 mod holders;
 mod kernel;
+mod life;
 mod lock;
 mod look;
 mod lost;

@@ -198,8 +198,7 @@ impl DirLock {
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     pub fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Error>> {
-        let live = look::live_in(self.path());
-        Answer::ready(live.map(|live| Blocked::of(&live, request, u64::MAX)))
+        Answer::ready(look::blocked_in(self.path(), request))
     }
 
     /// Returns all live requests of all processes at one moment: which of them hold their locks,
@@ -269,8 +268,9 @@ impl DirLock {
     }
 
     /// Closes the files that this handle and its clones keep open for reuse, and ends their idle
-    /// threads, except for those that a guard or a request still needs. The answer is ready
-    /// immediately. The lock can be used again afterwards.
+    /// threads, except for those that a guard or a request still needs and those that sleep until a
+    /// ticket of another process leaves. The answer is ready immediately. The lock can be used
+    /// again afterwards.
     ///
     /// # Examples
     ///

@@ -52,6 +52,7 @@ use crate::{
         request::Draft,
     },
     kernel::{self, Kind},
+    life,
     lost::Losses,
     site::Site,
     watch::Watches,
@@ -181,12 +182,12 @@ impl Table {
     pub(crate) fn shrink(&self, seat: &Seat, tickets: &mut Vec<u64>) -> Result<(), Error> {
         let path = self.site.path();
         if let (Some(first), Some(last)) = (tickets.first(), tickets.last())
-            && !file::is_any_live(&seat.file, path, *first, *last)?
+            && !life::is_any_live(&seat.file, path, *first, *last)?
         {
             tickets.clear();
         }
         while let Some(last) = tickets.last() {
-            if file::is_live(&seat.file, path, *last)? {
+            if life::is_live(&seat.file, path, *last)? {
                 break;
             }
             tickets.pop();
@@ -234,7 +235,7 @@ fn begin(site: &Site, file: &File) -> Result<(), Error> {
     }
     // A table that is being started must contain nothing live. One that was cut short has lost its
     // records.
-    if file::is_used(file, path)? {
+    if life::is_used(file, path)? {
         return Err(site.damaged());
     }
     file::share(file, site.directory());

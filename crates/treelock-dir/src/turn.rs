@@ -64,8 +64,7 @@ impl Turn {
         self.check_in_place()?;
         let Seat { file, ticket, .. } = self.seat();
         // Reads through its own descriptor, since there may be no other free.
-        let sightings = look::live_seen_from(file, self.table.site.path())?;
-        Ok(Blocked::of(&sightings, &self.request, *ticket))
+        look::blocked(file, self.table.site.path(), (&self.request, *ticket))
     }
 
     /// Returns whether the request is granted. If not, `waker` is called when it is worth checking

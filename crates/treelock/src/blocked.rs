@@ -6,7 +6,8 @@ use crate::{
     node::Node,
     print::{Age, Print, Printed},
     request::Request,
-    root::{Placed, Root},
+    root::Root,
+    root_index::RootIndex,
     sighting::{Process, Sighting, State},
 };
 
@@ -87,13 +88,15 @@ impl Blocked {
     #[must_use]
     pub fn of(sightings: &[Sighting], request: &Request, ticket: u64) -> Option<Blocked> {
         let earlier = |than: u64| sightings.iter().filter(move |other| other.ticket < than);
-        let ahead = earlier(ticket).filter(|other| request.conflict(&other.request).is_some());
+        let own = RootIndex::new(request);
+        let ahead = earlier(ticket).filter(|other| own.conflicts_with(&other.request));
         let ahead: Vec<&Sighting> = ahead.collect();
         let first = ahead.iter().min_by_key(|other| other.ticket)?;
-        let conflicts = |its: &Placed<'_>| request.placed().any(|own| own.conflicts(its));
-        let widest = first.request.placed().filter(conflicts).min_by_key(|its| its.node.depth())?;
+        let conflicting = first.request.placed().filter(|its| own.conflicts(its));
+        let widest = conflicting.min_by_key(|its| its.node.depth())?;
         let wanted = request.placed().find(|own| own.conflicts(&widest))?;
-        let waits = earlier(first.ticket).any(|o| first.request.conflict(&o.request).is_some());
+        let its = RootIndex::new(&first.request);
+        let waits = earlier(first.ticket).any(|other| its.conflicts_with(&other.request));
         let (state, age) = match waits {
             true => (State::Waiting, first.asked),
             false => (State::Held, first.granted.unwrap_or(first.asked)),

@@ -44,6 +44,7 @@ use crate::{
 pub use crate::{
     finding::{Finding, Severity},
     print::Age,
+    root_index::RootIndex,
     sighting::{Process, Sighting},
     wake::wake_all,
 };

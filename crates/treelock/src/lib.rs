@@ -98,6 +98,7 @@ mod node_error;
 mod print;
 mod request;
 mod root;
+mod root_index;
 mod sighting;
 mod snapshot;
 mod sync;

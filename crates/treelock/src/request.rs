@@ -15,7 +15,11 @@ use crate::{
     node::Node,
     node_error::NodeError,
     root::Placed,
+    root_index::RootIndex,
 };
+
+/// Two requests with more pairs of roots than this are compared by sorting one of them.
+const COMPARED_PAIRS_MAX: usize = 256;
 
 /// A set of roots to read or write: everything that one lock covers, requested as a whole.
 ///
@@ -288,7 +292,10 @@ impl Request {
     /// ```
     #[must_use]
     pub fn conflict<'a>(&'a self, other: &'a Request) -> Option<Conflict<'a>> {
-        self.placed().find_map(|own| {
+        let pairs = self.count().saturating_mul(other.count());
+        let index = (pairs > COMPARED_PAIRS_MAX).then(|| RootIndex::new(other));
+        let may_conflict = |own: &Placed<'_>| index.as_ref().is_none_or(|it| it.conflicts(own));
+        self.placed().filter(may_conflict).find_map(|own| {
             let its = other.placed().find(|its| own.conflicts(its))?;
             Some(Conflict { own: (own.access, own.node), other: (its.access, its.node) })
         })
@@ -312,6 +319,14 @@ impl Request {
             self.placed().any(|own| own.access >= root.access && root.is_within(own.node))
         };
         other.placed().all(is_covered)
+    }
+
+    fn count(&self) -> usize {
+        match &self.0 {
+            Roots::None => 0,
+            Roots::One(..) => 1,
+            Roots::Many(many) => many.roots.len(),
+        }
     }
 
     /// Returns the roots with their given ancestors.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header │ cell │ cell │ cell …             each 256 bytes, numbers little-endian
-//! header: magic 12 │ version 4 │ cells 8 │ ticket 8 │ token 8 │ zeros
+//! header: magic 12 │ version 4 │ cells 8 │ ticket 8 │ token 8 │ cursor 8 │ zeros
 //! cell:   ticket 8 │ state 4 │ pid 4 │ token 8 │ asked 8 │ granted 8 │ part 2 │ parts 2
 //!         │ length 4 │ payload 208
 //! ```
@@ -10,7 +10,8 @@
 //! A live request has one cell, or several if its roots are many or long. Any free cells will do. A
 //! cell that becomes free keeps its ticket and token. So the largest ticket in the table is the
 //! last one issued, and no counter is needed. The header records the largest ticket of the cells
-//! that were cut off, and is written only when the table grows or shrinks.
+//! that were cut off, and is written only when the table grows or shrinks. The cursor is where the
+//! search for cells of dead requests continues, or 0 if there is no search; any number will do.
 //!
 //! A cell is in use iff its state says so *and* the byte of its ticket is locked. Whatever a
 //! process left behind when it died, complete or not, belongs to no one.
@@ -45,6 +46,9 @@ pub(crate) const COUNT_AT: usize = 16;
 /// Where the header records the largest ticket and token of the cells that were cut off.
 const TICKET_AT: usize = 24;
 const TOKEN_AT: usize = 32;
+
+/// Where the header records the cell at which the search for dead requests continues.
+pub(crate) const CURSOR_AT: usize = 40;
 
 /// Returns the bytes to write at [`COUNT_AT`] when a table is cut off after `count` cells.
 pub(crate) fn sums(count: usize, (ticket, token): (u64, u64)) -> [u8; 24] {
@@ -208,36 +212,49 @@ impl<'a> Cells<'a> {
         self.heads().filter(|(_, head)| head.used).map(|(number, head)| (number, head.ticket))
     }
 
+    /// Returns the cell at which the search for dead requests continues. It is 0 if there is no
+    /// search, or if a search is to begin.
+    pub(crate) fn cursor(&self) -> usize {
+        let cursor = u64::from_le_bytes(number(self.header, CURSOR_AT));
+        if cursor < self.count() as u64 { cursor as usize } else { 0 }
+    }
+
     /// Returns the first cells of all records.
     fn firsts(&self) -> impl Iterator<Item = (usize, Head)> {
         self.heads().filter(|(_, head)| head.used && head.part == 0)
     }
 
-    /// Returns the tickets of the records that conflict with a request, live or not, and their
-    /// cells. `gone` is a ticket that is known to have left.
-    pub(crate) fn conflicting(
-        &self,
-        draft: &Draft<'_>,
-        gone: Option<u64>,
-    ) -> impl Iterator<Item = (u64, Vec<usize>)> {
-        let others = self.firsts().filter(move |(_, head)| gone != Some(head.ticket));
-        others.filter_map(|(number, head)| {
+    /// Returns the number of the first cell of the record with this ticket, if there is one.
+    pub(crate) fn find(&self, ticket: u64) -> Option<usize> {
+        self.firsts().find(|(_, head)| head.ticket == ticket).map(|(number, _)| number)
+    }
+
+    /// Returns the records that conflict with a request, live or not, each as its ticket and the
+    /// number of its first cell.
+    pub(crate) fn conflicting(&self, draft: &Draft<'_>) -> impl Iterator<Item = (u64, usize)> {
+        self.firsts().filter_map(|(number, head)| {
             let payload = self.payload(number, &head);
-            let conflicts = draft.conflicts(payload.as_deref());
-            conflicts.then(|| (head.ticket, self.cells_of(number, &head)))
+            draft.conflicts(payload.as_deref()).then_some((head.ticket, number))
         })
     }
 
     /// Returns all records, each read as far as possible.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
-        self.firsts().map(|(number, head)| {
-            let payload = self.payload(number, &head);
-            let request = payload.and_then(|payload| request::decode(&payload));
-            let damaged = request.is_none();
-            let request = request.unwrap_or_else(request::damaged);
-            let Head { ticket, pid, asked, granted, .. } = head;
-            Record { ticket, pid, asked, granted, request, damaged }
-        })
+        self.firsts().map(|(number, head)| self.read(number, head))
+    }
+
+    /// Returns the record that begins in a cell, read as far as possible.
+    pub(crate) fn record(&self, first: usize) -> Record {
+        self.read(first, Head::read(&self.cells[first]))
+    }
+
+    fn read(&self, first: usize, head: Head) -> Record {
+        let payload = self.payload(first, &head);
+        let request = payload.and_then(|payload| request::decode(&payload));
+        let damaged = request.is_none();
+        let request = request.unwrap_or_else(request::damaged);
+        let Head { ticket, pid, asked, granted, .. } = head;
+        Record { ticket, pid, asked, granted, request, damaged }
     }
 
     /// Returns the payload of the record that begins in a cell, if it is complete.
@@ -256,7 +273,9 @@ impl<'a> Cells<'a> {
         enough.then_some(Cow::Owned(payload))
     }
 
-    fn cells_of(&self, first: usize, head: &Head) -> Vec<usize> {
+    /// Returns the cells of the record that begins in a cell.
+    pub(crate) fn cells_of(&self, first: usize) -> Vec<usize> {
+        let head = Head::read(&self.cells[first]);
         let parts = if head.parts == 1 { None } else { self.parts().get(&head.ticket) };
         parts.map_or_else(|| vec![first], |parts| parts.iter().map(|(_, cell)| *cell).collect())
     }
@@ -357,7 +376,9 @@ mod tests {
             assert!(!records[0].damaged);
             assert_eq!((records[0].ticket, records[0].granted), (7, 10));
             let everything = Request::new().write("/").unwrap();
-            let found: Vec<_> = cells.conflicting(&Draft::new(&everything), None).collect();
+            let draft_of_all = Draft::new(&everything);
+            let found = cells.conflicting(&draft_of_all);
+            let found: Vec<_> = found.map(|(t, first)| (t, cells.cells_of(first))).collect();
             // In the order of the parts, which were inserted backwards.
             let all = (0..parts(&draft)).rev().collect();
             let conflicts = everything.conflict(&request).is_some();

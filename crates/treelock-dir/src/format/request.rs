@@ -5,9 +5,11 @@
 //! above it, iff its bytes are a prefix of the other's. Only a request with given ancestors has to
 //! be decoded to be compared, since the bytes of a node do not contain such ancestors.
 
+use std::cell::OnceCell;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
-use treelock::{Access, Node, Request};
+use treelock::{Access, Node, Request, engine::RootIndex};
 
 /// A request in its stored form.
 #[derive(Serialize, Deserialize)]
@@ -44,16 +46,27 @@ fn append(what: &(impl Serialize + ?Sized), behind: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(what, behind).expect("memory takes everything")
 }
 
-/// Returns the components of a packed node, with `None` for a component that cannot be read.
+/// Returns the components of a packed node, with `None` for a component that cannot be read. A
+/// length in more bytes than it needs cannot be read: packed nodes are compared as bytes, so each
+/// node has one form only.
 fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if packed.is_empty() {
             return None;
         }
-        let component = take(packed);
+        let shortest = |(component, rest): &(&[u8], &[u8])| {
+            packed.len() - rest.len() == packed_length(component.len())
+        };
+        let component = take(packed).filter(shortest);
         packed = component.map_or(&[], |(_, rest)| rest);
         Some(component.map(|(component, _)| component))
     })
+}
+
+/// Returns the size of a packed component of this many bytes. Each byte of its length has 7 bits.
+fn packed_length(component: usize) -> usize {
+    let bits = usize::BITS - component.leading_zeros();
+    bits.max(1).div_ceil(7) as usize + component
 }
 
 /// Returns whether these bytes are a node. [`Node`] decides which components a node may have.
@@ -70,8 +83,56 @@ fn unpack(packed: &[u8]) -> Option<Node> {
 pub(crate) struct Draft<'a> {
     pub(crate) request: &'a Request,
     pub(crate) payload: Vec<u8>,
-    /// For each root, whether it is a write, and its node. `None` if any root has given ancestors.
-    plain: Option<Vec<(bool, Vec<u8>)>>,
+    /// The roots, packed. `None` if any root has given ancestors.
+    plain: Option<PlainRoots>,
+    /// For comparisons for which the bytes are not enough.
+    index: OnceCell<RootIndex<'a>>,
+}
+
+/// The roots of a request without given ancestors.
+struct PlainRoots {
+    all: WidestNodes,
+    /// `None` if all are writes.
+    writes: Option<WidestNodes>,
+}
+
+impl PlainRoots {
+    fn new(roots: Vec<(bool, Vec<u8>)>) -> PlainRoots {
+        let writes = roots.iter().filter(|(write, _)| *write).map(|(_, node)| node);
+        let writes = (!roots.iter().all(|(write, _)| *write)).then(|| writes.cloned().collect());
+        let all = roots.into_iter().map(|(_, node)| node).collect();
+        PlainRoots { all: WidestNodes::new(all), writes: writes.map(WidestNodes::new) }
+    }
+
+    /// Returns whether any of the roots conflicts with this one.
+    fn conflict(&self, write: bool, node: &[u8]) -> bool {
+        match &self.writes {
+            Some(writes) if !write => writes.meet(node),
+            _ => self.all.meet(node),
+        }
+    }
+}
+
+/// Packed nodes, sorted, without those that lie below another: what conflicts with one of these
+/// conflicts with the other too, if the access is the same.
+struct WidestNodes(Vec<Vec<u8>>);
+
+impl WidestNodes {
+    fn new(mut nodes: Vec<Vec<u8>>) -> WidestNodes {
+        nodes.sort_unstable();
+        // A node comes directly before everything below it.
+        nodes.dedup_by(|node, before| node.starts_with(before));
+        WidestNodes(nodes)
+    }
+
+    /// Returns whether any of the nodes is above, at or below this one.
+    fn meet(&self, node: &[u8]) -> bool {
+        // What is above or at the node is the last one that does not sort behind it; anything else
+        // in between would lie below that one.
+        let (before, behind) = self.0.split_at(self.0.partition_point(|own| &own[..] <= node));
+        before.last().is_some_and(|last| node.starts_with(last))
+            || behind.first().is_some_and(|first| first.starts_with(node))
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -83,8 +144,8 @@ impl<'a> Draft<'a> {
         let above: Vec<Option<Vec<Vec<u8>>>> =
             request.given_ancestors().map(|given| given.map(above)).collect();
         let payload = encode(request.label(), &roots, &above);
-        let plain = above.iter().all(Option::is_none).then_some(roots);
-        Draft { request, payload, plain }
+        let plain = above.iter().all(Option::is_none).then(|| PlainRoots::new(roots));
+        Draft { request, payload, plain, index: OnceCell::new() }
     }
 
     /// Returns whether it conflicts with the request that is stored in these bytes. Damaged bytes
@@ -93,7 +154,7 @@ impl<'a> Draft<'a> {
         let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
         plainly.unwrap_or_else(|| {
             let other = payload.and_then(decode).unwrap_or_else(damaged);
-            self.request.conflict(&other).is_some()
+            self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(&other)
         })
     }
 
@@ -110,10 +171,7 @@ impl<'a> Draft<'a> {
             if other.above.is_some() || !is_node(other.node) {
                 return None;
             }
-            conflicts |= own.iter().any(|(write, node)| {
-                (*write || other.write)
-                    && (node.starts_with(other.node.as_ref()) || other.node.starts_with(node))
-            });
+            conflicts = conflicts || own.conflict(other.write, other.node);
         }
         rest.is_empty().then_some(conflicts)
     }
@@ -214,6 +272,104 @@ mod tests {
             }
         }
         assert!(found.iter().all(|count| *count > 100), "bytes are rarely enough: {found:?}");
+    }
+
+    /// Marsaglia's xorshift: any numbers will do.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) % limit
+        }
+
+        fn node(&mut self) -> Node {
+            let names = ["a", "a-", "b"];
+            let depth = 1 + self.below(4);
+            let components = (0..depth).map(|_| names[self.below(3) as usize]);
+            Node::from_components(components).expect("good components")
+        }
+
+        fn request(&mut self, roots: u64, given: u64) -> Request {
+            (0..roots).fold(Request::new(), |request, _| {
+                let access = if self.below(3) == 0 { Access::Write } else { Access::Read };
+                let node = self.node();
+                if self.below(100) < given {
+                    let above: Vec<Node> = (0..self.below(3)).map(|_| self.node()).collect();
+                    request.with_ancestors(access, node, above)
+                } else {
+                    request.with(access, node)
+                }
+            })
+        }
+    }
+
+    /// The definition of a conflict: all pairs of roots.
+    fn pairs_conflict(one: &Request, two: &Request) -> bool {
+        let within = |(node, above): (&Node, Option<&[Node]>), other: &Node| match above {
+            Some(above) => node == other || above.contains(other),
+            None => other.contains(node),
+        };
+        one.roots().zip(one.given_ancestors()).any(|((access, node), above)| {
+            two.roots().zip(two.given_ancestors()).any(|((its_access, its), its_above)| {
+                (access == Access::Write || its_access == Access::Write)
+                    && (within((node, above), its) || within((its, its_above), node))
+            })
+        })
+    }
+
+    /// Whatever the numbers of roots, the answer is that of all pairs.
+    #[test]
+    fn many_roots_conflict_as_their_pairs_do() {
+        let mut random = Random(0x2545_f491_4f6c_dd1d);
+        let mut found = [0, 0];
+        for round in 0..4000 {
+            let given = [0, 0, 5, 40][round % 4];
+            let [few, many] =
+                [random.below(4), random.below(if round % 10 == 0 { 300 } else { 5 })];
+            let (few, many) = (random.request(few, given), random.request(many, given));
+            let expected = pairs_conflict(&few, &many);
+            for (one, two) in [(&few, &many), (&many, &few)] {
+                let payload = Draft::new(two).payload;
+                let conflicts = Draft::new(one).conflicts(Some(&payload));
+                assert_eq!(conflicts, expected, "{one:?} and {two:?}");
+            }
+            found[usize::from(expected)] += 1;
+        }
+        assert!(found.iter().all(|count| *count > 500), "{found:?}");
+    }
+
+    /// Many roots must not be compared pair by pair: that would be 400,000,000 pairs.
+    #[test]
+    fn twenty_thousand_roots_are_compared_at_once() {
+        let many = |above: &str| {
+            let node = |i: u64| format!("{above}/{}/{i}", i % 7);
+            Request::new().writes((0..20_000).map(node)).expect("good nodes")
+        };
+        let (one, two) = (many("one"), many("two"));
+        let given = two.clone().with_ancestors(Access::Read, node(&[b"x"]), [node(&[b"y"])]);
+        let draft = Draft::new(&one);
+        let start = std::time::Instant::now();
+        for other in [&two, &given] {
+            let payload = Draft::new(other).payload;
+            assert!(!draft.conflicts(Some(&payload)));
+            assert!(!Draft::new(other).conflicts(Some(&draft.payload)));
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+
+    /// A length that is stored in more bytes than it needs is damage, since the bytes of the node
+    /// would differ from those of the same node in its usual form.
+    #[test]
+    fn a_node_has_one_form() {
+        assert!(is_node(b"\x01a") && unpack(b"\x01a").is_some());
+        assert!(!is_node(b"\x81\x00a") && unpack(b"\x81\x00a").is_none());
+        for length in [1, 127, 128, 16_383, 16_384] {
+            let node = node(&[&vec![b'x'; length]]);
+            assert_eq!(unpack(&pack(&node)), Some(node));
+        }
     }
 
     /// A damaged record means the same when it is compared as when it is shown.

@@ -1,5 +1,6 @@
 //! The integration tests of `treelock-dir`, in one binary.
 
+mod calls;
 mod conformance;
 mod cut;
 mod damage;
@@ -21,6 +22,7 @@ mod raw;
 mod scratch;
 mod size;
 mod steps;
+mod threads;
 mod types;
 mod users;
 mod waiting;

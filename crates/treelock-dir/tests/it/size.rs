@@ -3,11 +3,11 @@
 use std::{fs, process::Command, thread};
 
 use treelock::{FencingToken, Wait};
-use treelock_dir::DirLock;
+use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part},
-    raw::TOKEN_AT,
+    raw::{CURSOR_AT, TOKEN_AT},
     scratch::{AcquireWithin, LONG, Scratch, eventually, long, read, waiters, write},
 };
 
@@ -169,4 +169,93 @@ fn the_dead_make_no_table_long() {
         assert_eq!(scratch.size(), short, "{i} were killed before");
     }
     scratch.assert_at_rest();
+}
+
+/// The cells of a crowd that died are found again, a few by each request, and the table grows only
+/// as the living need it.
+#[test]
+fn a_dead_crowd_is_reaped_gradually() {
+    for living in [0, 250] {
+        let scratch = Scratch::new();
+        let alive = scratch.crowd(living);
+        let mut crowd = Part::new("crowd", scratch.lock.path(), "dead").start();
+        crowd.expect("holds");
+        let (size, used) = (scratch.size(), scratch.used());
+        assert!(used >= living + 250);
+        crowd.kill();
+        let lock = DirLock::new(scratch.lock.path());
+        let mut before = used;
+        let ask = |i: usize| lock.try_acquire(&write(&format!("new/{i}"))).wait();
+        let mut held: Vec<Guard> = Vec::new();
+        for i in 0..450 {
+            held.push(ask(i).expect("nobody is in the way"));
+            let now = scratch.used();
+            assert!(now + 100 > before, "{before} cells were used, then {now}");
+            before = now;
+        }
+        // At least two thirds of the cells belong to the living.
+        let cells = (living + 450) * 3 / 2 + 64;
+        assert!(scratch.size() <= size.max(256 * cells as u64), "{} bytes", scratch.size());
+        let snapshot = lock.snapshot().wait().expect("a table");
+        assert_eq!(snapshot.held().count(), living + 450);
+        drop((alive, held));
+        scratch.assert_at_rest();
+    }
+}
+
+/// Commands that are used once, beside requests that stay, leave one dead cell each.
+#[test]
+fn handles_that_are_used_once_make_no_table_long() {
+    let scratch = Scratch::new();
+    let held = scratch.crowd(100);
+    for i in 0..1000 {
+        let once = DirLock::new(scratch.lock.path());
+        drop(once.try_acquire(&write(&format!("once/{i}"))).wait().expect("nobody is in the way"));
+    }
+    let cells = held.len() * 3 / 2 + 32;
+    assert!(scratch.size() <= 256 * cells as u64, "{} bytes", scratch.size());
+    drop(held);
+    scratch.assert_at_rest();
+}
+
+/// The end of a table is searched for the dead a few tickets at a time too, before it is cut off.
+#[test]
+fn a_table_is_cut_off_gradually() {
+    let scratch = Scratch::new();
+    let mut crowd = scratch.crowd(400);
+    for guard in crowd.drain(320..) {
+        scratch.die(guard);
+    }
+    let last = crowd.swap_remove(3);
+    drop(crowd);
+    let size = scratch.size();
+    let lock = DirLock::new(scratch.lock.path());
+    let ask = || drop(lock.try_acquire(&write("other")).wait().expect("nobody is in the way"));
+    ask();
+    assert_eq!(scratch.size(), size, "80 tickets were not queried at once");
+    (0..8).for_each(|_| ask());
+    assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
+    let snapshot = lock.snapshot().wait().expect("a table");
+    assert!(snapshot.entries.iter().map(|entry| entry.ticket).eq([last.ticket()]));
+    drop(last);
+    scratch.assert_at_rest();
+}
+
+/// Whatever number is in the place of the cursor, requests find the cells of the dead.
+#[test]
+fn any_cursor_will_do() {
+    for cursor in [1, 7, 14, 15, 16, 1 << 40, u64::MAX] {
+        let scratch = Scratch::new();
+        scratch.assert_at_rest();
+        scratch.fill_with_the_dead(1.0);
+        let size = scratch.size();
+        scratch.overwrite(CURSOR_AT, &cursor.to_le_bytes());
+        let lock = DirLock::new(scratch.lock.path());
+        let ask = |i: usize| lock.try_acquire(&write(&i.to_string())).wait();
+        let held: Vec<Guard> = (0..13).map(|i| ask(i).expect("nobody is in the way")).collect();
+        assert!(scratch.size() <= size + 4096, "{} of {size} bytes, {cursor}", scratch.size());
+        assert_eq!(lock.snapshot().wait().expect("a table").held().count(), 13);
+        drop(held);
+        scratch.assert_at_rest();
+    }
 }

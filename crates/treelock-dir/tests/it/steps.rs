@@ -46,6 +46,8 @@ pub(crate) fn step(lock: &DirLock) {
                 let given_up = lock.acquire_within(&long("a/b"), Duration::from_millis(2));
                 drop(given_up.expect_err("it is held"));
             }
+            "look" => drop(lock.blocked(&write("nobody/is/here")).wait().expect("a table")),
+            "ask" => drop(lock.try_acquire(&write("nobody/is/here")).wait().expect("a table")),
             other => panic!("no such step: {other}"),
         }
     });
@@ -66,7 +68,7 @@ enum Rival {
 }
 
 /// A process whose thread stops before and after each system call.
-struct Traced {
+pub(crate) struct Traced {
     helper: Helper,
     thread: Pid,
 }
@@ -75,7 +77,7 @@ impl Traced {
     /// # Errors
     ///
     /// Fails if this process may not trace its children.
-    fn new(mut helper: Helper) -> Result<Traced, Errno> {
+    pub(crate) fn new(mut helper: Helper) -> Result<Traced, Errno> {
         let thread = Pid::from_raw(helper.value("thread"));
         let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::seize(thread, options)?;
@@ -87,7 +89,7 @@ impl Traced {
 
     /// Runs until the next system call begins or returns. Returns false if there are no more. Calls
     /// `asleep` when nothing moves.
-    fn next(&self, mut asleep: impl FnMut()) -> bool {
+    pub(crate) fn next(&self, mut asleep: impl FnMut()) -> bool {
         ptrace::syscall(self.thread, None).expect("it has stopped");
         let moved = Instant::now();
         loop {
@@ -224,6 +226,17 @@ fn one_table() -> impl Fn() -> Scratch {
 #[test]
 fn one_who_holds() {
     die_at_each_stop("hold", Rival::None, one_table());
+}
+
+/// Tests with a table that is full of the dead, whose cells it frees and uses.
+#[test]
+fn one_who_finds_only_the_dead() {
+    let place = one_table();
+    die_at_each_stop("hold", Rival::None, || {
+        let scratch = place();
+        scratch.fill_with_the_dead(1.0);
+        scratch
+    });
 }
 
 #[test]
