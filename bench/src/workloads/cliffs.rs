@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Guard};
 
-use super::host::{hold, scratch};
+use super::place::{hold, scratch};
 use crate::measure::{Bench, Contender};
 use crate::report::{Report, Table, nanoseconds};
 

@@ -8,11 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tempfile::TempDir;
-use treelock::{Request, Wait};
 use treelock_bench::host::{Directory, HostLock, NewFlock, OpenFlock, Sqlite};
-use treelock_dir::{DirLock, Guard};
+use treelock_dir::Guard;
 
+use super::place::{hold, scratch};
 use super::{cliffs, sibling};
 use crate::measure::{Bench, Comparison, Contender};
 use crate::report::{Bound, Report, Table, count, nanoseconds, ratio};
@@ -27,11 +26,6 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) {
     pairs(bench, report);
     hand_off(bench, report);
     cliffs::run(bench, report);
-}
-
-/// Returns a directory that is removed with the value.
-pub(super) fn scratch() -> TempDir {
-    tempfile::tempdir().expect("a place for temporary files")
 }
 
 /// Measures an uncontended pair, with other tickets live.
@@ -61,14 +55,6 @@ fn pairs(bench: &Bench, report: &mut Report) {
         Bound::at_most(10.0, None),
     );
     report.tables.push(table(&compared));
-}
-
-/// Holds write locks on siblings in one directory, which nothing else requests.
-pub(super) fn hold(place: &Path, count: usize) -> Vec<Guard> {
-    let lock = DirLock::new(place.join("locks"));
-    let request = |index| Request::new().write(format!("/held/dir01/dir02/leaf{index}").as_str());
-    let hold = |index| lock.try_acquire(&request(index).expect("the path is valid")).wait();
-    (0..count).map(|index| hold(index).expect("nothing is in the way")).collect()
 }
 
 fn pair<'a, L: HostLock + 'a>(bench: &Bench, directory: &Path) -> Contender<'a> {

@@ -12,6 +12,7 @@ mod instructions;
 mod memory;
 mod mixed;
 mod names;
+mod place;
 mod release;
 mod roots;
 mod sibling;

@@ -83,6 +83,8 @@ mod arena;
 mod blocked;
 mod claimed;
 mod claims;
+#[cfg(test)]
+mod conflicts;
 pub mod engine;
 mod error;
 mod event;

@@ -251,7 +251,7 @@ impl Request {
     /// assert_eq!((access, node.to_string()), (Access::Read, "/a".into()));
     /// # Ok::<(), treelock::NodeError>(())
     /// ```
-    pub fn roots(&self) -> impl Iterator<Item = (Access, &Node)> {
+    pub fn roots(&self) -> impl Iterator<Item = (Access, &Node)> + Clone {
         let (one, many) = match &self.0 {
             Roots::None => (None, &[][..]),
             Roots::One(node, access) => (Some((*access, node)), &[][..]),
@@ -330,7 +330,7 @@ impl Request {
     }
 
     /// Returns the roots with their given ancestors.
-    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> + Clone {
         let mut given = match &self.0 {
             Roots::Many(many) => &many.given[..],
             _ => &[],
@@ -394,6 +394,29 @@ impl Many {
             true => expand(&self.roots),
             false => expand_flat(&self.roots, &self.given),
         })
+    }
+}
+
+impl<'a> RootIndex<'a> {
+    /// Sorts the roots of a request.
+    ///
+    /// # Examples
+    ///
+    /// See [`RootIndex`].
+    #[must_use]
+    pub fn new(request: &'a Request) -> RootIndex<'a> {
+        RootIndex::of_roots(request.placed())
+    }
+
+    /// Returns whether any of the roots conflicts with a root of another request, as
+    /// [`Request::conflict`] does.
+    ///
+    /// # Examples
+    ///
+    /// See [`RootIndex`].
+    #[must_use]
+    pub fn conflicts_with(&self, other: &Request) -> bool {
+        other.placed().any(|root| self.conflicts(&root))
     }
 }
 
