@@ -1,6 +1,7 @@
 //! Nodes: places in a tree, named by the components that lead to them from the root.
 //!
-//! A node is one shared allocation. Cloning it increments a counter, and using a request again
+//! A node is one pointer to one shared allocation, since guards, requests and the nodes in memory
+//! each have one. Cloning it increments a counter, and using a request again
 //! costs nothing more. It holds the number of its prefixes, one record for each (the hash of the
 //! prefix and where its text ends), then the text:
 //!
@@ -16,12 +17,11 @@ use std::{
     cmp::Ordering,
     fmt::{self, Write as _},
     hash::{Hash, Hasher},
-    iter,
-    sync::Arc,
 };
 
 use foldhash::{SharedSeed, fast::FoldHasher};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
+use triomphe::ThinArc;
 
 use crate::node_error::{NodeError, Wrong, check};
 
@@ -47,7 +47,7 @@ use crate::node_error::{NodeError, Wrong, check};
 /// # Ok::<(), treelock::NodeError>(())
 /// ```
 #[derive(Clone)]
-pub struct Node(Arc<[u8]>);
+pub struct Node(ThinArc<(), u8>);
 
 /// A prefix: its 64-bit hash, then the 32-bit end of its text.
 pub(crate) type Record = [u8; 12];
@@ -186,7 +186,7 @@ impl Node {
     #[must_use]
     #[inline]
     pub fn depth(&self) -> usize {
-        let head = self.0.first_chunk::<HEAD>().expect("a node has a head");
+        let head = self.bytes().first_chunk::<HEAD>().expect("a node has a head");
         u32::from_ne_bytes(*head) as usize
     }
 
@@ -224,11 +224,11 @@ impl Node {
     /// components in common.
     #[inline]
     pub(crate) fn shares(&self, other: &Node, depth: usize) -> bool {
-        if Arc::ptr_eq(&self.0, &other.0) || depth == 0 {
+        if std::ptr::eq(self.bytes(), other.bytes()) || depth == 0 {
             return true;
         }
         if self.depth() == depth && other.depth() == depth {
-            return self.0 == other.0;
+            return self.bytes() == other.bytes();
         }
         let (records, text) = self.parts();
         let (other_records, other_text) = other.parts();
@@ -244,13 +244,18 @@ impl Node {
     /// Returns the hash of the first `depth` components; `depth` must be at least one.
     #[inline]
     pub(crate) fn hash(&self, depth: usize) -> u64 {
-        hash(&self.0[HEAD..].as_chunks().0[depth - 1])
+        hash(&self.bytes()[HEAD..].as_chunks().0[depth - 1])
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        &self.0.slice
     }
 
     /// Returns the records of the prefixes, the shortest first, and the text.
     #[inline]
     fn parts(&self) -> (&[Record], &[u8]) {
-        let (records, text) = self.0[HEAD..].split_at(self.depth() * size_of::<Record>());
+        let (records, text) = self.bytes()[HEAD..].split_at(self.depth() * size_of::<Record>());
         (records.as_chunks().0, text)
     }
 
@@ -263,7 +268,7 @@ impl Node {
 
     /// Returns how many bytes the node takes.
     pub(crate) fn size(&self) -> usize {
-        self.0.len()
+        self.bytes().len()
     }
 
     /// Returns how many bytes the first `depth` components would take as a separate node.
@@ -275,21 +280,20 @@ impl Node {
     /// Copies bytes that are laid out as described at the head of this file.
     #[inline(always)]
     pub(crate) fn from_layout(bytes: &[u8]) -> Node {
-        Node(Arc::from(bytes))
+        Node(ThinArc::from_header_and_slice((), bytes))
     }
 
     /// Returns a node of this depth with this text, whose records are written by `fill`.
     #[inline(always)]
     fn fill(depth: usize, text: &[u8], fill: impl FnOnce(&mut [Record])) -> Node {
         let size = HEAD + depth * size_of::<Record>() + text.len();
-        let mut node: Arc<[u8]> = iter::repeat_n(0, size).collect();
-        let bytes = Arc::get_mut(&mut node).expect("not shared yet");
+        let mut bytes: SmallVec<[u8; 512]> = smallvec![0; size];
         let (head, rest) = bytes.split_at_mut(HEAD);
         let (records, own_text) = rest.split_at_mut(depth * size_of::<Record>());
         head.copy_from_slice(&(depth as u32).to_ne_bytes());
         own_text.copy_from_slice(text);
         fill(records.as_chunks_mut().0);
-        Node(node)
+        Node::from_layout(&bytes)
     }
 
     /// Returns the node with this text, whose components end at `ends` and are separated by

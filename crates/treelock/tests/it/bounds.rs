@@ -53,9 +53,9 @@ fn auto_traits() {
 fn sizes() {
     let word = size_of::<usize>();
     // The lock, the slot in it, the ticket and the request.
-    assert_eq!(size_of::<Guard>(), 6 * word);
+    assert_eq!(size_of::<Guard>(), 5 * word);
     assert_eq!(size_of::<TreeLock>(), word);
-    assert_eq!(size_of::<Node>(), 2 * word);
-    assert_eq!(size_of::<Request>(), 3 * word);
+    assert_eq!(size_of::<Node>(), word);
+    assert_eq!(size_of::<Request>(), 2 * word);
     assert_eq!(size_of::<Option<Guard>>(), size_of::<Guard>());
 }
