@@ -154,7 +154,7 @@ impl Guard {
     /// # Cancel safety
     ///
     /// The lock is released even if the answer is dropped, whether or not it was polled or waited
-    /// for.
+    /// for. Do not keep an answer that nothing polls: a lock on a cluster stays held for as long.
     ///
     /// # Examples
     ///

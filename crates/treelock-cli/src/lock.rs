@@ -92,7 +92,7 @@ impl Lock {
     ) -> Result<Command, Failure> {
         let Some(guard) = guard.downcast_ref::<treelock_dir::Guard>() else {
             let mut command = parent_death::command(command_line)?;
-            secrets::hide_from(&mut command);
+            secrets::hide_from(&mut command, &self.any);
             return Ok(command);
         };
         let mut command = Command::new(&command_line[0]);

@@ -130,7 +130,8 @@ impl Guard {
     ///
     /// # Cancel safety
     ///
-    /// If the answer is dropped, or no longer polled, the release continues in the background.
+    /// The release begins when the answer is first polled, waited for or dropped. If the answer is
+    /// dropped, or no longer polled, it continues in the background.
     /// Tasks of the same session may then be notified two to three seconds late.
     ///
     /// # Examples

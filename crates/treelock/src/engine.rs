@@ -307,8 +307,9 @@ pub trait Held: Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Once polled or waited for, the release completes even if the answer is dropped. It also
-    /// completes if the answer is never polled.
+    /// The release begins, at the latest, when the answer is first polled, waited for or dropped.
+    /// From then on it completes, whatever becomes of the answer. Do not keep an answer that nothing
+    /// polls: the lock may stay held for as long.
     ///
     /// # Examples
     ///

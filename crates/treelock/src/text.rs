@@ -147,7 +147,13 @@ impl<'de> serde::Deserialize<'de> for Node {
 fn printed(text: &str) -> Result<Node, NodeError> {
     let components =
         unescaped(text).ok_or_else(|| NodeError::new(text.as_bytes(), Wrong::Escape))?;
-    Node::from_components(components).map_err(|error| NodeError::new(text.as_bytes(), error.wrong))
+    let node = Node::from_components(components)
+        .map_err(|error| NodeError::new(text.as_bytes(), error.wrong))?;
+    // One text for each node, so that texts can be compared.
+    match node.to_string() == text {
+        true => Ok(node),
+        false => Err(NodeError::new(text.as_bytes(), Wrong::Escape)),
+    }
 }
 
 /// Returns the components of a printed node, or `None` if no node prints like this.
@@ -225,6 +231,10 @@ mod tests {
             "/\\u{110000}",
             "/..",
             "/\\x\u{e9}",
+            "/\\x+f",
+            "/\\x41",
+            "/\\u{+41}",
+            "/\\u{41}",
         ];
         for text in refused {
             assert!(printed(text).is_err(), "{text:?}");

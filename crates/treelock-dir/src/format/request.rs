@@ -152,9 +152,12 @@ impl<'a> Draft<'a> {
     /// count as a write on everything.
     pub(crate) fn conflicts(&self, payload: Option<&[u8]>) -> bool {
         let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
-        plainly.unwrap_or_else(|| {
-            let other = payload.and_then(decode).unwrap_or_else(damaged);
-            self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(&other)
+        plainly.unwrap_or_else(|| match payload.and_then(decode) {
+            Some(other) => {
+                self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(&other)
+            }
+            // What it covers is unknown, and so is which tree its ancestors are of.
+            None => self.request.roots().next().is_some(),
         })
     }
 
@@ -399,6 +402,10 @@ mod tests {
         }
         assert!(whole > 100 && broken > 100, "{whole} whole, {broken} broken");
         assert!(draft.conflicts(None));
+        // Also with roots that lie below nothing by name.
+        let [seven, three]: [Node; 2] = ["7", "3"].map(|name| name.parse().expect("a valid node"));
+        let numbered = Request::new().with_ancestors(Access::Write, seven, [three]);
+        assert!(Draft::new(&numbered).conflicts(None));
         assert!(!Draft::new(&Request::new()).conflicts(None), "no roots, no conflict");
     }
 }

@@ -138,7 +138,8 @@ impl Waiting {
 
     /// Returns what to do next.
     pub(crate) fn next(&mut self, here: &impl Here) -> Next {
-        if !self.unheard.is_empty() {
+        // A look comes first: a blocker that it still finds has nothing to tell.
+        if !self.unheard.is_empty() && !matches!(self.doing, Doing::Looking { .. }) {
             return Next::Listen;
         }
         if self.doing == Doing::Settling {

@@ -196,6 +196,12 @@ fn passwords_of_a_url() {
     assert!(shown.stderr().contains("user \"root\" has no password"), "{}", shown.stderr());
     let shown = with(&by_variable, &[("SECRET", "right")], &shows);
     assert_eq!(shown.stdout(), format!("{by_variable} none\n64\n"));
+    // So it does when an option names the lock; and it finds no URL that nobody could read.
+    let unreadable = "etcd://me:s3cret@host";
+    let script = "echo ${TREELOCK_URL-none} ${SECRET-none}";
+    let shows = ["run", "--url", &by_variable, "-w", "a", "--", "sh", "-c", script];
+    let shown = with(unreadable, &[("SECRET", "right")], &shows);
+    assert_eq!(shown.stdout(), "none none\n", "{}", shown.stderr());
     let report = with(&right, &[], &["doctor", "--json"]).stdout();
     assert!(report.contains(&by_nothing) && !report.contains("right"), "{report}");
 }
