@@ -308,8 +308,8 @@ pub trait Held: Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The release begins, at the latest, when the answer is first polled, waited for or dropped.
-    /// From then on it completes, whatever becomes of the answer. Do not keep an answer that nothing
-    /// polls: the lock may stay held for as long.
+    /// From then on it completes, whatever becomes of the answer. Do not keep an answer that
+    /// nothing polls: the lock may stay held for as long.
     ///
     /// # Examples
     ///

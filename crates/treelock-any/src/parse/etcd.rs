@@ -2,7 +2,8 @@
 //!
 //! No error quotes anything that may be a password. That is everything before the last `@`, so a
 //! `@` is not allowed anywhere else; and the port of an endpoint, because `USER:PASSWORD` looks
-//! like an endpoint if the rest is missing.
+//! like an endpoint if the rest is missing. (Then what follows a `,`, `/` or `?` in the password
+//! looks like the rest, and may be quoted as such.)
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -44,7 +45,7 @@ pub(super) fn read(text: &str) -> Result<EtcdAddress> {
 
 /// Parses `USER` or `USER:PASSWORD`.
 fn user_info(text: &str) -> Result<(Option<String>, Option<Password>)> {
-    if let Some(bad) = text.chars().find(|c| "/?#@".contains(*c)) {
+    if let Some(bad) = text.chars().find(|c| "/?#@,".contains(*c)) {
         return Err(AddressError::new(
             "user",
             format_args!(
@@ -95,7 +96,7 @@ fn check_endpoint(endpoint: &str) -> Result<()> {
     if endpoint.is_empty() {
         return wrong("one is missing; write HOST:PORT, with commas between several".into());
     }
-    let (host, port) = match endpoint.rfind(']') {
+    let (host, port) = match endpoint.rfind(']').filter(|_| endpoint.starts_with('[')) {
         Some(end) => endpoint.split_at(end + 1),
         None => endpoint.split_at(endpoint.find(':').unwrap_or(endpoint.len())),
     };

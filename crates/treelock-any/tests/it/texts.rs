@@ -43,7 +43,7 @@ fn good_texts_mean_what_they_say() {
         ),
         ("etcd://me@a:1", etcd(&["a:1"], |it| it.user = Some("me".into()))),
         (
-            "etcd://m%40e:p%3Aw%2F%40%25:x,y@a:1",
+            "etcd://m%40e:p%3Aw%2F%40%25:x%2Cy@a:1",
             etcd(&["a:1"], |it| {
                 it.user = Some("m@e".into());
                 it.password = Some(Password::Text("p:w/@%:x,y".into()));
@@ -79,7 +79,7 @@ fn good_texts_mean_what_they_say() {
 }
 
 /// Each wrong text, the part that is wrong, and words of what would be right.
-const WRONG: [(&str, &str, &str); 51] = [
+const WRONG: [(&str, &str, &str); 53] = [
     ("", "scheme", "the text is empty (an unset variable?); write memory:, dir:PATH or etcd://"),
     ("memory", "scheme", "it is missing; write memory:, dir:PATH or etcd://"),
     ("/var/lib/locks", "scheme", "write \"dir:/var/lib/locks\""),
@@ -130,6 +130,8 @@ const WRONG: [(&str, &str, &str); 51] = [
     ("etcd://a:1?password=x", "parameter", "write USER:PASSWORD@HOST:PORT"),
     ("etcd://a:1?cert=c", "key", "it is missing"),
     ("etcd://a:1?password-env=X", "user", "there is a password but no user"),
+    ("etcd://a:2379,me:pw@b:2379/builds", "user", "write %2C"),
+    ("etcd://me:pa]ss", "endpoint", "the port of \"me\" is not a number"),
     ("etcd://me:x@a:1?password-env=X", "password-env", "there are two passwords"),
 ];
 
