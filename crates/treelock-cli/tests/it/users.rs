@@ -34,8 +34,15 @@ impl Users {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
         let (treelock, become_other) = (scene.path("treelock"), scene.path("become"));
-        fs::copy(TREELOCK, &treelock).unwrap();
-        fs::copy("/usr/bin/setpriv", &become_other).ok()?;
+        // By a process of its own: a file that is open for writing here cannot be executed, and
+        // other tests start processes that inherit it for a moment.
+        let copy = |from: &str, to: &PathBuf| {
+            Command::new("cp").arg(from).arg(to).status().is_ok_and(|status| status.success())
+        };
+        assert!(copy(TREELOCK, &treelock), "the program is there");
+        if !copy("/usr/bin/setpriv", &become_other) {
+            return None;
+        }
         fs::create_dir(scene.table()).unwrap();
         open(&scene.dir().to_path_buf(), 0o755);
         open(&scene.table(), 0o777);

@@ -46,7 +46,8 @@ fn time_outs_leave_few_threads() {
         let limit = Duration::from_micros(100);
         let error = lock.acquire_within(guard.request(), limit).expect_err("it is held");
         assert_eq!(error.blocked().map(|blocked| blocked.ticket), Some(guard.ticket()));
-        assert!(threads() <= before + MOST, "{} threads, {before} before", threads());
+        // A thread that ends is there for a moment longer.
+        eventually("few threads are left", || threads() <= before + MOST);
     }
     eventually("nothing is polled", || threads() < before + MOST);
     // Now there is no thread for this ticket, and yet its end is noticed soon.
