@@ -50,7 +50,7 @@ use crate::{
 ///     }
 ///     match acquire.wait_timeout(Duration::from_secs(60)) {
 ///         Some(granted) => granted,
-///         None => acquire.give_up().wait(), an error that names the blocker
+///         None => acquire.give_up().wait(), // an error that names the blocker
 ///     }
 /// }
 /// ```
@@ -102,7 +102,7 @@ impl Acquire {
     /// # use treelock::Request;
     /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
     /// let acquire = lock.acquire(&Request::new().write("photos/2025")?);
-    /// assert!(acquire.blocked().await?.is_none()); nothing is requested yet
+    /// assert!(acquire.blocked().await?.is_none()); // nothing is requested yet
     /// # Ok(())
     /// # }
     /// ```
