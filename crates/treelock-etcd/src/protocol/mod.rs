@@ -20,8 +20,9 @@
 //! or a runtime. [`Entry`](entry::Entry) and [`Waiting`](waiting::Waiting) are state machines:
 //! `next` says what to do, and its outcome is then passed to them. The crate's modules `enter`,
 //! `wait` and `leave` carry out what they say. The model of the protocol (`tests/model`) includes
-//! these very files and drives them in every order of events; what goes wrong without each rule is
-//! a [`Flaw`](flaw::Flaw) that only tests can switch on.
+//! these very files and drives them in every order of events, but for the safety net, which goes by
+//! the clock and has unit tests. What goes wrong without each rule is a [`Flaw`](flaw::Flaw) that
+//! only tests can switch on.
 //!
 //! ```text
 //! txn, flaw ◀ session ◀ wish ◀ leaving ◀ entry

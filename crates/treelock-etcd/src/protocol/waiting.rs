@@ -268,3 +268,71 @@ impl Waiting {
         self.unheard.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::Space,
+        protocol::{session::Identity, txn::Kv, wish::LIMITS},
+    };
+
+    struct Nothing;
+
+    impl Here for Nothing {
+        fn is_gone(&self, _: u64, _: i64) -> bool {
+            false
+        }
+
+        fn is_valid(&self) -> bool {
+            true
+        }
+    }
+
+    /// A request that sleeps behind one watched entry of another session.
+    fn sleeping() -> (Waiting, Blocker, Found) {
+        let (key, range) = (b"/x/W/a/!other.0".to_vec(), (b"/x/W/".to_vec(), b"/x/W0".to_vec()));
+        let session = Identity { space: Space::new("/x"), id: "own".into(), lease: 1, created: 1 };
+        let wish = Arc::new(Wish {
+            session: Arc::new(session),
+            slot: 0,
+            keys: Vec::new(),
+            values: Vec::new(),
+            ranges: vec![range.clone()],
+            may_wait: true,
+            limits: LIMITS,
+        });
+        let found =
+            Found { kvs: vec![Kv { key: key.clone(), created: 5, ..Kv::default() }], more: false };
+        let blocker = (5, key);
+        let mut waiting = Waiting::new(wish, 9, Blockers::unknown(vec![range]));
+        assert!(matches!(waiting.next(&Nothing), Next::Look(_)));
+        waiting.looked(std::slice::from_ref(&found));
+        assert_eq!(waiting.next(&Nothing), Next::Watch(vec![blocker.clone()]));
+        waiting.begun(&blocker, 9);
+        assert!(matches!(waiting.next(&Nothing), Next::Look(_)));
+        waiting.looked(std::slice::from_ref(&found));
+        assert_eq!(waiting.next(&Nothing), Next::Sleep);
+        (waiting, blocker, found)
+    }
+
+    #[test]
+    fn the_safety_net_does_not_listen_for_a_blocker_that_is_still_there() {
+        let (mut waiting, _, found) = sleeping();
+        waiting.silent();
+        assert!(matches!(waiting.next(&Nothing), Next::Look(_)));
+        waiting.looked(&[found]);
+        assert_eq!(waiting.next(&Nothing), Next::Sleep);
+    }
+
+    #[test]
+    fn the_safety_net_listens_for_a_blocker_that_is_gone() {
+        let (mut waiting, ..) = sleeping();
+        waiting.silent();
+        assert!(matches!(waiting.next(&Nothing), Next::Look(_)));
+        waiting.looked(&[Found::default()]);
+        assert_eq!(waiting.next(&Nothing), Next::Listen);
+        waiting.listened();
+        assert_eq!(waiting.next(&Nothing), Next::Granted);
+    }
+}
