@@ -17,7 +17,13 @@
 //! `UPDATE_SCENARIOS=1 cargo test -p treelock scenario` writes what the core prints into the files,
 //! to be read before it is committed.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use treelock::{Request, Snapshot, State};
 
@@ -130,26 +136,31 @@ impl<E: Subject> Scenario<E> {
         snapshot
     }
 
-    /// Returns the names of the waiting requests that were woken. Waits for an engine that wakes
-    /// late.
+    /// Returns the names of the waiting requests that were woken. Of an engine that wakes late,
+    /// also in vain, only those that it grants: it is waited for, and what is in vain is not told.
     fn woken(&mut self) -> Vec<String> {
-        if E::WAKES != Wakes::Exact {
-            self.wait_for_wakes();
-        }
+        let granted = (E::WAKES != Wakes::Exact).then(|| self.wait_for_wakes());
+        let is_told = |name: &String| granted.as_ref().is_none_or(|names| names.contains(name));
         let woken = |handle: &Handle<E>| matches!(handle, Handle::Waiting(t) if t.wakes() > 0);
         let names = self.handles.iter().filter(|(_, handle)| woken(handle));
-        names.map(|(name, _)| name.clone()).collect()
+        names.map(|(name, _)| name.clone()).filter(is_told).collect()
     }
 
-    /// Who is granted by the engine's own word must be woken. Whether the word is right is told by
-    /// the text of the scenario.
-    fn wait_for_wakes(&mut self) {
+    /// Returns who is granted by the engine's own word, which must be woken. Whether the word is
+    /// right is told by the text of the scenario.
+    fn wait_for_wakes(&mut self) -> BTreeSet<String> {
+        let mut granted = BTreeSet::new();
         for entry in self.engine.snapshot().entries {
             let name = entry.label.as_deref().expect("all have a label");
+            let is_granted = entry.state == State::Held;
             if let Some(Handle::Waiting(task)) = self.handles.get_mut(name) {
-                check_wakes::<E>(task, entry.state == State::Held, &name);
+                check_wakes::<E>(task, is_granted, &name);
+            }
+            if is_granted {
+                granted.insert(name.to_string());
             }
         }
+        granted
     }
 }
 
