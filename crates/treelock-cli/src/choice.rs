@@ -71,7 +71,12 @@ pub(crate) fn address(arguments: &LockArguments, matches: &ArgMatches) -> Result
     Ok(address)
 }
 
+/// Returns where the value of an option that names the lock comes from.
 fn origin(matches: &ArgMatches, name: &str) -> Option<Origin> {
+    // The option that `hold` has of this name says how long it holds.
+    if name == "ttl" && matches.subcommand_name() == Some("hold") {
+        return None;
+    }
     match matches.value_source(name) {
         Some(ValueSource::CommandLine) => Some(Origin::Option),
         Some(ValueSource::EnvVariable) => Some(Origin::Environment),
@@ -203,7 +208,8 @@ fn complete(
         let namespace = utf8(arguments.namespace.as_deref(), "--namespace or TREELOCK_NAMESPACE")?;
         etcd.namespace = namespace.map(str::to_owned);
     }
-    etcd.ttl = etcd.ttl.or(arguments.ttl);
+    let lease = arguments.ttl.filter(|_| origin(matches, "ttl").is_some());
+    etcd.ttl = etcd.ttl.or(lease);
     let given = |file: &Option<PathBuf>| file.clone().filter(|file| !file.as_os_str().is_empty());
     etcd.ca_file = etcd.ca_file.take().or_else(|| given(&arguments.cacert));
     if etcd.cert_file.is_none() {

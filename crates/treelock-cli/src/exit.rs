@@ -3,9 +3,11 @@
 
 use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 
+/// The ticket is still held.
+pub(crate) const NOT_RELEASED: u8 = 1;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 64;
-/// The named ticket is not live.
+/// The named ticket, or process, is not live.
 pub(crate) const NO_TICKET: u8 = 66;
 /// The lock cannot be used, or the output cannot be written.
 pub(crate) const CANNOT_LOCK: u8 = 74;

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::purpose;
 
 /// A sub-tree and the access to it.
 #[derive(Clone, Serialize)]
@@ -30,6 +32,7 @@ pub(crate) struct Request {
     waits_for: Option<u64>,
     pid: Option<u32>,
     host: Option<String>,
+    for_pid: Option<i32>,
 }
 
 impl From<&treelock::Entry> for Request {
@@ -44,6 +47,7 @@ impl From<&treelock::Entry> for Request {
             waits_for: entry.waits_for,
             pid: process.map(|process| process.pid),
             host: process.and_then(|process| process.host.as_deref()).map(str::to_owned),
+            for_pid: entry.label.as_deref().and_then(purpose::pid),
         }
     }
 }
@@ -72,6 +76,7 @@ struct Blocked {
     ahead: usize,
     pid: Option<u32>,
     host: Option<String>,
+    for_pid: Option<i32>,
 }
 
 impl WhoBlocks {
@@ -94,8 +99,20 @@ impl From<&treelock::Blocked> for Blocked {
             ahead: blocked.ahead,
             pid: process.map(|process| process.pid),
             host: process.and_then(|process| process.host.as_deref()).map(str::to_owned),
+            for_pid: blocked.label.as_deref().and_then(purpose::pid),
         }
     }
+}
+
+/// What `hold` prints, and before that its keeper says.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) ticket: u64,
+    /// A text, because many programs round numbers as large as these.
+    pub(crate) token: String,
+    /// The keeper.
+    pub(crate) pid: u32,
+    pub(crate) for_pid: Option<i32>,
 }
 
 /// What `break` did.

@@ -13,12 +13,16 @@ mod error;
 mod events;
 mod exit;
 mod json;
+mod keeper;
+mod keeping;
+mod kept_process;
 mod leave;
 mod lock;
 mod nodes;
 mod output;
 mod parent_death;
 mod processes;
+mod purpose;
 mod screen;
 mod secrets;
 mod termination;
@@ -34,7 +38,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::{
     arguments::{Arguments, Command},
-    commands::{r#break, doctor, generated, ls, run, who},
+    commands::{r#break, doctor, generated, hold, ls, release, run, who},
     error::Failure,
     lock::Lock,
     output::say,
@@ -70,6 +74,8 @@ fn execute(arguments: &Arguments, matches: &ArgMatches) -> Result<u8, Failure> {
     let lock = || Lock::open(&choice::address(&arguments.lock, matches)?);
     match &arguments.command {
         Command::Run(run) => run::run(&lock()?, run),
+        Command::Hold(hold) => hold::hold(lock, hold),
+        Command::Release(release) => release::release(&lock()?, release),
         Command::Ls(ls) => ls::ls(&lock()?, ls),
         Command::Who(who) => who::who(&lock()?, who),
         Command::Break(this) => r#break::break_ticket(&lock()?, this),

@@ -7,10 +7,13 @@ use treelock::engine::Process;
 /// Returns whether a process is this one or one of its ancestors. A process of another host never
 /// is, even if it has such a pid.
 pub(crate) fn is_own_or_above(other: &Process) -> bool {
+    is_of_this_host(other) && own_and_above().contains(&other.pid)
+}
+
+/// Returns whether a process is one of this host.
+pub(crate) fn is_of_this_host(process: &Process) -> bool {
     let host = rustix::system::uname();
-    let is_here =
-        other.host.as_deref().is_none_or(|name| name.as_bytes() == host.nodename().to_bytes());
-    is_here && own_and_above().contains(&other.pid)
+    process.host.as_deref().is_none_or(|name| name.as_bytes() == host.nodename().to_bytes())
 }
 
 /// Returns this process, its parent, the parent's parent, and so on.

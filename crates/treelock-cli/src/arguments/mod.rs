@@ -3,11 +3,14 @@
 //! The closing text of `--help` has lines of at most 78 columns, because narrow terminals and man
 //! pages show it as it is.
 
+mod asking;
 mod r#break;
 mod doctor;
+mod hold;
 mod lock;
 mod ls;
 mod naming;
+mod release;
 mod run;
 mod values;
 mod who;
@@ -20,8 +23,10 @@ use clap_complete::Shell;
 pub(crate) use self::{
     r#break::Break,
     doctor::Doctor,
+    hold::Hold,
     lock::{CLUSTER_OPTIONS, LockArguments},
     ls::Ls,
+    release::Release,
     run::Run,
     who::Who,
 };
@@ -49,6 +54,16 @@ pub(crate) enum Command {
     /// below it. All roots are granted together or not at all, and are released when the command
     /// has ended.
     Run(Run),
+    /// Hold the lock between commands, for a process or for a time
+    ///
+    /// Waits for the lock as `run` does. Then it leaves a process in the background, the keeper,
+    /// and returns. The keeper holds the lock until the process of --pid has ended, --ttl is over,
+    /// or `treelock release` is called.
+    Hold(Hold),
+    /// Release what `treelock hold` holds
+    ///
+    /// Returns when the lock is free.
+    Release(Release),
     /// Show all requests, held and waiting, as a tree
     Ls(Ls),
     /// Show what would be in the way of a request
@@ -84,6 +99,7 @@ const AFTER_HELP: &str = "\
 Examples:
   treelock run -w src/auth -r src/lib --timeout 30s -- make test
   treelock run --paths -w target -- cargo clean
+  treelock hold -w src --pid $$
   treelock ls
   treelock who src --read
   treelock ls --url dir:/srv/locks

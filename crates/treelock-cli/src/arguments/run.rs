@@ -4,40 +4,17 @@ use std::{ffi::OsString, time::Duration};
 
 use clap::Args;
 
-use super::{naming::NamingArguments, values::duration};
-use crate::exit;
+use super::{asking::AskArguments, values::duration};
 
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Run {
-    /// Sub-tree to lock for writing: no other run reads or writes there; may be repeated
-    #[arg(short, long, value_name = "NODE")]
-    pub(crate) write: Vec<OsString>,
-
-    /// Sub-tree to lock for reading: others may read there, but none writes; may be repeated
-    #[arg(short, long, value_name = "NODE")]
-    pub(crate) read: Vec<OsString>,
-
     #[command(flatten)]
-    pub(crate) naming: NamingArguments,
+    pub(crate) asking: AskArguments,
 
     /// Label that others see [default: the command line; on a cluster only the program's name]
     #[arg(short, long)]
     pub(crate) label: Option<String>,
-
-    /// Wait at most this long: seconds, or as in `500ms`, `5m` [default: forever]
-    ///
-    /// If a cluster does not answer, this may take some seconds longer, and the exit code is 74.
-    #[arg(short, long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) timeout: Option<Duration>,
-
-    /// Do not wait at all; the same as `--timeout 0`
-    #[arg(long = "try", conflicts_with = "timeout")]
-    pub(crate) is_try: bool,
-
-    /// Exit code if the lock is not granted in time
-    #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_GRANTED)]
-    pub(crate) conflict_exit_code: u8,
 
     /// If the lock is not granted in time, print what is in the way as JSON
     #[arg(long)]
@@ -58,12 +35,6 @@ pub(crate) struct Run {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
-}
-
-impl Run {
-    pub(crate) fn limit(&self) -> Option<Duration> {
-        if self.is_try { Some(Duration::ZERO) } else { self.timeout }
-    }
 }
 
 const AFTER_HELP: &str = "\

@@ -1,4 +1,4 @@
-//! Parses the values of options: durations and tickets.
+//! Parses the values of options: durations, tickets and process numbers.
 
 use std::time::Duration;
 
@@ -31,6 +31,22 @@ pub(super) fn lease(text: &str) -> Result<Duration, String> {
 pub(super) fn ticket(text: &str) -> Result<u64, String> {
     let number = text.strip_prefix('#').unwrap_or(text).parse();
     number.map_err(|_| "a ticket is a number, as `treelock ls` shows it".into())
+}
+
+/// Parses the number of a process.
+pub(super) fn pid(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(pid @ 1..) => Ok(pid),
+        _ => Err("a process has a positive number; in a shell script its own is `$$`".into()),
+    }
+}
+
+/// Parses how long something lasts.
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it would be over at once".into()),
+        lifetime => Ok(lifetime),
+    }
 }
 
 #[cfg(test)]

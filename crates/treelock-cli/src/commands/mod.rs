@@ -3,6 +3,8 @@
 pub(crate) mod r#break;
 pub(crate) mod doctor;
 pub(crate) mod generated;
+pub(crate) mod hold;
 pub(crate) mod ls;
+pub(crate) mod release;
 pub(crate) mod run;
 pub(crate) mod who;

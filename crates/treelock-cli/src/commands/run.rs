@@ -10,7 +10,6 @@ use crate::{
     events::Events,
     exit, json, leave,
     lock::Lock,
-    nodes,
     output::say,
     wait::{Outcome, wait},
 };
@@ -20,16 +19,15 @@ const LABEL_CHARS_MAX: usize = 40;
 
 /// Runs a command under the lock. Returns the exit code.
 pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
-    let naming = arguments.naming.naming();
     let label = arguments.label.clone().unwrap_or_else(|| label_of(lock, &arguments.command));
-    let request = nodes::request(naming, &arguments.write, &arguments.read)?.with_label(label);
+    let request = arguments.asking.request()?.with_label(label);
     let events = Events::start().map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
     })?;
     let announcer = Announcer::start().map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot start a thread: {error}"))
     })?;
-    let waited = wait(lock, &request, arguments.limit(), &events);
+    let waited = wait(lock, &request, arguments.asking.limit(), &events);
     if !matches!(waited, Ok(Outcome::Granted(_))) {
         leave::settle(lock, &events);
     }
@@ -42,7 +40,7 @@ pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
                 (false, true) => eprintln!("{}", json::line(&json::WhoBlocks::new(Some(&blocked)))),
                 (false, false) => say(&blocked.to_string()),
             }
-            return Ok(arguments.conflict_exit_code);
+            return Ok(arguments.asking.conflict_exit_code);
         }
     };
     // If a signal came together with the grant, nothing is started.
