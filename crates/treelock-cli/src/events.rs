@@ -3,7 +3,6 @@
 //! waits.
 
 use std::{
-    collections::HashSet,
     fs, io,
     pin::{Pin, pin},
     sync::{
@@ -75,9 +74,7 @@ impl Events {
         let (sender, queue) = mpsc::channel();
         let waker = Waker::from(Arc::new(QueueWaker(sender.clone())));
         let watchdog = Arc::new(Watchdog::default());
-        let ignored = ignored();
-        let wanted = FORWARDED.into_iter().filter(|signal| !ignored.contains(signal));
-        let wanted: Vec<i32> = wanted.chain([SIGCHLD]).collect();
+        let wanted: Vec<i32> = heeded().into_iter().chain([SIGCHLD]).collect();
         let mut signals = SignalsInfo::<WithOrigin>::new(&wanted)?;
         let unblocked: SigSet = wanted.into_iter().filter_map(|n| Name::try_from(n).ok()).collect();
         let watched = Arc::clone(&watchdog);
@@ -181,10 +178,10 @@ fn leads_session() -> bool {
     getsid(None) == Ok(getpid())
 }
 
-/// Returns the signals that this process was started to ignore.
-fn ignored() -> HashSet<i32> {
+/// Returns the signals that are taken: all but those that this process was started to ignore.
+pub(crate) fn heeded() -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    FORWARDED.into_iter().filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
+    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    FORWARDED.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
 }

@@ -27,7 +27,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{error::Failure, exit, json::Held};
+use crate::{error::Failure, exit, forward::Forwarder, json::Held};
 
 /// The `argv[0]` of a keeper. No user starts this program under such a name.
 const NAME: &str = "treelock: keeper";
@@ -59,6 +59,7 @@ pub(crate) fn is_of(pid: u32, ticket: u64) -> bool {
 pub(crate) struct Keeper {
     process: Child,
     channel: BufReader<UnixStream>,
+    signals: Forwarder,
 }
 
 impl Keeper {
@@ -73,19 +74,26 @@ impl Keeper {
             .stdin(kept_for.map_or_else(Stdio::null, Stdio::from))
             .stdout(OwnedFd::from(its));
         let process = command.spawn().map_err(|error| cannot_start(&error))?;
-        Ok(Keeper { process, channel: BufReader::new(ours) })
-        // `command` is dropped, so the keeper alone has its end of the channel.
+        drop(command); // so the keeper alone has its end of the channel
+        let signals = Forwarder::start(&process).map_err(|error| {
+            Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
+        })?;
+        Ok(Keeper { process, channel: BufReader::new(ours), signals })
     }
 
-    /// Waits until the keeper holds the lock. Otherwise it has said why and has ended, and this
-    /// returns its exit code.
-    pub(crate) fn held(&mut self) -> Result<Result<Held, u8>, Failure> {
+    /// Waits until the keeper holds the lock. Otherwise the keeper has said why and has ended, and
+    /// this returns its exit code.
+    pub(crate) fn held(mut self) -> Result<Result<(Keeper, Held), u8>, Failure> {
         let mut line = String::new();
         let read = self.channel.read_line(&mut line);
         if read.is_ok_and(|length| length > 0)
             && let Ok(held) = serde_json::from_str(&line)
         {
-            return Ok(Ok(held));
+            let Some(signal) = self.signals.turn_off() else { return Ok(Ok((self, held))) };
+            // It came too late to end the wait, but before anybody was told that the lock is held.
+            drop(self.channel);
+            let _ = self.process.wait();
+            return Ok(Err(exit::end_by_signal(signal)));
         }
         let status = self.process.wait().map_err(|error| cannot_start(&error))?;
         match (status.code(), status.signal()) {

@@ -93,9 +93,10 @@ impl Watch {
             while channel.is_some() || kept_for.is_some() {
                 let [ended, spoken] = await_either(kept_for.as_ref(), channel.as_ref());
                 has_ended.store(ended, Ordering::SeqCst);
-                let lets_go = spoken && channel.take().is_some_and(|mut starter| {
-                    starter.read(&mut [0]).is_ok_and(|length| length > 0)
-                });
+                let lets_go = spoken
+                    && channel.take().is_some_and(|mut starter| {
+                        starter.read(&mut [0]).is_ok_and(|length| length > 0)
+                    });
                 if ended || spoken && !lets_go {
                     let _ = kill(getpid(), Signal::SIGTERM);
                     return;

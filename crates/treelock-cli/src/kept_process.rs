@@ -28,9 +28,9 @@ pub(crate) fn open(pid: i32) -> Result<OwnedFd, Failure> {
         Ok(process) => Ok(process),
         Err(Errno::SRCH) => Err(ended(pid)),
         // Which of them depends on the version of Linux.
-        Err(Errno::INVAL | Errno::NOENT) => Err(Failure::usage(format_args!(
-            "{pid} is the number of a thread; name its process"
-        ))),
+        Err(Errno::INVAL | Errno::NOENT) => {
+            Err(Failure::usage(format_args!("{pid} is the number of a thread; name its process")))
+        }
         Err(error) => Err(Failure::new(
             exit::CANNOT_LOCK,
             format_args!(

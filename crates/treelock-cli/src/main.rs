@@ -12,6 +12,7 @@ mod confirm;
 mod error;
 mod events;
 mod exit;
+mod forward;
 mod json;
 mod keeper;
 mod keeping;

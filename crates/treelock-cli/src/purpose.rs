@@ -49,7 +49,8 @@ fn pid_at_start(text: &str) -> Option<i32> {
         None => rest,
     };
     let time = rest.strip_prefix(", ").and_then(|time| time.strip_suffix(AT_MOST));
-    let is_all = rest.is_empty() || time.is_some_and(|time| humantime::parse_duration(time).is_ok());
+    let is_all =
+        rest.is_empty() || time.is_some_and(|time| humantime::parse_duration(time).is_ok());
     is_all.then(|| pid.parse().ok()).flatten()
 }
 

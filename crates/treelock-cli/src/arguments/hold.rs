@@ -47,16 +47,17 @@ pub(crate) struct Hold {
 const AFTER_HELP: &str = "\
 Examples:
   treelock hold -w src --pid $$ || exit 75    # a script locks itself
-  treelock hold -w src --ttl 10m --label agent-7
-  lock=$(treelock hold -w src --pid $$) && eval \"$lock\"
-  treelock release \"$TREELOCK_TICKET\"
+  treelock hold -w src/auth --ttl 10m --label agent-7
+  treelock hold -w lib --pid $PPID --json | jq .ticket
 
 Output:
-  One line that a shell can evaluate, as in
-  TREELOCK_TICKET=17 TREELOCK_TOKEN=1767225600000000000
-  The ticket is for `treelock release`. The fencing token is a number higher
-  than that of every earlier conflicting request: pass it to whatever the lock
-  protects, which can then reject a writer that is too late.
+  One line that a shell can evaluate:
+    lock=$(treelock hold -w src --pid $$) && eval \"$lock\"
+  sets TREELOCK_TICKET, for `treelock release`, and TREELOCK_TOKEN, the fencing
+  token: a number higher than that of every earlier conflicting request. Pass
+  it to whatever the lock protects, which can then reject a writer that is too
+  late. With --json the token is a text, because many programs round numbers
+  as large as these.
 
 When it ends:
   The lock is released as soon as the process of --pid has ended, however that

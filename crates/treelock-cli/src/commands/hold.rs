@@ -45,8 +45,8 @@ pub(crate) fn hold(
             "-E 0 would say that the lock is held when it is not; choose another code",
         ));
     }
-    let mut keeper = Keeper::start(arguments.pid.map(kept_process::open).transpose()?)?;
-    let held = match keeper.held()? {
+    let keeper = Keeper::start(arguments.pid.map(kept_process::open).transpose()?)?;
+    let (keeper, held) = match keeper.held()? {
         Ok(held) => held,
         Err(code) => return Ok(code),
     };

@@ -33,7 +33,8 @@ pub(crate) fn release(lock: &Lock, arguments: &Release) -> Result<u8, Failure> {
         return Err(nothing(arguments));
     }
     // One that cannot be released does not keep the others held.
-    let failures: Vec<_> = wanted.iter().filter_map(|entry| release_one(lock, entry).err()).collect();
+    let failures: Vec<_> =
+        wanted.iter().filter_map(|entry| release_one(lock, entry).err()).collect();
     failures.into_iter().next().map_or(Ok(0), Err)
 }
 

@@ -30,7 +30,8 @@ fn man_pages() {
     let page = scene.done(&["man"]).stdout();
     assert!(page.contains(".TH treelock 1"), "{page}");
     assert_eq!(scene.done(&["man", "new/pages"]).code(), 0);
-    for name in ["", "-run", "-ls", "-who", "-break", "-doctor", "-completions", "-man"] {
+    let names = ["", "-run", "-hold", "-release", "-ls", "-who", "-break", "-doctor"];
+    for name in names.into_iter().chain(["-completions", "-man"]) {
         let page = fs::read_to_string(scene.path(format!("new/pages/treelock{name}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS"), "{name}");
     }

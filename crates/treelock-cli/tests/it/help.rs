@@ -13,7 +13,7 @@ fn help_and_version_are_no_errors() {
         assert!(done.stdout().lines().all(|line| line.chars().count() <= 100), "{}", done.stdout());
     }
     // What is said last fits a narrow terminal as it is, so that its tables stay tables.
-    for name in ["", "run", "ls", "who", "break", "doctor"] {
+    for name in ["", "run", "hold", "release", "ls", "who", "break", "doctor"] {
         let arguments: Vec<_> =
             [name, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let mut narrow = scene.treelock(&arguments);

@@ -9,6 +9,7 @@ mod command;
 mod exclusion;
 mod generated;
 mod help;
+mod holding;
 mod killed;
 mod names;
 mod paths;

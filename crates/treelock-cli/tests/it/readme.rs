@@ -372,7 +372,7 @@ fn what_is_not_run_or_not_true_is_found() {
 fn every_example_of_the_help() {
     let place = Place::new();
     let mut count = 0;
-    for name in ["", "run", "ls"] {
+    for name in ["", "run", "hold", "ls"] {
         let help = place.run(&format!("treelock {name} --help")).stdout();
         let examples = help.split_once("\nExamples:\n").unwrap().1.lines();
         for example in examples.map_while(|line| line.strip_prefix("  ")) {
@@ -383,14 +383,15 @@ fn every_example_of_the_help() {
             }
         }
     }
-    assert_eq!(count, 11);
+    assert_eq!(count, 15);
 }
 
 /// Options are named in sentences too.
 #[test]
 fn every_option_of_the_readme_is_one() {
     let scene = Scene::new();
-    let subcommands = ["run", "ls", "who", "break", "doctor", "completions", "man"];
+    let subcommands =
+        ["run", "hold", "release", "ls", "who", "break", "doctor", "completions", "man"];
     let help: String = subcommands.map(|name| scene.done(&[name, "--help"]).stdout()).concat();
     let options = README.split('`').flat_map(str::split_whitespace);
     let options = options.map(|word| word.trim_matches(['[', ']', '…', ',', '.']));

@@ -20,6 +20,9 @@ pub(crate) const TREELOCK: &str = env!("CARGO_BIN_EXE_treelock");
 /// As long as a loaded machine may need for anything.
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A variable by which the background processes of a scene are known.
+const MARK: &str = "TREELOCK_TEST_SCENE";
+
 pub(crate) struct Scene {
     dir: TempDir,
     /// The members of the cluster whose lock is used instead of a table of this host.
@@ -33,7 +36,9 @@ impl Scene {
 
     /// One that uses the lock of a cluster.
     pub(crate) fn on(endpoints: &[String]) -> Scene {
-        Scene { etcd: Some(endpoints.join(",")), ..Scene::new() }
+        let mut scene = Scene::new();
+        scene.etcd = Some(endpoints.join(","));
+        scene
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -66,6 +71,7 @@ impl Scene {
             Some(etcd) => command.env("TREELOCK_ETCD", etcd).env_remove("TREELOCK_DIR"),
         };
         command
+            .env(MARK, self.dir())
             .env_remove("TREELOCK_URL")
             .env_remove("TREELOCK_NAMESPACE")
             .env_remove("TREELOCK_TOKEN");
@@ -98,6 +104,17 @@ impl Scene {
         until(&format!("{held} hold, {waiting} wait"), || self.counts() == (held, waiting));
     }
 
+    /// The keepers that `treelock hold` has started in the scene, also those that wait.
+    pub(crate) fn keepers(&self) -> Vec<u32> {
+        let of = |pid: &u32, file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let mark = format!("{MARK}={}", self.dir().display());
+        let is_ours = |pid: &u32| {
+            of(pid, "cmdline").starts_with(b"treelock: keeper\0")
+                && of(pid, "environ").split(|byte| *byte == 0).any(|set| set == mark.as_bytes())
+        };
+        processes().filter(is_ours).collect()
+    }
+
     /// Starts `treelock run ARGUMENTS -- sh -c SCRIPT`.
     pub(crate) fn run(&self, arguments: &[&str], script: &str) -> Running {
         let mut command = self.treelock(["run"]);
@@ -119,6 +136,14 @@ impl Scene {
         let running = self.run(arguments, "echo granted");
         until("it waits", || self.live().len() > before);
         running
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        for pid in self.keepers() {
+            let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+        }
     }
 }
 
@@ -271,14 +296,17 @@ pub(crate) fn has_started(parent: u32) -> bool {
 
 /// The processes that a process has started.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_child = |pid: &u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let rest = status.rsplit_once(") ").map_or("", |(_, rest)| rest);
         rest.split(' ').nth(1) == Some(&parent.to_string())
     };
-    pids.filter(is_child).collect()
+    processes().filter(is_child).collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Waits until a process takes signals itself, which end it before.
