@@ -21,7 +21,7 @@ pub(crate) const TREELOCK: &str = env!("CARGO_BIN_EXE_treelock");
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A variable by which the background processes of a scene are known.
-const MARK: &str = "TREELOCK_TEST_SCENE";
+pub(crate) const MARK: &str = "TREELOCK_TEST_SCENE";
 
 pub(crate) struct Scene {
     dir: TempDir,

@@ -14,7 +14,7 @@ use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native
 use rustix::process::Signal;
 
 use crate::{
-    scene::{Scene, TREELOCK, can, children, kill, state, until},
+    scene::{MARK, Scene, TREELOCK, can, children, kill, state, until},
     timeless::timeless,
 };
 
@@ -55,6 +55,7 @@ impl Terminal {
         command.args(command_line);
         command.cwd(scene.dir());
         command.env("TREELOCK_DIR", scene.table());
+        command.env(MARK, scene.dir());
         command.env("TERM", "xterm-256color");
         for name in
             ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN", "TREELOCK_URL"]
@@ -443,4 +444,35 @@ fn one_who_waits_can_be_stopped() {
     assert_eq!(scene.done(&["who", "a"]).code(), 75, "its turn has come");
     terminal.type_in("fg\r");
     until("it goes on", || terminal.screen().lines().any(|line| line.trim() == "was granted"));
+}
+
+#[test]
+fn control_c_ends_a_hold_that_waits() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let shell = ["sh", "-i"];
+    let mut terminal = Terminal::of(&scene, &shell, &[("PS1", "> "), ("ENV", "")]);
+    terminal.until_shown("> ");
+    terminal.type_in(&format!("{TREELOCK} hold -w a --ttl 1h\r"));
+    terminal.until_shown(", 1 ahead, for ");
+    terminal.type_in("\x03");
+    until("the shell goes on", || terminal.screen().lines().last() == Some("> "));
+    assert_eq!((scene.counts(), scene.keepers()), ((1, 0), vec![]), "it is gone by then");
+    assert!(!terminal.screen().contains("waiting "), "{}", terminal.screen());
+    assert_eq!(holder.finish(), 0);
+}
+
+#[test]
+fn a_terminal_that_is_gone_does_not_end_what_is_held() {
+    let scene = Scene::new();
+    let shell = ["sh", "-i"];
+    let mut terminal = Terminal::of(&scene, &shell, &[("PS1", "> "), ("ENV", "")]);
+    terminal.until_shown("> ");
+    terminal.type_in(&format!("{TREELOCK} hold -w a --ttl 1h; {TREELOCK} hold -w b --pid $$\r"));
+    scene.until_counts(2, 0);
+    terminal.hang_up();
+    terminal.status();
+    scene.until_counts(1, 0);
+    assert_eq!(scene.live()[0]["label"], "hold for 1h at most");
+    assert_eq!(scene.done(&["release", "1"]).code(), 0);
 }

@@ -147,3 +147,16 @@ fn break_where_a_process_cannot_be_signalled() {
     assert!(done.stdout().ends_with(&did), "{}", done.stdout());
     kill(command, Signal::KILL);
 }
+
+#[test]
+fn a_hold_of_another_user_is_not_released() {
+    let Some(users) = Users::new() else { return };
+    let held = users.done(&as_user(ONE), &["hold", "-w", "a", "--ttl", "1h", "--json"]);
+    schema::check("hold --json", &held.stdout());
+    let refused = users.done(&as_user(OTHER), &["release", "1"]);
+    assert_eq!(refused.code(), 77, "{}", refused.stderr());
+    assert!(refused.stderr().contains("you may not signal process "), "{}", refused.stderr());
+    assert_eq!(users.done(&as_user(OTHER), &["who", "a"]).code(), 75, "it is held");
+    assert_eq!(users.done(&as_user(ONE), &["release", "1"]).code(), 0);
+    assert_eq!(users.done(&as_user(OTHER), &["who", "a"]).code(), 0);
+}

@@ -3,6 +3,7 @@
 mod access;
 mod administration;
 mod granting;
+mod holding;
 mod lost;
 mod waiting;
 
