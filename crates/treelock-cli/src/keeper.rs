@@ -105,7 +105,7 @@ impl Keeper {
 
     /// Lets the keeper stay when this process has ended.
     pub(crate) fn let_go(mut self) -> Result<(), Failure> {
-        self.channel.get_mut().write_all(&[b'\n']).map_err(|_| {
+        self.channel.get_mut().write_all(b"\n").map_err(|_| {
             Failure::new(exit::CANNOT_LOCK, "the keeper ended as soon as it held the lock")
         })
     }

@@ -45,10 +45,13 @@ pub(crate) fn close_inherited() {
     }
 }
 
-/// Makes SIGTERM end the keeper, even if it was started to ignore it. Must be called before signals
-/// are listened to.
-pub(crate) fn accept_sigterm() -> io::Result<()> {
-    flag::register(SIGTERM, Arc::default()).map(drop)
+/// Makes this process take SIGTERM, even if it was started to ignore it. Must be called before
+/// signals are listened to. Returns what tells whether it has come: between the two calls it would
+/// be missed otherwise.
+pub(crate) fn accept_sigterm() -> io::Result<Arc<AtomicBool>> {
+    let came = Arc::default();
+    flag::register(SIGTERM, Arc::clone(&came))?;
+    Ok(came)
 }
 
 /// Sets the name that `ps -o comm` shows.

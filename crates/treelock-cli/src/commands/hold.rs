@@ -5,9 +5,11 @@ use std::{
     os::fd::OwnedFd,
     pin::Pin,
     process,
+    sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
+use signal_hook::consts::SIGTERM;
 use treelock_any::Guard;
 
 use crate::{
@@ -73,8 +75,11 @@ fn keep(lock: &Lock, arguments: &Hold) -> Result<u8, Failure> {
     let kept_for = arguments.pid.map(|pid| (pid, kept_for));
     let label = label(arguments, kept_for.as_ref());
     let request = arguments.asking.request()?.with_label(label);
-    keeping::accept_sigterm().map_err(cannot("listen for signals"))?;
+    let asked_to_end = keeping::accept_sigterm().map_err(cannot("listen for signals"))?;
     let events = Events::start().map_err(cannot("listen for signals"))?;
+    if asked_to_end.load(SeqCst) {
+        return Ok(exit::by_signal(SIGTERM));
+    }
     let kept_for = kept_for.map(|(_, process)| process);
     let watch = Watch::start(&starter, kept_for).map_err(cannot("start a thread"))?;
     let waited = wait(lock, &request, arguments.asking.limit(), &events);
