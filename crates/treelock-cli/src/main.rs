@@ -4,6 +4,7 @@
 
 mod announcer;
 mod arguments;
+mod background;
 mod blocker;
 mod child;
 mod choice;
@@ -12,9 +13,7 @@ mod confirm;
 mod error;
 mod events;
 mod exit;
-mod forward;
 mod json;
-mod keeper;
 mod keeping;
 mod kept_process;
 mod leave;
@@ -31,6 +30,7 @@ mod text;
 mod tree;
 mod wait;
 mod waiting_line;
+mod waiting_signals;
 mod watchdog;
 
 use std::process::ExitCode;

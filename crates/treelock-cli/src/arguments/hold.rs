@@ -53,7 +53,7 @@ Examples:
 Output:
   One line that a shell can evaluate:
     lock=$(treelock hold -w src --pid $$) && eval \"$lock\"
-  sets TREELOCK_TICKET, for `treelock release`, and TREELOCK_TOKEN, the fencing
+  sets TREELOCK_HOLD, for `treelock release`, and TREELOCK_TOKEN, the fencing
   token: a number higher than that of every earlier conflicting request. Pass
   it to whatever the lock protects, which can then reject a writer that is too
   late. With --json the token is a text, because many programs round numbers

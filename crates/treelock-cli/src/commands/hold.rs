@@ -14,10 +14,10 @@ use treelock_any::Guard;
 
 use crate::{
     arguments::Hold,
+    background::{self, Keeper},
     error::Failure,
     events::{Event, Events},
     exit, json,
-    keeper::{self, Keeper},
     keeping::{self, Starter, Watch},
     kept_process, leave,
     lock::Lock,
@@ -31,7 +31,7 @@ pub(crate) fn hold(
     lock: impl FnOnce() -> Result<Lock, Failure>,
     arguments: &Hold,
 ) -> Result<u8, Failure> {
-    if keeper::is_asked() {
+    if background::is_asked() {
         keeping::close_inherited();
         return keep(&lock()?, arguments);
     }
@@ -56,7 +56,7 @@ pub(crate) fn hold(
         (true, _) => {}
         (false, true) => print(&json::line(&held))?,
         (false, false) => {
-            print(&format!("TREELOCK_TICKET={} TREELOCK_TOKEN={}", held.ticket, held.token))?;
+            print(&format!("TREELOCK_HOLD={} TREELOCK_TOKEN={}", held.ticket, held.token))?;
         }
     }
     keeper.let_go()?;
@@ -103,7 +103,7 @@ fn keep(lock: &Lock, arguments: &Hold) -> Result<u8, Failure> {
             return Ok(arguments.asking.conflict_exit_code);
         }
     };
-    keeping::rename(&keeper::comm(guard.ticket()));
+    keeping::rename(&background::comm(guard.ticket()));
     if let Err(error) = keeping::detach() {
         leave::release(lock, guard, &events, say);
         return Err(cannot("leave the terminal")(error));

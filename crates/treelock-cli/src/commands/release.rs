@@ -10,7 +10,7 @@ use rustix::{
 use treelock::{Entry, Wait as _, engine::Process};
 
 use crate::{
-    arguments::Release, error::Failure, exit, keeper, lock::Lock, processes, purpose,
+    arguments::Release, background, error::Failure, exit, lock::Lock, processes, purpose,
     termination::live,
 };
 
@@ -76,7 +76,7 @@ fn end(process: &Process, ticket: u64) -> Result<(), Failure> {
     let keeper = Pid::from_raw(pid as i32).ok_or(Errno::SRCH);
     let keeper = keeper.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
     let keeper = match keeper {
-        Ok(keeper) if keeper::is_of(pid, ticket) => keeper,
+        Ok(keeper) if background::is_of(pid, ticket) => keeper,
         Err(Errno::SRCH) => {
             return Err(Failure::new(
                 exit::NOT_RELEASED,

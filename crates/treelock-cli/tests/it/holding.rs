@@ -90,7 +90,7 @@ fn what_is_held_is_shown_as_such_and_ends_with_its_process() {
 fn what_a_shell_reads() {
     let scene = Scene::new();
     let script = "lock=$($0 hold -w a --pid $$) || exit; eval \"$lock\"
-        echo \"$TREELOCK_TICKET $TREELOCK_TOKEN $(cat)\"";
+        echo \"$TREELOCK_HOLD $TREELOCK_TOKEN $(cat)\"";
     let mut shell = Command::new("sh");
     scene.environment(shell.args(["-c", script, TREELOCK]));
     let mut shell = Running::start(&mut shell);
@@ -372,8 +372,7 @@ fn a_keeper_that_is_killed_or_broken_releases() {
     let agent = process();
     let kept = Kept::hold(&scene, &["-w", "a", "--pid", &pid(&agent)]);
     kill(kept.pid, Signal::KILL);
-    kept.until_gone();
-    assert_eq!(scene.counts(), (0, 0));
+    scene.until_counts(0, 0);
     let kept = Kept::hold(&scene, &["-w", "a", "--pid", &pid(&agent)]);
     let done = scene.done(&["break", &kept.ticket, "--force"]);
     assert_eq!(done.code(), 0, "{}", done.stderr());

@@ -27,7 +27,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{error::Failure, exit, forward::Forwarder, json::Held};
+use crate::{error::Failure, exit, json::Held, waiting_signals::Forwarder};
 
 /// The `argv[0]` of a keeper. No user starts this program under such a name.
 const NAME: &str = "treelock: keeper";
@@ -73,11 +73,12 @@ impl Keeper {
             .args(env::args_os().skip(1))
             .stdin(kept_for.map_or_else(Stdio::null, Stdio::from))
             .stdout(OwnedFd::from(its));
-        let process = command.spawn().map_err(|error| cannot_start(&error))?;
-        drop(command); // so the keeper alone has its end of the channel
-        let signals = Forwarder::start(&process).map_err(|error| {
+        let signals = Forwarder::start().map_err(|error| {
             Failure::new(exit::CANNOT_LOCK, format_args!("cannot listen for signals: {error}"))
         })?;
+        let process = command.spawn().map_err(|error| cannot_start(&error))?;
+        drop(command); // so the keeper alone has its end of the channel
+        signals.forward_to(&process);
         Ok(Keeper { process, channel: BufReader::new(ours), signals })
     }
 
