@@ -76,7 +76,7 @@ impl Guard {
     /// ```
     #[must_use]
     pub fn ticket(&self) -> u64 {
-        self.turn.seat().ticket
+        self.turn.seat().own.ticket
     }
 
     /// Returns the fencing token, which is larger than that of every earlier conflicting grant of

@@ -313,7 +313,7 @@ impl DirLock {
     /// # Ok::<(), treelock_dir::Error>(())
     /// ```
     pub fn processes(&self, ticket: u64) -> Result<Vec<u32>, Error> {
-        holders::holders(self.path(), ticket)
+        holders::of_ticket(self.path(), ticket)
     }
 }
 

@@ -55,13 +55,13 @@ impl Site {
     /// Returns whether the table is still the one in its place. If that cannot be determined, it
     /// counts as gone.
     pub(crate) fn is_in_place(&self) -> bool {
-        matches!(self.size(), Ok(Some(_)))
+        matches!(self.is_there(), Ok(true))
     }
 
-    /// Returns the size of the table in bytes, if it is still the one in its place.
-    pub(crate) fn size(&self) -> Result<Option<u64>, Error> {
+    /// Returns whether the table is still the one in its place.
+    pub(crate) fn is_there(&self) -> Result<bool, Error> {
         let found = kernel::identify(&self.path).doing("look for", &self.path)?;
-        Ok(found.filter(|(identity, _)| *identity == self.identity).map(|(_, size)| size))
+        Ok(found.is_some_and(|(identity, _)| identity == self.identity))
     }
 
     pub(crate) fn damaged(&self) -> Error {

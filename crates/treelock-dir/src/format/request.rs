@@ -1,7 +1,6 @@
 //! Requests as bytes, and how to tell from the bytes alone whether two requests conflict.
 //!
-//! Every new request is compared with all requests in the table, so the comparison must be cheap. A
-//! node is stored as its components, each preceded by its length. So a node equals another, or lies
+//! A request is compared with those that the [index](crate::index) finds for it. A node is stored as its components, each preceded by its length. So a node equals another, or lies
 //! above it, iff its bytes are a prefix of the other's. Only a request with given ancestors has to
 //! be decoded to be compared, since the bytes of a node do not contain such ancestors.
 
@@ -10,6 +9,8 @@ use std::cell::OnceCell;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 use treelock::{Access, Node, Request, engine::RootIndex};
+
+use crate::marks::{Mark, Marks};
 
 /// A request in its stored form.
 #[derive(Serialize, Deserialize)]
@@ -63,6 +64,16 @@ fn components(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
+/// Returns the components of a packed node, each with its length in front.
+fn pieces(packed: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = packed;
+    components(packed).flatten().map(move |component| {
+        let (piece, behind) = rest.split_at(packed_length(component.len()));
+        rest = behind;
+        piece
+    })
+}
+
 /// Returns the size of a packed component of this many bytes. Each byte of its length has 7 bits.
 fn packed_length(component: usize) -> usize {
     let bits = usize::BITS - component.leading_zeros();
@@ -83,10 +94,18 @@ fn unpack(packed: &[u8]) -> Option<Node> {
 pub(crate) struct Draft<'a> {
     pub(crate) request: &'a Request,
     pub(crate) payload: Vec<u8>,
-    /// The roots, packed. `None` if any root has given ancestors.
-    plain: Option<PlainRoots>,
+    roots: Vec<PackedRoot>,
+    /// The roots for comparisons. `None` if any root has given ancestors.
+    plain: OnceCell<Option<PlainRoots>>,
     /// For comparisons for which the bytes are not enough.
     index: OnceCell<RootIndex<'a>>,
+}
+
+/// A root with its node and given ancestors, packed.
+struct PackedRoot {
+    write: bool,
+    node: Vec<u8>,
+    above: Option<Vec<Vec<u8>>>,
 }
 
 /// The roots of a request without given ancestors.
@@ -97,10 +116,10 @@ struct PlainRoots {
 }
 
 impl PlainRoots {
-    fn new(roots: Vec<(bool, Vec<u8>)>) -> PlainRoots {
-        let writes = roots.iter().filter(|(write, _)| *write).map(|(_, node)| node);
-        let writes = (!roots.iter().all(|(write, _)| *write)).then(|| writes.cloned().collect());
-        let all = roots.into_iter().map(|(_, node)| node).collect();
+    fn new(roots: &[PackedRoot]) -> PlainRoots {
+        let writes = roots.iter().filter(|root| root.write).map(|root| &root.node);
+        let writes = (!roots.iter().all(|root| root.write)).then(|| writes.cloned().collect());
+        let all = roots.iter().map(|root| root.node.clone()).collect();
         PlainRoots { all: WidestNodes::new(all), writes: writes.map(WidestNodes::new) }
     }
 
@@ -137,34 +156,51 @@ impl WidestNodes {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(request: &'a Request) -> Draft<'a> {
-        let write = |access| access == Access::Write;
-        let roots: Vec<(bool, Vec<u8>)> =
-            request.roots().map(|(access, node)| (write(access), pack(node))).collect();
-        let above = |above: &[Node]| above.iter().map(pack).collect();
-        let above: Vec<Option<Vec<Vec<u8>>>> =
-            request.given_ancestors().map(|given| given.map(above)).collect();
-        let payload = encode(request.label(), &roots, &above);
-        let plain = above.iter().all(Option::is_none).then(|| PlainRoots::new(roots));
-        Draft { request, payload, plain, index: OnceCell::new() }
+        let packed = |((access, node), above): ((Access, &Node), Option<&[Node]>)| PackedRoot {
+            write: access == Access::Write,
+            node: pack(node),
+            above: above.map(|above| above.iter().map(pack).collect()),
+        };
+        let roots: Vec<PackedRoot> =
+            request.roots().zip(request.given_ancestors()).map(packed).collect();
+        let payload = encode(request.label(), &roots);
+        Draft { request, payload, roots, plain: OnceCell::new(), index: OnceCell::new() }
+    }
+
+    /// Returns where a request is entered in the index of a table with this key.
+    pub(crate) fn marks(&self, key: [u64; 2]) -> Vec<Mark> {
+        let mut marks = Marks::new(key);
+        for root in &self.roots {
+            let above = root.above.as_ref().map(|above| above.iter().map(Vec::as_slice));
+            marks.add(root.write, pieces(&root.node), above);
+        }
+        marks.finish()
     }
 
     /// Returns whether it conflicts with the request that is stored in these bytes. Damaged bytes
     /// count as a write on everything.
     pub(crate) fn conflicts(&self, payload: Option<&[u8]>) -> bool {
         let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
-        plainly.unwrap_or_else(|| match payload.and_then(decode) {
+        plainly.unwrap_or_else(|| self.conflicts_with(payload.and_then(decode).as_ref()))
+    }
+
+    /// Does the same for a request that was read. `None` is one that is damaged.
+    pub(crate) fn conflicts_with(&self, other: Option<&Request>) -> bool {
+        match other {
             Some(other) => {
-                self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(&other)
+                self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(other)
             }
             // What it covers is unknown, and so is which tree its ancestors are of.
             None => self.request.roots().next().is_some(),
-        })
+        }
     }
 
     /// Does the same if the bytes alone are enough. Returns `None` if ancestors were given or
     /// something is damaged.
     fn plainly_conflicts(&self, payload: &[u8]) -> Option<bool> {
-        let own = self.plain.as_ref()?;
+        let is_plain = || self.roots.iter().all(|root| root.above.is_none());
+        let own = self.plain.get_or_init(|| is_plain().then(|| PlainRoots::new(&self.roots)));
+        let own = own.as_ref()?;
         let (_, rest) = take::<Option<&str>>(payload)?;
         let (roots, mut rest) = take::<usize>(rest)?;
         let mut conflicts = false;
@@ -180,12 +216,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn encode(
-    label: Option<&str>,
-    roots: &[(bool, Vec<u8>)],
-    above: &[Option<Vec<Vec<u8>>>],
-) -> Vec<u8> {
-    let roots = roots.iter().zip(above).map(|((write, node), above)| {
+fn encode(label: Option<&str>, roots: &[PackedRoot]) -> Vec<u8> {
+    let roots = roots.iter().map(|PackedRoot { write, node, above }| {
         let above = above.as_ref().map(|above| above.iter().map(|node| Bytes::new(node)).collect());
         StoredRoot { write: *write, node: Bytes::new(node), above }
     });
