@@ -49,22 +49,24 @@ impl Ask<'_> {
     /// Enters behind all live requests. A request that may not wait is entered only if nothing is
     /// in its way. Waits for the latch until the deadline, if there is one.
     pub(crate) fn run(&self, deadline: Option<Instant>) -> Result<Reply, Error> {
-        let Handle { memory, site, life } = self.handle;
+        let Handle { memory, site, life, .. } = self.handle;
         let is_dead = |life| self.handle.is_dead(life);
         let Some(_latch) = Latch::take(memory, *life, site.process(), deadline, is_dead) else {
             return Ok(Reply::Stuck(latch::holder(memory).map(|(_, pid)| pid)));
         };
-        if !site.is_there()? {
+        let now = kernel::since_boot();
+        if !site.was_there(now)? {
             return Ok(Reply::Gone);
         }
+        let reply = match self.enter(now) {
+            // What is wrong may be the index alone. The change is marked as begun, so it is rebuilt.
+            Err(Trouble::Broken) => self.enter(now),
+            reply => reply,
+        };
+        // In a table that was cut meanwhile, nothing seems to be in the way.
         if !memory.is_whole() {
             return Err(site.damaged());
         }
-        let reply = match self.enter() {
-            // What is wrong may be the index alone. The change is marked as begun, so it is rebuilt.
-            Err(Trouble::Broken) => self.enter(),
-            reply => reply,
-        };
         reply.map_err(|trouble| match trouble {
             Trouble::Broken => site.damaged(),
             Trouble::Full(source) => {
@@ -73,11 +75,11 @@ impl Ask<'_> {
         })
     }
 
-    fn enter(&self) -> Result<Reply, Trouble> {
+    fn enter(&self, now: u64) -> Result<Reply, Trouble> {
         let is_dead = |life| self.handle.is_dead(life);
         let ring = |cell, waiters| self.handle.ring(cell, waiters);
         let ledger = Ledger::begin(&self.handle.memory, &is_dead, &ring)?;
-        let reply = self.answer(&ledger);
+        let reply = self.answer(&ledger, now);
         // Without room, nothing has been changed.
         if !matches!(reply, Err(Trouble::Broken)) {
             ledger.end();
@@ -85,7 +87,7 @@ impl Ask<'_> {
         reply
     }
 
-    fn answer(&self, ledger: &Ledger<'_>) -> Result<Reply, Trouble> {
+    fn answer(&self, ledger: &Ledger<'_>, now: u64) -> Result<Reply, Trouble> {
         let mut ahead = ledger.conflicts(self.draft, self.marks)?;
         // Whether the others live is found out when they are the latest.
         while let Some(last) = ahead.last()
@@ -99,19 +101,22 @@ impl Ask<'_> {
         };
         match refused {
             Some(blocked) => Ok(Reply::Refused(blocked)),
-            None => self.take_place(ledger, ahead),
+            None => self.take_place(ledger, ahead, now),
         }
     }
 
-    fn take_place(&self, ledger: &Ledger<'_>, ahead: Vec<Other>) -> Result<Reply, Trouble> {
-        let Handle { memory, site, life } = self.handle;
+    fn take_place(
+        &self,
+        ledger: &Ledger<'_>,
+        ahead: Vec<Other>,
+        asked: u64,
+    ) -> Result<Reply, Trouble> {
+        let Handle { memory, site, life, .. } = self.handle;
         let ticket = memory.get(header::TICKET) + 1;
-        // Thanks to the clock, a new table continues above the tokens of the one before it.
-        let token = kernel::since_1970().max(memory.get(header::TOKEN) + 1);
+        let token = self.handle.token_at(asked).max(memory.get(header::TOKEN) + 1);
         if ticket >= NUMBERS_END || token >= NUMBERS_END {
             return Err(Trouble::Broken);
         }
-        let asked = kernel::since_boot();
         let granted = if ahead.is_empty() { asked } else { 0 };
         let stamp = Stamp { ticket, token, lives: [*life, 0], pid: site.process(), asked, granted };
         memory.set(header::TICKET, ticket);

@@ -27,6 +27,7 @@ use crate::{
         layout::{self, PAGE_BYTES},
     },
     kernel::{self, FileSystem, Kind},
+    site::CHECK_INTERVAL,
 };
 
 /// The name of the table in its directory.
@@ -114,6 +115,7 @@ pub(crate) fn write_new(file: &File) -> io::Result<()> {
         (header::KEY[0].0, random()),
         (header::KEY[1].0, random()),
         (header::NEXT_LIFE.0, GATE + 1),
+        (header::OPENS.0, kernel::since_boot() + CHECK_INTERVAL),
         (header::CHUNKS.0, 1),
         (header::CANARY_AT, layout::CANARY),
         (first.offset as usize / 8 + first.canary, layout::CANARY),

@@ -9,20 +9,29 @@
 //! bell also tells which cell it is rung for, to one part in 31, so that a thread is rarely woken
 //! for a request that it does not wait for.
 
-use std::{path::Path, sync::Arc, sync::atomic::Ordering};
+use std::{
+    fs::File,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use crate::{
     error::{Doing, Error},
     format::{
         cell::{State, Word},
-        header::{BELLS, NEXT_LIFE},
+        header::{self, BELLS, NEXT_LIFE},
     },
     futex,
     kernel::{self, Kind},
     ledger::{self, Other},
     life,
     memory::{Broken, Memory},
-    site::Site,
+    site::{CHECK_INTERVAL, Site},
 };
 
 /// A handle of a table.
@@ -30,6 +39,8 @@ pub(crate) struct Handle {
     pub(crate) memory: Memory,
     pub(crate) site: Arc<Site>,
     pub(crate) life: u64,
+    /// What is to be added to the nanoseconds since boot, for those since 1970.
+    since_1970: u64,
 }
 
 /// How often a life is tried if the byte of its number is locked already.
@@ -42,7 +53,23 @@ impl Handle {
     /// Begins a life in a table, whose gate is locked.
     pub(crate) fn new(memory: Memory, site: Arc<Site>) -> Result<Handle, Error> {
         let life = begin_life(&memory, &memory.file, site.path())?;
-        Ok(Handle { memory, site, life })
+        let since_1970 = kernel::since_1970().saturating_sub(kernel::since_boot());
+        Ok(Handle { memory, site, life, since_1970 })
+    }
+
+    /// Waits until the table opens.
+    pub(crate) fn wait_until_open(&self) {
+        let wait = self.memory.get(header::OPENS).saturating_sub(kernel::since_boot());
+        // A longer time is one of before the host was started.
+        if wait <= CHECK_INTERVAL {
+            thread::sleep(Duration::from_nanos(wait));
+        }
+    }
+
+    /// Returns a token for now, without regard to the last one. Thanks to the clock, a new table
+    /// continues above the tokens of the one before it.
+    pub(crate) fn token_at(&self, since_boot: u64) -> u64 {
+        self.since_1970.saturating_add(since_boot)
     }
 
     /// Returns whether a life has ended. If that cannot be found out, it goes on.
@@ -56,7 +83,7 @@ impl Handle {
     }
 
     /// Returns the word to sleep on until a request leaves, and the kind to sleep for.
-    pub(crate) fn bell(&self) -> &std::sync::atomic::AtomicU32 {
+    pub(crate) fn bell(&self) -> &AtomicU32 {
         self.memory.bell(self.life as usize % BELLS)
     }
 
@@ -118,7 +145,7 @@ impl Handle {
 }
 
 /// Begins a new life, by locking the byte of its number.
-pub(crate) fn begin_life(memory: &Memory, file: &std::fs::File, path: &Path) -> Result<u64, Error> {
+pub(crate) fn begin_life(memory: &Memory, file: &File, path: &Path) -> Result<u64, Error> {
     for _ in 0..LIVES_TRIED {
         let life = memory.number(NEXT_LIFE).fetch_add(1, Ordering::Relaxed);
         if life == crate::file::GATE || life > kernel::LAST_BYTE {

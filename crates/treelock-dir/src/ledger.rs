@@ -19,6 +19,8 @@
 
 use std::{io, sync::atomic::Ordering};
 
+use smallvec::SmallVec;
+
 use crate::{
     file,
     format::{
@@ -257,8 +259,10 @@ impl<'a> Ledger<'a> {
     ) -> Result<usize, Trouble> {
         let wanted = record::cells_of(draft);
         self.make_room(wanted, marks)?;
-        let cells: Result<Vec<usize>, Broken> = (0..wanted).map(|_| self.allocate()).collect();
-        let cells = cells?;
+        let mut cells = SmallVec::<[usize; 4]>::new();
+        for _ in 0..wanted {
+            cells.push(self.allocate()?);
+        }
         let entries = self.index()?.enter(cells[0], marks)?;
         self.add(header::LIVE, 1);
         record::write(self.memory, &cells, draft, stamp, entries)?;

@@ -4,6 +4,7 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 
 /// How a request is entered at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ const ABOVE_WRITE: (Kinds, Kinds) =
 /// Collects the marks of a request.
 pub(crate) struct Marks {
     hasher: SipHasher13,
-    marks: Vec<Mark>,
+    marks: SmallVec<[Mark; 8]>,
     roots: usize,
 }
 
@@ -77,7 +78,7 @@ impl Marks {
     /// Begins with the key of a table.
     pub(crate) fn new([one, two]: [u64; 2]) -> Marks {
         let hasher = SipHasher13::new_with_keys(one, two);
-        Marks { hasher, marks: Vec::with_capacity(8), roots: 0 }
+        Marks { hasher, marks: SmallVec::new(), roots: 0 }
     }
 
     /// Adds a root by its components, each with its length in front, as they are stored. If its
@@ -112,7 +113,7 @@ impl Marks {
     }
 
     /// Returns the marks, one for each node.
-    pub(crate) fn finish(mut self) -> Vec<Mark> {
+    pub(crate) fn finish(mut self) -> SmallVec<[Mark; 8]> {
         if self.roots > 1 {
             self.marks.sort_unstable_by_key(|mark| mark.hash);
             self.marks.dedup_by(|mark, before| {

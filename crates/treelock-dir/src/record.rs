@@ -88,16 +88,17 @@ pub(crate) fn write(
     let first = memory.cell(cells[0])?;
     first.begin();
     let mut next = 0;
-    let parts = draft.payload.chunks(PAYLOAD_BYTES).zip(cells).enumerate().skip(1);
-    for (at, (payload, number)) in parts.collect::<Vec<_>>().into_iter().rev() {
+    let payload = &draft.payload[..];
+    let (begin, further) = payload.split_at(payload.len().min(PAYLOAD_BYTES));
+    for (payload, number) in further.chunks(PAYLOAD_BYTES).zip(&cells[1..]).rev() {
         let cell = memory.cell(*number)?;
         cell.write_payload(payload);
         cell.link(0, next);
         cell.become_state(stamp.ticket, State::Part);
-        next = cells[at] as u32 + 1;
+        next = *number as u32 + 1;
     }
-    first.write_stamp(stamp, draft.payload.len());
-    first.write_payload(draft.payload.chunks(PAYLOAD_BYTES).next().unwrap_or_default());
+    first.write_stamp(stamp, payload.len());
+    first.write_payload(begin);
     first.link(entries, next);
     first.become_state(stamp.ticket, State::Live);
     Ok(())

@@ -1,9 +1,18 @@
 //! The site of an open table: its path, which file it is, and which process opened it.
+//!
+//! # A table that was removed
+//!
+//! Who makes a request must see that the table is still the one in its place. To ask the kernel
+//! takes longer than everything else, so a handle asks only once in a millisecond. In return, a new
+//! table opens a millisecond after it was made: until then, nobody joins it. So by the time of the
+//! first request in it, all handles of a table that was there before have asked, or will ask before
+//! their next request.
 
 use std::{
     fs::File,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
@@ -19,13 +28,18 @@ pub(crate) struct Site {
     /// The process that opened the table. A process forked from it has the same open file
     /// descriptions, and with them the same locks, so it must not use them.
     process: u32,
+    /// When the table was last seen in its place, in nanoseconds since boot.
+    seen: AtomicU64,
 }
+
+/// How many nanoseconds a handle relies on having seen the table in its place.
+pub(crate) const CHECK_INTERVAL: u64 = 1_000_000;
 
 impl Site {
     /// Returns the site of a file that this process has opened at `path`.
     pub(crate) fn new(path: PathBuf, file: &File) -> Result<Site, Error> {
         let (identity, _) = kernel::identify_open(file).doing("read", &path)?;
-        Ok(Site { path, identity, process: process::id() })
+        Ok(Site { path, identity, process: process::id(), seen: AtomicU64::new(0) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,6 +76,19 @@ impl Site {
     pub(crate) fn is_there(&self) -> Result<bool, Error> {
         let found = kernel::identify(&self.path).doing("look for", &self.path)?;
         Ok(found.is_some_and(|(identity, _)| identity == self.identity))
+    }
+
+    /// Returns whether the table was in its place a moment ago. `now` is the time since boot.
+    pub(crate) fn was_there(&self, now: u64) -> Result<bool, Error> {
+        let seen = self.seen.load(Ordering::Relaxed);
+        if now.wrapping_sub(seen) < CHECK_INTERVAL {
+            return Ok(true);
+        }
+        let is_there = self.is_there()?;
+        if is_there {
+            self.seen.store(now, Ordering::Relaxed);
+        }
+        Ok(is_there)
     }
 
     pub(crate) fn damaged(&self) -> Error {

@@ -85,6 +85,7 @@ impl Table {
         let memory = begin(&site, file)?;
         let handle = Arc::new(Handle::new(memory, site.clone())?);
         drop(gate);
+        handle.wait_until_open();
         let watches = Arc::new(Watches::new(handle.clone()));
         let losses = Losses::new(site.clone());
         Ok(Table { handle, site, watches, losses })

@@ -116,9 +116,12 @@ impl Turn {
     }
 
     /// Records that all requests in the way have left, if the table is still the one that others
-    /// use.
+    /// use. In one that was cut, all seem to have left.
     fn note_grant(&self) -> Result<(), Error> {
         self.check_in_place()?;
+        if !self.table.handle.memory.is_whole() {
+            return Err(self.table.site.damaged());
+        }
         self.table.note_grant(&self.seat);
         Ok(())
     }

@@ -17,6 +17,8 @@ pub(crate) struct Number(pub(crate) usize);
 
 /// The key of the hashes in the index: random, chosen when the table was made.
 pub(crate) const KEY: [Number; 2] = [Number(2), Number(3)];
+/// From when on requests may be made, in nanoseconds since boot: see [`site`](crate::site).
+pub(crate) const OPENS: Number = Number(4);
 /// The next life: see [`life`](crate::life).
 pub(crate) const NEXT_LIFE: Number = Number(8);
 /// Who has the latch: see [`latch`](crate::latch).
