@@ -5,7 +5,12 @@ use std::{
     io::{Write, stderr},
     path::PathBuf,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
@@ -158,27 +163,36 @@ impl Worker {
         }
     }
 
-    /// Waits for a grant, and looks from time to time whether anybody is in the way.
+    /// Waits for a grant. Polls only when it is woken, since a poll would make up for a wake-up
+    /// that was lost.
     fn wait(&mut self, request: &Request) -> Result<Option<Guard>, Box<dyn Error>> {
         let start = Instant::now();
+        let bell = Arc::new(Bell { thread: thread::current(), rings: AtomicBool::new(false) });
+        let waker = Waker::from(bell.clone());
         let mut acquire = self.lock.acquire(request);
-        let mut was_free = false;
         loop {
-            if let Some(guard) = acquire.wait_timeout(self.told.limit) {
+            if let Poll::Ready(guard) =
+                Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker))
+            {
                 let waited = start.elapsed().as_micros() as u64;
                 self.counts.longest_wait = self.counts.longest_wait.max(waited);
                 return Ok(Some(guard?));
             }
-            let snapshot = self.lock.snapshot().wait()?;
-            let own = snapshot.entries.iter().find(|entry| Some(entry.ticket) == acquire.ticket());
-            let is_free = own.is_none_or(|own| own.state == State::Held);
-            if is_free && was_free {
-                self.counts.lost_wake_ups += 1;
-                let who = self.told.number;
-                eprintln!("worker {who} waits, and nobody is in its way: {request}\n{snapshot}");
-                return Ok(None);
+            let mut woken = bell.wait(self.told.limit);
+            while !woken {
+                let snapshot = self.lock.snapshot().wait()?;
+                let ticket = acquire.ticket();
+                let own = snapshot.entries.iter().find(|entry| Some(entry.ticket) == ticket);
+                let is_free = own.is_none_or(|own| own.state == State::Held);
+                // It may have become free a moment ago.
+                woken = bell.wait(self.told.limit);
+                if is_free && !woken {
+                    self.counts.lost_wake_ups += 1;
+                    let who = self.told.number;
+                    eprintln!("worker {who} sleeps, with nobody in its way: {request}\n{snapshot}");
+                    return Ok(None);
+                }
             }
-            was_free = is_free;
         }
     }
 
@@ -206,6 +220,31 @@ impl Worker {
         (0..self.random.u32(..2000)).for_each(|_| std::hint::spin_loop());
         drop(aside);
         Ok(self.marks.leave(row)?)
+    }
+}
+
+/// Wakes a thread.
+struct Bell {
+    thread: Thread,
+    rings: AtomicBool,
+}
+
+impl Bell {
+    /// Waits until it rings, or for this long. Returns whether it has rung.
+    fn wait(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        while !self.rings.swap(false, Ordering::AcqRel) {
+            let Some(left) = limit.checked_sub(start.elapsed()) else { return false };
+            thread::park_timeout(left);
+        }
+        true
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rings.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
