@@ -2,28 +2,35 @@
 //! with many roots, looking at many requests, and what time-outs leave.
 
 use std::cell::RefCell;
+use std::iter;
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use treelock::{Request, Wait};
-use treelock_bench::host::{Directory, HostLock, held};
+use treelock_bench::host::{Directory, held};
 use treelock_dir::{DirLock, Guard};
 
 use super::crew::Crew;
 use super::place::{Others, Process, Program, scratch, too_slow};
-use crate::measure::{Bench, Contender, time};
-use crate::report::{Report, Table, count, nanoseconds};
+use crate::measure::{Bench, Contender, median, time};
+use crate::report::{Report, Table, count, nanoseconds, ratio};
 
-/// How many processes time out before the pairs beside the dead, each with a handle of its own.
+/// How many processes time out before pairs are measured beside the dead.
 const TIMED_OUT: usize = 24;
+
+/// How many pairs are measured after others have died.
+const FIRST_PAIRS: usize = 100;
+
+/// The header of the table of pairs beside the dead.
+const DEAD: [&str; 4] = ["", "median of 100", "longest of 100", "vs. nobody dead"];
 
 /// Adds the rows of one table.
 type Part = fn(&Bench, &Program, &mut Table);
 
 pub(super) fn run(bench: &Bench, report: &mut Report) {
     let parts: [(&str, &[&str], Part); 4] = [
-        ("a pair where others have died", &["", "time"], dead),
+        ("a pair where others have died", &DEAD, dead),
         ("requests with many roots", &["", "time", "longest unrelated pair meanwhile"], roots),
         ("looking at many live requests", &["", "time"], looking),
         ("what time-outs leave in a process", &["", "threads", "KiB"], time_outs),
@@ -48,8 +55,8 @@ fn times(bench: &Bench, table: &mut Table, contenders: Vec<Contender<'_>>) {
     }
 }
 
-/// Measures pairs where processes have died that held a quarter as many requests as are live, and
-/// where others have timed out.
+/// Measures the first pairs after processes have died that held a quarter as many requests as are
+/// live, and others that had timed out.
 fn dead(bench: &Bench, ours: &Program, table: &mut Table) {
     for size in bench.pick(&[1_000, 5_000][..], &[1_000]) {
         let [fresh, worn] = [(); 2].map(|()| Others::hold(ours, *size));
@@ -57,39 +64,56 @@ fn dead(bench: &Bench, ours: &Program, table: &mut Table) {
             table.note(too_slow(ours.name, *size));
             continue;
         };
-        worn.die(size / 4);
-        for _ in 0..TIMED_OUT {
-            drop(Process::start(ours.command("time-outs", worn.place(), &[1])));
+        let live = format!("{} others live", count(*size as f64));
+        let longest = [(); 4].map(|()| RefCell::default());
+        let cases = [(&fresh, false), (&fresh, true), (&worn, false), (&worn, true)];
+        let contenders = cases.into_iter().zip(&longest).map(|((others, is_new), longest)| {
+            let deaths = if std::ptr::eq(others, &worn) { size / 4 } else { 0 };
+            let handle = if is_new { "a pair by a new handle" } else { "a pair" };
+            let dead = if deaths > 0 { ", some dead" } else { "" };
+            first_pairs(others, is_new, deaths, longest).named(format!("{handle}, {live}{dead}"))
+        });
+        let compared = bench.compare(bench.few_rounds(), contenders.collect());
+        for (index, name) in compared.names().iter().enumerate() {
+            let longest = nanoseconds(median(longest[index].take()));
+            let growth = ratio(compared.ratio(index, index % 2));
+            table.row([name.clone(), nanoseconds(compared.median(index)), longest, growth]);
         }
-        let mut contenders = Vec::new();
-        for (others, what) in [(&fresh, ""), (&worn, ", some dead")] {
-            let live = format!("{} others live{what}", count(*size as f64));
-            let mut lock = Directory::open(others.place(), 0);
-            contenders.push(bench.timed(format!("a pair, {live}"), move |count| {
-                for _ in 0..count {
-                    lock.acquire();
-                    lock.release();
-                }
-            }));
-            let name = format!("a pair by a new handle, {live}");
-            contenders.push(new_handle(bench, others).named(name));
-        }
-        times(bench, table, contenders);
     }
 }
 
-/// Acquires and releases by a handle that is used for nothing else, as a command does. It leaves a
-/// cell in the table that nobody has freed, and that is in nobody's way.
-fn new_handle<'a>(bench: &Bench, others: &Others) -> Contender<'a> {
+/// Lets others die, and returns a contender whose sample is the median time of the first pairs after
+/// that. A new handle is used for nothing else, as a command's is: it leaves a cell in the table
+/// that nobody has freed, and that is in nobody's way.
+fn first_pairs<'a>(
+    others: &'a Others,
+    is_new: bool,
+    deaths: usize,
+    longest: &'a RefCell<Vec<f64>>,
+) -> Contender<'a> {
     let path = others.place().join("locks");
+    let mut lock = DirLock::new(&path);
     let mut node = 0;
-    bench.timed("new handle", move |count| {
-        for _ in 0..count {
+    Contender::new("pairs", move || {
+        if deaths > 0 {
+            others.die(deaths);
+            (0..TIMED_OUT).for_each(|_| others.time_out());
+        }
+        let pair = || {
             node += 1;
             let request = Request::new().write(format!("/new/dir01/dir02/leaf{node}").as_str());
             let request = request.expect("the path is valid");
-            drop(DirLock::new(&path).try_acquire(&request).wait().expect("nobody is in the way"));
-        }
+            time(|| {
+                if is_new {
+                    lock = DirLock::new(&path);
+                }
+                drop(lock.try_acquire(&request).wait().expect("nobody is in the way"));
+            })
+        };
+        let pairs = iter::repeat_with(pair).take(FIRST_PAIRS);
+        let times: Vec<f64> = pairs.map(|time| time.as_nanos() as f64).collect();
+        longest.borrow_mut().push(times.iter().copied().fold(0.0, f64::max));
+        median(times)
     })
 }
 
@@ -104,7 +128,7 @@ fn roots(bench: &Bench, ours: &Program, table: &mut Table) {
         .collect();
     let compared = bench.compare(bench.few_rounds(), contenders);
     for (index, name) in compared.names().iter().enumerate() {
-        let longest = crate::measure::median(longest[index].take());
+        let longest = median(longest[index].take());
         table.row([name.clone(), nanoseconds(compared.median(index)), nanoseconds(longest)]);
     }
 }

@@ -16,8 +16,8 @@ use crate::workloads::sibling;
 /// How many requests one process holds: it may need a descriptor for each.
 const HELD_BY_ONE: usize = 10_000;
 
-/// How many seconds it may take until others hold what they are to hold.
-const HOLDING_SECONDS: usize = 30;
+/// How many seconds it may take until one process holds what it is to hold.
+const HOLDING_SECONDS: usize = 60;
 
 /// Returns a directory that is removed with the value.
 pub(super) fn scratch() -> TempDir {
@@ -93,12 +93,15 @@ pub(super) struct Others {
     place: TempDir,
     count: usize,
     processes: Vec<Process>,
+    /// Whether holding more has taken too long.
+    is_full: bool,
 }
 
 impl Others {
     /// Returns a place where nobody holds anything.
     pub(super) fn none(program: &Program) -> Others {
-        Others { program: program.clone(), place: scratch(), count: 0, processes: Vec::new() }
+        let (program, processes) = (program.clone(), Vec::new());
+        Others { program, place: scratch(), count: 0, processes, is_full: false }
     }
 
     /// Returns a place where others hold so many requests, if that does not take too long.
@@ -115,9 +118,10 @@ impl Others {
         self.place.path()
     }
 
-    /// Lets others hold so many requests in all. Returns `false` if that takes too long.
+    /// Lets others hold so many requests in all. Returns `false` if that takes too long, and from
+    /// then on.
     pub(super) fn grow(&mut self, count: usize) -> bool {
-        while self.count < count {
+        while self.count < count && !self.is_full {
             let to = count.min(self.count + HELD_BY_ONE);
             let numbers = [self.count, to, HOLDING_SECONDS];
             let (process, line) =
@@ -125,11 +129,14 @@ impl Others {
             let held: usize = line.parse().expect("it says how many it holds");
             self.count += held;
             self.processes.push(process);
-            if self.count < to {
-                return false;
-            }
+            self.is_full = self.count < to;
         }
-        true
+        !self.is_full
+    }
+
+    /// Lets a process time out behind one of the others, and kills it.
+    pub(super) fn time_out(&self) {
+        drop(Process::start(self.program.command("time-outs", self.place(), &[1])));
     }
 
     /// Lets a process hold some more, and kills it.
@@ -142,9 +149,9 @@ impl Others {
 
 /// Returns a sentence that says what was not measured.
 pub(super) fn too_slow(name: &str, size: usize) -> String {
-    let size = count(size as f64);
+    let [size, step] = [size, HELD_BY_ONE].map(|number| count(number as f64));
     format!(
-        "{name} beside {size} others was not measured: they did not hold {HELD_BY_ONE} more within \
-         {HOLDING_SECONDS} s."
+        "{name} beside {size} others was not measured: it took more than {HOLDING_SECONDS} s until \
+         up to {step} more of them held their locks."
     )
 }
