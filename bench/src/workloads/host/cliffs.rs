@@ -82,9 +82,9 @@ fn dead(bench: &Bench, ours: &Program, table: &mut Table) {
     }
 }
 
-/// Lets others die, and returns a contender whose sample is the median time of the first pairs after
-/// that. A new handle is used for nothing else, as a command's is: it leaves a cell in the table
-/// that nobody has freed, and that is in nobody's way.
+/// Returns a contender whose sample is the median time of the first pairs after others have died. A
+/// new handle is used for nothing else, as a command's is: it leaves a cell in the table that
+/// nobody has freed, and that is in nobody's way.
 fn first_pairs<'a>(
     others: &'a Others,
     is_new: bool,
