@@ -134,6 +134,7 @@ mod lost;
 mod map;
 mod marks;
 mod memory;
+mod process;
 mod record;
 mod site;
 mod table;

@@ -11,13 +11,13 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
     error::{Doing, Error},
     kernel::{self, Identity},
+    process,
 };
 
 /// The place of an open table.
@@ -57,7 +57,7 @@ impl Site {
 
     /// Returns whether this process opened the table.
     pub(crate) fn is_own(&self) -> bool {
-        self.process == process::id()
+        process::is(self.process)
     }
 
     /// Returns whether an open file is the table.

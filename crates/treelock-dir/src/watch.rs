@@ -7,9 +7,9 @@
 //!
 //! # Death
 //!
-//! Who dies rings no bell. So once a request has been waited for during a moment, a thread blocks
-//! on the byte of the life that it depends on, and the kernel wakes the thread when the life ends.
-//! There is one thread for a life, however many requests are waited for. A blocked `fcntl` cannot
+//! Who dies rings no bell. So the kernel is asked now and then whether the life that a request
+//! depends on goes on. In a long wait, a thread blocks on the byte of the life instead, and the
+//! kernel wakes the thread when the life ends. There is one thread for a life, however many requests are waited for. A blocked `fcntl` cannot
 //! be cancelled without a signal, and signals belong to the program; so the thread stays until the
 //! life ends, even if nothing waits any more. Therefore the number of threads is limited. Beyond
 //! the limit, or if no thread can be started, the kernel is asked again and again.
@@ -34,14 +34,18 @@ use crate::{
     memory::Broken,
 };
 
-/// Most waits are shorter than this. Only in longer ones is death thought of.
-const GRACE: Duration = Duration::from_millis(10);
+/// Most waits are shorter than this. In longer ones, the kernel is asked about the life that is
+/// waited for, each time that this has passed.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// In waits that are longer than this, a thread blocks on the life.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How many threads may block on lives.
 const BLOCKED_THREADS_MAX: usize = 64;
 
-/// How often the kernel is asked about a life that has no thread.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// After what time a request is tried again for which there was no latch.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long the listener stays when there is nothing to watch.
 const IDLE: Duration = Duration::from_secs(1);
@@ -89,7 +93,7 @@ impl Watches {
         deadline: Option<Instant>,
     ) -> Result<bool, Broken> {
         let handle = &self.handle;
-        let grace = Instant::now() + GRACE;
+        let start = Instant::now();
         handle.wait_for(other)?;
         loop {
             let seen = handle.bell().load(Ordering::SeqCst);
@@ -100,16 +104,29 @@ impl Watches {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(false);
             }
-            let check = match now < grace {
-                true => Some(grace),
-                false if self.is_guarded(other)? => None,
-                false => Some(now + POLL_INTERVAL),
-            };
+            let check = self.next_check(other, start, now)?;
             let until = check.into_iter().chain(deadline).min();
             if !handle.has_left(other)? {
                 futex::wait(handle.bell(), seen, Handle::kind(other.cell), until);
             }
         }
+    }
+
+    /// Returns when the life of a request that has been waited for since `start` is to be looked at,
+    /// or `None` if a thread does so. Lets the request leave if its owner is dead.
+    fn next_check(
+        self: &Arc<Watches>,
+        other: Other,
+        start: Instant,
+        now: Instant,
+    ) -> Result<Option<Instant>, Broken> {
+        if now >= start + GRACE && self.is_guarded(other)? {
+            return Ok(None);
+        }
+        if now >= start + POLL_INTERVAL {
+            self.handle.bury(other)?;
+        }
+        Ok(Some(now + POLL_INTERVAL))
     }
 
     /// Returns whether the bell will be rung when the owner of a request dies. Otherwise ask again
@@ -231,18 +248,11 @@ impl Watches {
         }
         drop(watched);
         let now = Instant::now();
-        let check = |(other, since): (Other, Instant)| match since + GRACE {
-            grace if now < grace => Some(grace),
-            // If something is wrong with the cell, the waiter finds out.
-            _ => match self.is_guarded(other) {
-                Ok(true) => None,
-                Ok(false) => Some(now + POLL_INTERVAL),
-                Err(Broken) => Some(now),
-            },
-        };
         let mut until = None;
         for (other, since) in all {
-            until = until.into_iter().chain(check((other, since))).min();
+            // If something is wrong with the cell, the waiter finds out.
+            let check = self.next_check(other, since, now).unwrap_or(Some(now));
+            until = until.into_iter().chain(check).min();
             if self.handle.has_left(other).unwrap_or(true) {
                 // If a waker panics, the panic has been reported already.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.gone(other)));
@@ -270,7 +280,7 @@ impl Watches {
         let waker = waker.clone();
         let thread = thread::Builder::new().name("treelock-retry".into());
         let wake = move || {
-            thread::sleep(GRACE);
+            thread::sleep(RETRY_INTERVAL);
             waker.wake();
         };
         thread.spawn(wake).map(drop)
