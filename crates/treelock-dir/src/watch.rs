@@ -1,18 +1,19 @@
 //! Waiting for requests to leave.
 //!
-//! Who leaves rings the bells of those who wait for it: see [`handle`](crate::handle). A thread that
-//! waits sleeps on the bell itself. For futures, one thread listens to the bell, looks which of the
-//! watched requests have left, and calls their wakers. It ends when there has been nothing to watch
-//! for a second.
+//! Who leaves rings the bells of those who wait for it: see [`handle`](crate::handle). A thread
+//! that waits sleeps on the bell itself. For futures, one thread listens to the bell, looks which
+//! of the watched requests have left, and calls their wakers. It ends when there has been nothing
+//! to watch for a second.
 //!
 //! # Death
 //!
 //! Who dies rings no bell. So the kernel is asked now and then whether the life that a request
 //! depends on goes on. In a long wait, a thread blocks on the byte of the life instead, and the
-//! kernel wakes the thread when the life ends. There is one thread for a life, however many requests are waited for. A blocked `fcntl` cannot
-//! be cancelled without a signal, and signals belong to the program; so the thread stays until the
-//! life ends, even if nothing waits any more. Therefore the number of threads is limited. Beyond
-//! the limit, or if no thread can be started, the kernel is asked again and again.
+//! kernel wakes the thread when the life ends. There is one thread for a life, however many
+//! requests are waited for. A blocked `fcntl` cannot be cancelled without a signal, and signals
+//! belong to the program; so the thread stays until the life ends, even if nothing waits any more.
+//! Therefore the number of threads is limited. Beyond the limit, or if no thread can be started,
+//! the kernel is asked again and again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -112,8 +113,8 @@ impl Watches {
         }
     }
 
-    /// Returns when the life of a request that has been waited for since `start` is to be looked at,
-    /// or `None` if a thread does so. Lets the request leave if its owner is dead.
+    /// Returns when the life of a request that has been waited for since `start` is to be looked
+    /// at, or `None` if a thread does so. Lets the request leave if its owner is dead.
     fn next_check(
         self: &Arc<Watches>,
         other: Other,
