@@ -38,8 +38,8 @@ pub(crate) fn live(lock: &Lock, ticket: u64) -> Result<Option<Entry>, Failure> {
     Ok(entries.into_iter().find(|entry| entry.ticket == ticket))
 }
 
-/// Sends SIGTERM to all processes that keep a ticket, continues those that are stopped, and after `grace` sends SIGKILL to those that
-/// are left.
+/// Sends SIGTERM to all processes that keep a ticket, continues those that are stopped, and after
+/// `grace` sends SIGKILL to those that are left.
 pub(crate) fn end(
     lock: &Lock,
     ticket: u64,

@@ -9,9 +9,9 @@
 //! blocks all signals in question and sleeps. What is pending there was not sent to this process
 //! alone.
 //!
-//! Nothing is lost by this, because the command is older than the witness. A signal to the group may
-//! arrive twice if it is sent between the starts of the two, some tenths of a millisecond. Before
-//! that, a program has hardly begun.
+//! Nothing is lost by this, because the command is older than the witness. A signal to the group
+//! may arrive twice if it is sent between the starts of the two, some tenths of a millisecond.
+//! Before that, a program has hardly begun.
 
 use std::{
     env,

@@ -31,12 +31,14 @@ pub(crate) struct LockArguments {
     ///
     /// The value lists its members, as in http://10.0.0.1:2379,http://10.0.0.2:2379; or is `env`,
     /// for the members in ETCDCTL_ENDPOINTS.
-    #[arg(long, global = true, value_name = "ENDPOINTS", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "ENDPOINTS")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "TREELOCK_ETCD", hide_env_values = true)]
     pub(crate) etcd: Option<OsString>,
 
     /// Namespace of the lock; namespaces are independent of each other [default: default]
-    #[arg(long, global = true, value_name = "NAME", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "TREELOCK_NAMESPACE", hide_env_values = true, hide_short_help = true)]
     pub(crate) namespace: Option<OsString>,
 
@@ -44,24 +46,28 @@ pub(crate) struct LockArguments {
     ///
     /// It stays longer if etcd does not grant such short leases, or if its leader changes
     /// meanwhile.
-    #[arg(long, global = true, value_name = "DURATION", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "DURATION")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(value_parser = lease, hide_short_help = true)]
     pub(crate) ttl: Option<Duration>,
 
     /// File with the CA certificates that verify the members (PEM)
-    #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "ETCDCTL_CACERT", hide_env_values = true, hide_short_help = true)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) cacert: Option<PathBuf>,
 
     /// File with this client's certificate (PEM)
-    #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "ETCDCTL_CERT", hide_env_values = true, hide_short_help = true)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) cert: Option<PathBuf>,
 
     /// File with the key of this client's certificate (PEM)
-    #[arg(long, global = true, value_name = "PATH", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "ETCDCTL_KEY", hide_env_values = true, hide_short_help = true)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) key: Option<PathBuf>,
@@ -69,12 +75,14 @@ pub(crate) struct LockArguments {
     /// User name on the cluster, or name and password as in `name:password`
     ///
     /// All users of this host can see the command line, so pass passwords in the environment.
-    #[arg(long, global = true, value_name = "USER", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "USER")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "ETCDCTL_USER", hide_env_values = true, hide_short_help = true)]
     pub(crate) user: Option<OsString>,
 
     /// Password of the user
-    #[arg(long, global = true, value_name = "PASSWORD", help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
+    #[arg(long, global = true, value_name = "PASSWORD")]
+    #[arg(help_heading = CLUSTER, hide = !HAS_CLUSTERS)]
     #[arg(env = "ETCDCTL_PASSWORD", hide_env_values = true, hide_short_help = true)]
     pub(crate) password: Option<OsString>,
 }

@@ -22,10 +22,11 @@ fn what_conflicts_with_the_outer_one_is_refused() {
         let ticket: u32 = if limit.is_empty() { 1 } else { 3 };
         let inner = ticket + 1;
         let expected = format!(
-            "treelock: this run would wait for ever, because it is inside a run that it waits for:\n  \
-             #{inner} (this run) wants read /a/b and waits for #{ticket} \"outer\" (pid N), write /a\n  \
-             #{ticket} \"outer\" (pid N) waits for its command, which this run is part of\n  \
-             request everything in the outer run\n"
+            "treelock: this run would wait for ever, because it is inside a run that it waits for:
+  #{inner} (this run) wants read /a/b and waits for #{ticket} \"outer\" (pid N), write /a
+  #{ticket} \"outer\" (pid N) waits for its command, which this run is part of
+  request everything in the outer run
+"
         );
         assert_eq!(timeless(&done.stderr()), expected);
         assert_eq!(done.stdout(), "");
