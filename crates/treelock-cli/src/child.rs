@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::CommandExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     pin::Pin,
     process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
@@ -23,6 +23,7 @@ use crate::{
     lock::Lock,
     nested,
     wait::TOKEN,
+    witness::Witness,
 };
 
 /// How long a command runs before this program listens for the loss of the lock, which may take a
@@ -46,9 +47,16 @@ pub(crate) fn run(
         kill_at: None,
     };
     let mut command = prepare(lock, guard, command_line)?;
-    let started = events.with_inherited_mask(|| command.spawn());
+    // Before the command, which may be heard of before this program goes on.
+    let witness = Witness::start();
+    // What comes with the grant ends this run as it would have ended the command.
+    if let Some(signal) = events.before_command() {
+        return Ok(ExitStatus::from_raw(signal.number));
+    }
+    let (started, taken) = events.starting(|| command.spawn());
     let mut child = started.map_err(|error| Failure::start(command_line, &error))?;
-    let forwarder = Forwarder::new(&child, announcer);
+    let mut forwarder = Forwarder::new(&child, witness, announcer);
+    forwarder.forward_taken(&taken);
     let ended = look_after(&mut child, forwarder, lock, guard, &mut loss, events);
     let status = ended.map_err(|error| {
         Failure::new(exit::CANNOT_LOCK, format_args!("cannot wait for the command: {error}"))

@@ -8,8 +8,8 @@
 use std::{
     cell::RefCell,
     collections::{HashSet, VecDeque},
-    fs,
-    io::{self, Write as _},
+    fs::File,
+    io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     pin::{Pin, pin},
     sync::{
@@ -44,6 +44,9 @@ pub(crate) const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR
 
 /// How long to wait before another try if the kernel cannot wait for events.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The maximum size of `/proc/self/status`, which the kernel gives out in one piece of a page.
+const STATUS_BYTES_MAX: usize = 4096;
 
 pub(crate) enum Event {
     /// A signal asks this process to do something.
@@ -115,6 +118,7 @@ impl Events {
             };
         }
         let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
         write.set_nonblocking(true)?;
         let is_woken = Arc::new(AtomicBool::new(false));
         let socket = write.try_clone()?;
@@ -193,8 +197,20 @@ impl Events {
         done
     }
 
-    /// Does something, such as to start a command, with the signals blocked that were blocked when
-    /// the program began. A command inherits the mask of the thread that starts it.
+    /// Starts a command. Also returns the signals that it did not get although they were sent to it:
+    /// until it has become another program, it is a fork of this one, whose handlers take them.
+    pub(crate) fn starting<T>(&self, start: impl FnOnce() -> T) -> (T, Vec<Signal>) {
+        let started = self.with_inherited_mask(start);
+        // Each run of a handler writes a byte, in the fork too.
+        let handled = self.handled();
+        let queued = self.arrived.borrow().len();
+        self.collect();
+        let own = self.arrived.borrow().len() - queued;
+        (started, if handled > own { self.until_now() } else { Vec::new() })
+    }
+
+    /// Does something with the signals blocked that were blocked when the program began. A command
+    /// inherits the mask of the thread that starts it.
     pub(crate) fn with_inherited_mask<T>(&self, action: impl FnOnce() -> T) -> T {
         let Mask { inherited, wanted } = &self.mask;
         let differs = wanted.iter().any(|signal| inherited.contains(signal));
@@ -207,6 +223,17 @@ impl Events {
             let _ = wanted.thread_unblock();
         }
         done
+    }
+
+    /// Returns how many handlers have run since the last look, and forgets it.
+    fn handled(&self) -> usize {
+        let signals = self.signals.borrow();
+        let mut bytes = [0; 64];
+        let mut handled = 0;
+        while let Ok(read @ 1..) = (&*signals.get_read()).read(&mut bytes) {
+            handled += read;
+        }
+        handled
     }
 
     /// Waits for a future, for at most this long. Only for the end of the program: a signal that
@@ -247,7 +274,10 @@ fn leads_session() -> bool {
 
 /// Returns the signals that this process was started to ignore.
 fn ignored() -> HashSet<i32> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // One read is enough, and whoever starts a command waits for it.
+    let mut status = vec![0; STATUS_BYTES_MAX];
+    let read = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
+    let status = String::from_utf8_lossy(&status[..read.unwrap_or(0)]);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     FORWARDED.into_iter().filter(|signal| mask >> (signal - 1) & 1 == 1).collect()

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::unistd;
 use rustix::process::{Pid, Signal as Name, kill_process};
 use signal_hook::low_level::signal_name;
 
@@ -33,21 +34,32 @@ pub(crate) struct Forwarder<'a> {
 struct Undecided {
     signal: Signal,
     until: Instant,
-    /// Others of the group got it too, so the command did.
+    /// Others of the group got it too.
     is_for_all: bool,
 }
 
 impl Forwarder<'_> {
-    /// Returns the forwarder for a command that was just started.
-    pub(crate) fn new<'a>(command: &Child, announcer: &'a Announcer) -> Forwarder<'a> {
+    /// Returns the forwarder for a command that was just started. The witness must be older.
+    pub(crate) fn new<'a>(
+        command: &Child,
+        witness: Option<Witness>,
+        announcer: &'a Announcer,
+    ) -> Forwarder<'a> {
         Forwarder {
             command: Pid::from_child(command),
-            // The witness is younger than the command, so what it saw has reached the command, and
-            // not a fork of this process that was about to become it.
-            witness: Witness::start(),
+            witness,
             undecided: BTreeMap::new(),
             has_complained: false,
             announcer,
+        }
+    }
+
+    /// Forwards signals that the command missed, because it was not the command yet. The witness
+    /// may have got them.
+    pub(crate) fn forward_taken(&mut self, signals: &[Signal]) {
+        signals.iter().for_each(|signal| self.forward(signal.number));
+        if !signals.is_empty() {
+            self.witness = Witness::start();
         }
     }
 
@@ -81,9 +93,19 @@ impl Forwarder<'_> {
             .partition(|(_, undecided)| undecided.until <= now);
         self.undecided = later;
         let due: BTreeMap<i32, Undecided> = due;
-        for (number, _) in due.into_iter().filter(|(_, undecided)| !undecided.is_for_all) {
-            self.forward(number);
+        let is_in_group = self.is_command_in_group();
+        for (number, undecided) in due {
+            if !(undecided.is_for_all && is_in_group) {
+                self.forward(number);
+            }
         }
+    }
+
+    /// Returns whether what is sent to the group of this process reaches the command. One that has
+    /// left the group, as by setsid(1), gets it from here.
+    fn is_command_in_group(&self) -> bool {
+        let command = unistd::Pid::from_raw(self.command.as_raw_nonzero().get());
+        unistd::getpgid(Some(command)).is_ok_and(|group| group == unistd::getpgrp())
     }
 
     /// Finds out which of the undecided signals others got too. Returns whether there are any.

@@ -9,9 +9,10 @@
 //! blocks all signals in question and sleeps. What is pending there was not sent to this process
 //! alone.
 //!
-//! Nothing is lost by this, because the command is older than the witness. A signal to the group
-//! may arrive twice if it is sent between the starts of the two, some tenths of a millisecond.
-//! Before that, a program has hardly begun.
+//! The witness is older than the command: whoever signals the group because it has heard of the
+//! command must be seen. What the witness saw before the command was there is looked for right
+//! before the command is started, and while it is. Some microseconds between the two are left, in
+//! which a signal to the group is taken for one that reached the command.
 
 use std::{
     env,

@@ -52,11 +52,6 @@ pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
     if is_told {
         announcer.say(&format!("granted after {}: {what}", Age(started.elapsed())));
     }
-    // If a signal came together with the grant, nothing is started.
-    if let Some(signal) = events.before_command() {
-        leave::release(lock, guard, &events, say);
-        return Ok(exit::end_by_signal(signal.number));
-    }
     if arguments.exec {
         announcer.finish();
         let failed = lock.call(&events, || child::exec(lock, &guard, &arguments.command, &events));

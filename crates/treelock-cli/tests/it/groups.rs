@@ -28,27 +28,30 @@ struct Counting {
 impl Counting {
     /// Starts one that counts this signal, in a process group of its own.
     fn start(name: &str, launcher: &[&str]) -> Counting {
+        Counting::inside(name, launcher, &[])
+    }
+
+    /// Starts one that another program becomes.
+    fn inside(name: &str, launcher: &[&str], inner: &[&str]) -> Counting {
         let scene = Scene::new();
         let (end, last) = match name {
             "USR1" => ("USR2", Signal::USR2),
             _ => ("USR1", Signal::USR1),
         };
-        // It sleeps in short steps, since a signal to the group ends each sleep, too.
+        // A shell counts two that come together as one; perl counts each. It is wherever git is.
         let script = format!(
-            "trap 'echo {name} >> got' {name}; trap 'exit 4' {end}; echo up; \
-             while :; do sleep 0.01; done"
+            "$SIG{{{name}}} = sub {{ open(my $got, '>>', 'got'); syswrite($got, \"{name}\\n\") }}; \
+             $SIG{{{end}}} = sub {{ exit 4 }}; $| = 1; print \"up\\n\"; \
+             select(undef, undef, undef, 0.05) while 1;"
         );
-        let run =
-            ["env", "--default-signal", TREELOCK, "run", "-w", "a", "--", "sh", "-c", &script];
-        let command_line = [launcher, &run].concat();
+        let run = ["env", "--default-signal", TREELOCK, "run", "-w", "a", "--"];
+        let command_line = [launcher, &run, inner, &["perl", "-e", &script]].concat();
         let mut command = Command::new(command_line[0]);
         command.args(&command_line[1..]).current_dir(scene.dir()).process_group(0);
         scene.environment(&mut command);
         let mut running = Running::start(&mut command);
         assert_eq!(running.line(), "up");
         let wrapper = scene.live()[0]["pid"].as_u64().unwrap() as u32;
-        // The command, and the process that sees what is sent to all.
-        until("both are there", || children(wrapper).len() == 2);
         Counting { scene, running, wrapper, last }
     }
 
@@ -109,6 +112,18 @@ fn from_timeout() {
         kill(wrapper, last);
         running.status(); // timeout(1) has its own code for it
         assert_eq!(fs::read_to_string(scene.path("got")).unwrap(), format!("{name}\n"));
+    }
+}
+
+#[test]
+fn a_command_that_has_left_the_group_gets_it_too() {
+    if !can(&["setsid", "true"]) {
+        return;
+    }
+    for (name, signal) in SIGNALS {
+        let counting = Counting::inside(name, &[], &["setsid"]);
+        kill_process_group(Pid::from_child(&counting.running), signal).unwrap();
+        assert_eq!(counting.got(), format!("{name}\n"));
     }
 }
 
