@@ -174,6 +174,18 @@ fn no_waiting_line_for_who_need_not_wait() {
 }
 
 #[test]
+fn no_waiting_line_if_it_is_to_be_quiet() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut terminal = Terminal::start(&scene, &["run", "-q", "-w", "a", "--", "echo", "granted"]);
+    scene.until_counts(1, 1);
+    assert_eq!(holder.finish(), 0);
+    assert_eq!(terminal.code(), 0);
+    terminal.until_shown("granted");
+    assert_eq!(terminal.bytes(), b"granted\r\n");
+}
+
+#[test]
 fn control_c_ends_a_wait() {
     let scene = Scene::new();
     let mut holder = scene.hold(&["-w", "a"]);
