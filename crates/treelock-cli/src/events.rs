@@ -197,8 +197,8 @@ impl Events {
         done
     }
 
-    /// Starts a command. Also returns the signals that it did not get although they were sent to it:
-    /// until it has become another program, it is a fork of this one, whose handlers take them.
+    /// Starts a command. Also returns the signals that did not reach it although they were sent to
+    /// it: until it has become another program, it is a fork of this one, whose handlers take them.
     pub(crate) fn starting<T>(&self, start: impl FnOnce() -> T) -> (T, Vec<Signal>) {
         let started = self.with_inherited_mask(start);
         // Each run of a handler writes a byte, in the fork too.
@@ -228,9 +228,10 @@ impl Events {
     /// Returns how many handlers have run since the last look, and forgets it.
     fn handled(&self) -> usize {
         let signals = self.signals.borrow();
+        let mut socket = signals.get_read();
         let mut bytes = [0; 64];
         let mut handled = 0;
-        while let Ok(read @ 1..) = (&*signals.get_read()).read(&mut bytes) {
+        while let Ok(read @ 1..) = socket.read(&mut bytes) {
             handled += read;
         }
         handled
