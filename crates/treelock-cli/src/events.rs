@@ -106,7 +106,8 @@ impl Events {
         let ignored = ignored();
         let wanted = FORWARDED.into_iter().filter(|signal| !ignored.contains(signal));
         let wanted: Vec<i32> = wanted.collect();
-        let ends_at_once = Arc::new(AtomicBool::new(false));
+        // Until there is a queue, a signal ends the process, as it would without a handler.
+        let ends_at_once = Arc::new(AtomicBool::new(true));
         for signal in &wanted {
             let condition = Arc::clone(&ends_at_once);
             match *signal {
@@ -125,6 +126,7 @@ impl Events {
         let waker = Waker::from(Arc::new(QueueWaker { is_due: Arc::clone(&is_woken), socket }));
         let all: Vec<i32> = wanted.into_iter().chain([SIGCHLD]).collect();
         let signals = SignalDelivery::with_pipe(read, write, WithOrigin::default(), &all)?;
+        ends_at_once.store(false, SeqCst);
         let wanted: SigSet = all.into_iter().filter_map(|n| Name::try_from(n).ok()).collect();
         let mask = Mask { inherited: SigSet::thread_get_mask()?, wanted };
         wanted.thread_unblock()?;

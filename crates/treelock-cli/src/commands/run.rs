@@ -41,12 +41,14 @@ pub(crate) fn run(lock: &Lock, arguments: &Run) -> Result<u8, Failure> {
     let started = Instant::now();
     let speech = arguments.speech();
     let waited = wait(lock, &request, arguments.limit(), &events, (speech, &announcer));
-    if !matches!(waited, Ok(Outcome::Granted(_))) {
-        leave::settle(lock, &events);
-        announcer.finish();
-        return not_granted(waited, arguments);
-    }
-    let Ok(Outcome::Granted(guard)) = waited else { unreachable!("it was just looked at") };
+    let guard = match waited {
+        Ok(Outcome::Granted(guard)) => guard,
+        refused => {
+            leave::settle(lock, &events);
+            announcer.finish();
+            return not_granted(refused, arguments);
+        }
+    };
     let is_told = speech == Speech::Everything;
     let what = format!("#{}, {request}", guard.ticket());
     if is_told {
