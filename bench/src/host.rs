@@ -14,14 +14,21 @@ pub trait HostLock: Sized {
     /// Its name in the tables.
     const NAME: &'static str;
 
-    /// Creates what it needs in a directory, if it is missing.
-    fn open(directory: &Path) -> Self;
+    /// Creates what it needs in a directory, if it is missing. Locks with different numbers are not
+    /// in each other's way.
+    fn open(directory: &Path, number: usize) -> Self;
 
     /// Waits for the lock and takes it.
     fn acquire(&mut self);
 
     /// Gives the lock back.
     fn release(&mut self);
+}
+
+/// Returns a node that others hold, and that no lock here requests.
+#[must_use]
+pub fn held(number: usize) -> String {
+    format!("/held/dir01/dir02/leaf{number}")
 }
 
 /// `treelock-dir`: a write lock at depth 4, from a prebuilt request.
@@ -43,8 +50,8 @@ impl Directory {
 impl HostLock for Directory {
     const NAME: &'static str = "treelock-dir";
 
-    fn open(directory: &Path) -> Directory {
-        Directory::on(directory, "/dir00/dir01/dir02/leaf0")
+    fn open(directory: &Path, number: usize) -> Directory {
+        Directory::on(directory, &format!("/dir00/dir01/dir02/leaf{number}"))
     }
 
     fn acquire(&mut self) {
@@ -68,16 +75,15 @@ fn flock(file: File) -> Flock<File> {
     Flock::lock(file, FlockArg::LockExclusive).expect("a local file")
 }
 
-fn lock_file(directory: &Path) -> File {
-    let path = directory.join("flock");
+fn lock_file(path: &Path) -> File {
     File::options().append(true).create(true).open(path).expect("room for a file")
 }
 
 impl HostLock for OpenFlock {
     const NAME: &'static str = "flock, file kept open";
 
-    fn open(directory: &Path) -> OpenFlock {
-        OpenFlock(Some(Flocked::Free(lock_file(directory))))
+    fn open(directory: &Path, number: usize) -> OpenFlock {
+        OpenFlock(Some(Flocked::Free(lock_file(&directory.join(format!("flock{number}"))))))
     }
 
     fn acquire(&mut self) {
@@ -104,8 +110,8 @@ pub struct NewFlock {
 impl HostLock for NewFlock {
     const NAME: &'static str = "flock, as in flock(1): open, lock, close";
 
-    fn open(directory: &Path) -> NewFlock {
-        NewFlock { path: directory.to_path_buf(), held: None }
+    fn open(directory: &Path, number: usize) -> NewFlock {
+        NewFlock { path: directory.join(format!("flock{number}")), held: None }
     }
 
     fn acquire(&mut self) {
@@ -123,8 +129,9 @@ pub struct Sqlite(Connection);
 impl HostLock for Sqlite {
     const NAME: &'static str = "SQLite, BEGIN IMMEDIATE … ROLLBACK";
 
-    fn open(directory: &Path) -> Sqlite {
-        let connection = Connection::open(directory.join("sqlite")).expect("room for a database");
+    fn open(directory: &Path, number: usize) -> Sqlite {
+        let path = directory.join(format!("sqlite{number}"));
+        let connection = Connection::open(path).expect("room for a database");
         connection.busy_timeout(Duration::from_secs(600)).expect("a timeout");
         Sqlite(connection)
     }

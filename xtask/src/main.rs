@@ -3,6 +3,7 @@
 mod command;
 mod python;
 mod steps;
+mod targets;
 mod tidy;
 
 use std::{
@@ -46,6 +47,9 @@ enum Step {
     Doc,
     /// Checks that every dependency builds with the stated Rust version
     Msrv,
+    /// Checks the crates for 32 bits, musl and macOS, and says what could not be checked, which is
+    /// a failure if CI_STRICT_TARGETS is set (gets standard libraries from rustup or Debian)
+    Targets,
     /// Checks licences, sources and duplicates of all dependencies (installs cargo-deny if it is
     /// missing)
     Deny,
@@ -84,7 +88,7 @@ impl Step {
 }
 
 /// The steps that `ci` runs, cheap ones first.
-const ALL: [Step; 12] = [
+const ALL: [Step; 13] = [
     Step::Fmt,
     Step::Tidy { root: None },
     Step::Lint,
@@ -92,6 +96,7 @@ const ALL: [Step; 12] = [
     Step::Loom,
     Step::Doc,
     Step::Msrv,
+    Step::Targets,
     Step::Deny,
     Step::Examples,
     Step::Gates,
@@ -141,6 +146,7 @@ fn run(step: &Step) -> Outcome {
             command("cargo doc --workspace --no-deps --all-features", &flags)
         }
         Step::Msrv => steps::msrv(),
+        Step::Targets => targets::check(),
         Step::Deny => steps::deny(),
         Step::Examples => {
             cargo("run -p treelock --example tour")?;

@@ -1,7 +1,6 @@
 //! The workloads, numbered as in the project's performance goals.
 
 mod cancel;
-mod cliffs;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod depth;
@@ -12,7 +11,6 @@ mod instructions;
 mod memory;
 mod mixed;
 mod names;
-mod place;
 mod release;
 mod roots;
 mod sibling;

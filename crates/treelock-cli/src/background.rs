@@ -65,8 +65,10 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Starts a keeper with the arguments of this process. Its standard input is the process that
     /// it holds for.
-    pub(crate) fn start(kept_for: Option<OwnedFd>) -> Result<Keeper, Failure> {
+    pub(crate) fn start(kept_for: Option<&OwnedFd>) -> Result<Keeper, Failure> {
         let (ours, its) = UnixStream::pair().map_err(|error| cannot_start(&error))?;
+        let kept_for = kept_for.map(OwnedFd::try_clone).transpose();
+        let kept_for = kept_for.map_err(|error| cannot_start(&error))?;
         let mut command = Command::new(SELF);
         command
             .arg0(NAME)

@@ -9,10 +9,20 @@ use std::{
 use treelock::{Answer, Blocked};
 use treelock_any::{Acquire, Error};
 
-use crate::events::Events;
+use crate::{events::Events, json, output::say};
 
 /// How long to wait for the answer to what is in the way.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Tells the person, or the program that reads JSON, what is in the way of a request that was not
+/// granted.
+pub(crate) fn tell(blocked: &Blocked, as_json: bool, is_quiet: bool) {
+    match (is_quiet, as_json) {
+        (true, _) => {}
+        (false, true) => eprintln!("{}", json::line(&json::WhoBlocks::new(Some(blocked)))),
+        (false, false) => say(&blocked.to_string()),
+    }
+}
 
 /// What is known about the blocker. Asking may take a round trip to the cluster, so it runs while
 /// other things happen.

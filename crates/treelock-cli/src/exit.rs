@@ -9,6 +9,8 @@ pub(crate) const NOT_RELEASED: u8 = 1;
 pub(crate) const USAGE: u8 = 64;
 /// The named ticket, or process, is not live.
 pub(crate) const NO_TICKET: u8 = 66;
+/// The request would wait for a `run` that it is inside, or for what is held for it.
+pub(crate) const DEADLOCK: u8 = 70;
 /// The lock cannot be used, or the output cannot be written.
 pub(crate) const CANNOT_LOCK: u8 = 74;
 /// The lock was not granted in time, or would not be granted now.

@@ -10,10 +10,7 @@ use std::{
         fd::{AsFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     thread,
 };
 
@@ -83,36 +80,22 @@ impl Starter {
 /// Sends SIGTERM to this process when it is not needed any more: the process that it holds for has
 /// ended, or the command that started it has ended without letting it go. So whatever this process
 /// waits for, it ends like one that is asked to.
-pub(crate) struct Watch {
-    process_ended: Arc<AtomicBool>,
-}
-
-impl Watch {
-    pub(crate) fn start(starter: &Starter, kept_for: Option<OwnedFd>) -> io::Result<Watch> {
-        let mut channel = Some(starter.channel.try_clone()?);
-        let process_ended = Arc::new(AtomicBool::new(false));
-        let has_ended = Arc::clone(&process_ended);
-        thread::Builder::new().name("watch".into()).spawn(move || {
-            while channel.is_some() || kept_for.is_some() {
-                let [ended, spoken] = await_either(kept_for.as_ref(), channel.as_ref());
-                has_ended.store(ended, Ordering::SeqCst);
-                let lets_go = spoken
-                    && channel.take().is_some_and(|mut starter| {
-                        starter.read(&mut [0]).is_ok_and(|length| length > 0)
-                    });
-                if ended || spoken && !lets_go {
-                    let _ = kill(getpid(), Signal::SIGTERM);
-                    return;
-                }
+pub(crate) fn watch(starter: &Starter, kept_for: Option<OwnedFd>) -> io::Result<()> {
+    let mut channel = Some(starter.channel.try_clone()?);
+    thread::Builder::new().name("watch".into()).spawn(move || {
+        while channel.is_some() || kept_for.is_some() {
+            let [ended, spoken] = await_either(kept_for.as_ref(), channel.as_ref());
+            let lets_go = spoken
+                && channel.take().is_some_and(|mut starter| {
+                    starter.read(&mut [0]).is_ok_and(|length| length > 0)
+                });
+            if ended || spoken && !lets_go {
+                let _ = kill(getpid(), Signal::SIGTERM);
+                return;
             }
-        })?;
-        Ok(Watch { process_ended })
-    }
-
-    /// Returns whether the process that the lock is held for has ended.
-    pub(crate) fn process_ended(&self) -> bool {
-        self.process_ended.load(Ordering::SeqCst)
-    }
+        }
+    })?;
+    Ok(())
 }
 
 /// Waits until one of them can be read, and returns which. If that cannot be known, nobody can

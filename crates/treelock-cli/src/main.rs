@@ -13,11 +13,13 @@ mod confirm;
 mod error;
 mod events;
 mod exit;
+mod forwarder;
 mod json;
 mod keeping;
 mod kept_process;
 mod leave;
 mod lock;
+mod nested;
 mod nodes;
 mod output;
 mod parent_death;
@@ -25,13 +27,15 @@ mod processes;
 mod purpose;
 mod screen;
 mod secrets;
+mod survivor;
 mod termination;
 mod text;
 mod tree;
 mod wait;
 mod waiting_line;
+mod waiting_notes;
 mod waiting_signals;
-mod watchdog;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -48,6 +52,10 @@ use crate::{
 fn main() -> ExitCode {
     if parent_death::is_asked() {
         return failed(&parent_death::start());
+    }
+    if witness::is_asked() {
+        witness::be();
+        return ExitCode::SUCCESS;
     }
     let matches = match Arguments::command().try_get_matches() {
         Ok(matches) => matches,

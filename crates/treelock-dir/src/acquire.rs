@@ -7,11 +7,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use treelock::{Answer, Blocked, Request, Wait};
 
-use crate::{directory::Directory, error::Error, give_up::give_up, guard::Guard, turn::Turn};
+use crate::{directory::Directory, error::Error, guard::Guard, turn::Turn, watch::Watches};
 
 /// A request on its way to becoming a [`Guard`]. Returned by
 /// [`DirLock::acquire`](crate::DirLock::acquire).
@@ -55,17 +56,22 @@ fn was_ready() -> ! {
     panic!("an `Acquire` was used after it was ready")
 }
 
+/// How long a poll waits for a latch that others have, which is mostly held for less than a
+/// microsecond. If a process was stopped with it, the next poll tries again.
+const POLL_TIMEOUT: Duration = Duration::from_millis(10);
+
 impl Future for Acquire {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Guard, Error>> {
-        let mut turn = match mem::replace(&mut self.state, Progress::Done) {
-            Progress::Unasked { directory, request } => match directory.ask(&request, true)? {
-                Ok(turn) => turn,
-                Err(blocked) => unreachable!("a request that may wait was refused: {blocked}"),
-            },
-            Progress::Queued(turn) => turn,
-            Progress::Done => was_ready(),
+        let mut turn = match self.turn(Some(Instant::now() + POLL_TIMEOUT)) {
+            Err(Error::Stuck { path, process }) => {
+                return match Watches::retry_later(context.waker()) {
+                    Ok(()) => Poll::Pending,
+                    Err(_) => Poll::Ready(Err(Error::Stuck { path, process })),
+                };
+            }
+            turn => turn?,
         };
         if turn.is_granted_or_watched(context.waker())? {
             return Poll::Ready(Ok(Guard::new(turn)));
@@ -75,9 +81,52 @@ impl Future for Acquire {
     }
 }
 
-impl Wait for Acquire {}
+impl Wait for Acquire {
+    /// Sleeps where those who leave ring, so that no other thread has to wake this one.
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Result<Guard, Error>> {
+        // However short the time is, the request is made if the latch is in use as usual.
+        let latest = deadline.map(|deadline| deadline.max(Instant::now() + POLL_TIMEOUT));
+        let mut turn = match self.turn(latest) {
+            Err(Error::Stuck { .. }) if deadline.is_some() => return None,
+            Err(error) => return Some(Err(error)),
+            Ok(turn) => turn,
+        };
+        match turn.is_granted_until(deadline) {
+            Ok(true) => Some(Ok(Guard::new(turn))),
+            Ok(false) => {
+                self.state = Progress::Queued(turn);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
 
 impl Acquire {
+    /// Takes the request's place in line out of the future; makes the request if it is not made
+    /// yet. If a process was stopped with the latch, fails at the deadline, and the request is not
+    /// made.
+    fn turn(&mut self, deadline: Option<Instant>) -> Result<Turn, Error> {
+        match mem::replace(&mut self.state, Progress::Done) {
+            Progress::Unasked { directory, request } => {
+                match directory.ask(&request, true, deadline) {
+                    Ok(Ok(turn)) => Ok(turn),
+                    Ok(Err(blocked)) => {
+                        unreachable!("a request that may wait was refused: {blocked}")
+                    }
+                    Err(error) => {
+                        if let Error::Stuck { .. } = error {
+                            self.state = Progress::Unasked { directory, request };
+                        }
+                        Err(error)
+                    }
+                }
+            }
+            Progress::Queued(turn) => Ok(turn),
+            Progress::Done => was_ready(),
+        }
+    }
+
     pub(crate) fn new(directory: Arc<Directory>, request: Request) -> Acquire {
         Acquire { state: Progress::Unasked { directory, request } }
     }
@@ -95,7 +144,7 @@ impl Acquire {
     #[must_use]
     pub fn ticket(&self) -> Option<u64> {
         match &self.state {
-            Progress::Queued(turn) => Some(turn.seat().ticket),
+            Progress::Queued(turn) => Some(turn.seat().own.ticket),
             Progress::Unasked { .. } | Progress::Done => None,
         }
     }
@@ -145,9 +194,7 @@ impl Acquire {
     /// If the request has not been made yet, it is made now without waiting, as
     /// [`try_acquire`](crate::DirLock::try_acquire) does.
     ///
-    /// The answer is ready immediately, with one exception: if the blocker is just leaving, or its
-    /// record can no longer be read, the answer waits for the blocker to leave, for at most one
-    /// second. A sleeping thread serves as the timer, so async code need not provide one.
+    /// The answer is ready immediately.
     ///
     /// # Blocking
     ///
@@ -199,10 +246,21 @@ impl Acquire {
             Progress::Unasked { directory, request } => {
                 Answer::ready(directory.attempt(&request).map(Guard::new))
             }
-            Progress::Queued(turn) => give_up(turn),
+            Progress::Queued(turn) => Answer::ready(give_up(turn)),
             Progress::Done => was_ready(),
         }
     }
+}
+
+/// Leaves the line with what is in the way, or with the guard if nothing is.
+fn give_up(mut turn: Turn) -> Result<Guard, Error> {
+    while !turn.is_granted()? {
+        // If it has left in between, the request is granted now.
+        if let Some(blocked) = turn.blocked()? {
+            return Err(blocked.into());
+        }
+    }
+    Ok(Guard::new(turn))
 }
 
 impl fmt::Debug for Acquire {

@@ -1,24 +1,28 @@
 //! Whether a directory is a good place for locks, and anything unusual about it.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::sys::statvfs::statvfs;
 use treelock::engine::Finding;
 
 use crate::{
     error::{Doing, Error},
-    file::{self, LATCH, Latch, TABLE_NAME},
-    format::cells::Record,
-    holders::holders,
+    file::{self, TABLE_NAME},
     kernel::{self, FileSystem, Kind},
+    latch,
     look::View,
     table::Table,
 };
 
-/// How often the latch is tried, and the interval between two tries, before it is reported as
-/// stuck: 0.2 s in all.
-const LATCH_TRIES: usize = 20;
-const LATCH_TRY_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the latch is looked at, and how often, before it is reported as stuck.
+const LATCH_TIMEOUT: Duration = Duration::from_millis(200);
+const LATCH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// With less free space than this, a table may soon be unable to grow.
 const FREE_BYTES_MIN: u64 = 1 << 20;
@@ -139,50 +143,40 @@ fn space(directory: &Path) -> Result<Option<Finding>, Error> {
     }))
 }
 
-/// Reports a latch that is never free. A process that is found to have it every time may be
-/// stopped.
+/// Reports a latch that the same handle has for all the time. Its process may be stopped.
 fn latch(directory: &Path) -> Result<Option<Finding>, Error> {
     // A table that cannot be opened has no latch. The next attempt to open it reports why.
     let Ok(Some(view)) = View::open(directory) else { return Ok(None) };
-    let mut always: Option<Vec<u32>> = None;
-    for _ in 0..LATCH_TRIES {
-        let latch = Latch::attempt(&view.file, view.latch);
-        if latch.doing("lock the table in", directory)?.is_some() {
+    let held = || latch::holder(&view.memory);
+    let Some((life, pid)) = held() else { return Ok(None) };
+    let end = Instant::now() + LATCH_TIMEOUT;
+    while Instant::now() < end {
+        if held().is_none_or(|(now, _)| now != life) {
             return Ok(None);
         }
-        let now = holders(directory, LATCH)?;
-        always = Some(match always {
-            None => now,
-            Some(before) => before.into_iter().filter(|pid| now.contains(pid)).collect(),
-        });
-        thread::sleep(LATCH_TRY_INTERVAL);
+        thread::sleep(LATCH_INTERVAL);
     }
-    let always = always.unwrap_or_default();
-    let who = match always.is_empty() {
-        true => "other processes, perhaps another user's, have".into(),
-        false => format!("processes {always:?} have"),
-    };
     Ok(Some(Finding::bad(
-        format!("{who} held the latch for 0.2 s; one of them may be stopped"),
-        "resume them (kill -CONT) or end them",
+        format!("process {pid} has had the latch for 0.2 s; it may be stopped"),
+        format!("resume it (kill -CONT {pid}) or end it"),
     )))
 }
 
 fn contents(directory: &Path) -> Result<Vec<Finding>, Error> {
     let Some(view) = View::open(directory)? else { return Ok(Vec::new()) };
-    let records = view.look()?;
-    let live: Vec<_> = records.iter().filter(|(_, live)| *live).collect();
+    let live = view.live()?;
     let mut found = vec![Finding::good(match live.len() {
         1 => "1 request is live".into(),
         count => format!("{count} requests are live"),
     })];
-    for (Record { ticket, .. }, _) in live.iter().filter(|(record, _)| record.damaged) {
+    for record in live.iter().filter(|record| record.damaged) {
+        let ticket = record.stamp.ticket;
         found.push(Finding::odd(
             format!("the record of ticket {ticket} is damaged, so it counts as a write on /"),
             format!("treelock break {ticket}"),
         ));
     }
-    let ahead = view.last_token()?.saturating_sub(kernel::since_1970());
+    let ahead = view.last_token().saturating_sub(kernel::since_1970());
     if ahead > TOKEN_AHEAD_NANOSECONDS_MAX {
         found.push(Finding::odd(
             format!(

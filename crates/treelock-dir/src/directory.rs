@@ -4,15 +4,21 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use treelock::{Blocked, Request};
 
 use crate::{
+    ask::Reply,
     error::Error,
-    table::{Reply, Table},
+    table::{Seat, Table},
     turn::Turn,
 };
+
+/// How long an attempt waits for a latch that others have. It is mostly held for less than a
+/// microsecond, but the process that has it may have to wait for a processor.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How often the table is opened again for one request. If it is replaced more often than that
 /// during one request, the request fails.
@@ -54,20 +60,26 @@ impl Directory {
         drop(old);
     }
 
-    /// Enters a request. A request that may not wait is refused if another is in its way.
+    /// Enters a request. A request that may not wait is refused if another is in its way. Waits for
+    /// the latch until the deadline, if there is one.
     pub(crate) fn ask(
         &self,
         request: &Request,
         may_wait: bool,
+        deadline: Option<Instant>,
     ) -> Result<Result<Turn, Blocked>, Error> {
         let mut replaced = 0;
         loop {
             let table = self.table()?;
-            match table.ask(request, may_wait) {
-                Ok(Reply::Entered(seat, blockers)) => {
-                    return Ok(Ok(Turn::new(table, request.clone(), seat, blockers)));
+            match table.ask(request, may_wait, deadline) {
+                Ok(Reply::Entered { own, token, ahead }) => {
+                    let seat = Seat { own, token };
+                    return Ok(Ok(Turn::new(table, request.clone(), seat, ahead)));
                 }
                 Ok(Reply::Refused(blocked)) => return Ok(Err(blocked)),
+                Ok(Reply::Stuck(process)) => {
+                    return Err(Error::Stuck { path: table.site.path().into(), process });
+                }
                 Ok(Reply::Gone) if replaced < REOPENINGS_MAX => {}
                 Ok(Reply::Gone) => return Err(table.site.lost()),
                 // Opening it again repairs it, if it is not in use.
@@ -81,7 +93,8 @@ impl Directory {
 
     /// Enters a request if nothing is in its way.
     pub(crate) fn attempt(&self, request: &Request) -> Result<Turn, Error> {
-        Ok(self.ask(request, false)??)
+        let deadline = Instant::now() + ATTEMPT_TIMEOUT;
+        Ok(self.ask(request, false, Some(deadline))??)
     }
 
     /// Closes the files that are kept for reuse. The next request opens the table again.

@@ -69,6 +69,22 @@ pub enum Error {
         /// The table.
         path: PathBuf,
     },
+    /// The table is one of an earlier version of this crate, and processes that use that version
+    /// have it in use. One that is not in use is begun anew.
+    #[non_exhaustive]
+    Former {
+        /// The table.
+        path: PathBuf,
+    },
+    /// A process has been changing the table, or joining it, for all the time that there was to
+    /// wait, which otherwise takes microseconds. It may be stopped.
+    #[non_exhaustive]
+    Stuck {
+        /// The table.
+        path: PathBuf,
+        /// The process, if it is known.
+        process: Option<u32>,
+    },
     /// The table was removed or replaced while the request waited, so the request has lost its
     /// place in line.
     #[non_exhaustive]
@@ -166,7 +182,7 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Error::Io { source, .. } => is_scarcity(source),
-            Error::Damaged { .. } => true,
+            Error::Damaged { .. } | Error::Former { .. } | Error::Stuck { .. } => true,
             _ => false,
         }
     }
@@ -224,6 +240,21 @@ impl fmt::Display for Error {
                 "the lock table {path:?} was emptied, cut short or damaged while in use, so it is \
                  unknown which requests hold locks; wait until the processes that use it have \
                  ended, or end them",
+            ),
+            Error::Former { path } => write!(
+                f,
+                "the lock table {path:?} is in use by processes with an earlier version of \
+                 treelock; wait until they have ended, or end them, and try again",
+            ),
+            Error::Stuck { path, process: Some(pid) } => write!(
+                f,
+                "process {pid} is holding up the lock table {path:?}: it may be stopped; resume \
+                 it (kill -CONT {pid}) or end it, and try again",
+            ),
+            Error::Stuck { path, process: None } => write!(
+                f,
+                "a process is holding up the lock table {path:?}: it may be stopped; see \
+                 `treelock doctor`, resume it or end it, and try again",
             ),
             Error::Lost { path } => write!(
                 f,
@@ -326,9 +357,9 @@ mod tests {
             (
                 Error::Foreign {
                     path: "/locks/table".into(),
-                    what: "version 7 instead of 1".into(),
+                    what: "version 7 instead of 2".into(),
                 },
-                "\"/locks/table\" is not a lock table of this version (version 7 instead of 1); \
+                "\"/locks/table\" is not a lock table of this version (version 7 instead of 2); \
                  use another directory",
             ),
             (

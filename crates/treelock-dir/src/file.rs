@@ -1,13 +1,16 @@
-//! The file of a table: creating, opening, reading and latching it.
+//! The file of a table: creating and opening it, and making room in it.
 
 use std::{
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher, Hasher, RandomState},
     io::{self, ErrorKind},
     os::{
         fd::AsRawFd,
         unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     },
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -15,95 +18,111 @@ use nix::{
     libc,
     unistd::linkat,
 };
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::{
     error::{Doing, Error},
-    format::cells::{self, CELL_BYTES},
+    format::{
+        header,
+        layout::{self, PAGE_BYTES},
+    },
     kernel::{self, FileSystem, Kind},
+    site::CHECK_INTERVAL,
 };
 
 /// The name of the table in its directory.
 pub(crate) const TABLE_NAME: &str = "table";
 
-/// The byte of the latch: a process that locks it may read the table and enter a request.
-pub(crate) const LATCH: u64 = 0;
+/// The byte of the gate: a process that locks it may join the table, or begin it anew.
+pub(crate) const GATE: u64 = 0;
 
-/// A table grows by multiples of this many bytes.
-pub(crate) const PAGE_BYTES: usize = 4096;
+/// How long a process waits at the gate, which others pass in microseconds.
+const GATE_TIMEOUT: Duration = Duration::from_secs(1);
+const GATE_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The maximum size of a table in bytes. A larger one would have millions of live requests.
-pub(crate) const TABLE_BYTES_MAX: u64 = 1 << 30;
+/// The gate of a table, locked until it is dropped.
+pub(crate) struct Gate<'a>(&'a File);
 
-/// The latch, held until it is dropped.
-pub(crate) struct Latch<'a>(&'a File);
-
-impl Latch<'_> {
-    pub(crate) fn new(file: &File, kind: Kind) -> io::Result<Latch<'_>> {
-        kernel::lock(file, LATCH, kind)?;
-        Ok(Latch(file))
-    }
-
-    /// Takes the latch if it is free.
-    pub(crate) fn attempt(file: &File, kind: Kind) -> io::Result<Option<Latch<'_>>> {
-        Ok(kernel::try_lock(file, LATCH, kind)?.then_some(Latch(file)))
+impl Gate<'_> {
+    /// Locks the gate. Fails if another process has it for a second.
+    pub(crate) fn new<'a>(file: &'a File, path: &Path) -> Result<Gate<'a>, Error> {
+        let end = Instant::now() + GATE_TIMEOUT;
+        while !kernel::try_lock(file, GATE, Kind::Exclusive).doing("lock", path)? {
+            if Instant::now() >= end {
+                return Err(Error::Stuck { path: path.into(), process: None });
+            }
+            thread::sleep(GATE_INTERVAL);
+        }
+        Ok(Gate(file))
     }
 }
 
-impl Drop for Latch<'_> {
+impl Drop for Gate<'_> {
     fn drop(&mut self) {
-        kernel::unlock(self.0, LATCH);
+        kernel::unlock(self.0, GATE);
     }
 }
 
-/// Reads the first `size` bytes of a file, or all of it if it has become shorter. To miss a record
-/// would be to miss a conflict, so a short read is continued.
-pub(crate) fn read<'a>(file: &File, size: u64, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-    if size > TABLE_BYTES_MAX {
-        return Err(io::Error::other("it is longer than any lock table"));
-    }
-    let size = size as usize;
-    // Memory that a crowd needed is not kept forever.
-    if buffer.len() < size || buffer.len() > 16 * size.max(PAGE_BYTES) {
-        buffer.resize(size, 0);
-        buffer.shrink_to_fit();
-    }
+/// Returns what a file is, by its size and its first bytes.
+pub(crate) fn kind(file: &File, path: &Path) -> Result<header::Kind, Error> {
+    let mut start = [0; header::MAGIC_BYTES];
     let mut length = 0;
-    while length < size {
-        match file.read_at(&mut buffer[length..size], length as u64) {
+    while length < start.len() {
+        match file.read_at(&mut start[length..], length as u64) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error).doing("read", path),
         }
     }
-    Ok(&buffer[..length])
+    let (_, size) = kernel::identify_open(file).doing("read", path)?;
+    Ok(match header::kind(&start[..length]) {
+        header::Kind::Table if size < layout::table_bytes(1) => header::Kind::Cut,
+        kind => kind,
+    })
 }
 
-/// Reads the whole file.
-pub(crate) fn read_all(file: &File) -> io::Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    let (_, size) = kernel::identify_open(file)?;
-    let length = read(file, size, &mut buffer)?.len();
-    buffer.truncate(length);
-    Ok(buffer)
-}
-
-/// Checks that these bytes are a table.
-pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let path = || path.to_path_buf();
-    // If a table was cut short and its users then freed their cells, the header is zeros.
-    let Some(header) =
-        bytes.first_chunk::<CELL_BYTES>().filter(|header| **header != [0; CELL_BYTES])
-    else {
-        return Err(Error::Damaged { path: path() });
-    };
-    match cells::foreign(header) {
-        Some(what) => Err(Error::Foreign { path: path(), what }),
-        None if cells::is_cut_short(header, bytes.len() / CELL_BYTES - 1) => {
-            Err(Error::Damaged { path: path() })
+/// Makes room on the disk for a part of a file, so that writing it as memory cannot fail for want
+/// of space.
+pub(crate) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), offset, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            let zeros = [0; PAGE_BYTES];
+            let mut pages = (offset..offset + bytes).step_by(PAGE_BYTES);
+            pages.try_for_each(|at| file.write_all_at(&zeros, at))
         }
-        None => Ok(()),
+        reserved => Ok(reserved?),
     }
+}
+
+/// Gives the room of a part of a file back to the disk, if the file system can. The file keeps its
+/// size, and the part becomes zeros.
+pub(crate) fn give_back(file: &File, offset: u64, bytes: u64) {
+    let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // Otherwise the file stays as large as it was.
+    let _ = fallocate(file, how, offset, bytes);
+}
+
+/// Writes a new table into a file that is empty, or contains nothing that is needed.
+pub(crate) fn write_new(file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    // First what it is. Without its canaries it is a table that was only begun.
+    file.write_all_at(&header::magic_bytes(), 0)?;
+    reserve(file, 0, layout::table_bytes(1))?;
+    let random = || RandomState::new().build_hasher().finish();
+    let first = layout::chunk(0);
+    for (at, number) in [
+        (header::KEY[0].0, random()),
+        (header::KEY[1].0, random()),
+        (header::NEXT_LIFE.0, GATE + 1),
+        (header::OPENS.0, kernel::since_boot() + CHECK_INTERVAL),
+        (header::CHUNKS.0, 1),
+        (header::CANARY_AT, layout::CANARY),
+        (first.offset as usize / 8 + first.canary, layout::CANARY),
+    ] {
+        file.write_all_at(&number.to_ne_bytes(), at as u64 * 8)?;
+    }
+    Ok(())
 }
 
 /// Opens a table. Follows no link, and does not block on a pipe.
@@ -145,6 +164,7 @@ fn make(path: &Path, directory: &Path) -> io::Result<()> {
         {
             let named = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             share(&named, directory);
+            // Whoever opens it begins it.
             Ok(())
         }
         made => made,
@@ -156,17 +176,10 @@ fn make_unnamed(path: &Path, directory: &Path) -> io::Result<()> {
     how.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE);
     let file = how.open(directory)?;
     share(&file, directory);
-    file.write_all_at(&first_page(), 0)?;
+    write_new(&file)?;
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     let follow = AtFlags::AT_SYMLINK_FOLLOW;
     Ok(linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, follow)?)
-}
-
-/// Returns the bytes of a new table.
-pub(crate) fn first_page() -> [u8; PAGE_BYTES] {
-    let mut page = [0; PAGE_BYTES];
-    page[..CELL_BYTES].copy_from_slice(&cells::header(PAGE_BYTES / CELL_BYTES - 1));
-    page
 }
 
 /// Returns the permissions for the table in a directory with these permissions. Any user who may

@@ -4,8 +4,24 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use crate::{
     error::{Doing, Error},
-    file::{LATCH, TABLE_NAME},
+    file::{GATE, TABLE_NAME},
+    look::View,
 };
+
+/// Returns the processes that keep a ticket alive. Returns none if it is not live.
+pub(crate) fn of_ticket(directory: &Path, ticket: u64) -> Result<Vec<u32>, Error> {
+    let Some(view) = View::open(directory)? else { return Ok(Vec::new()) };
+    let live = view.live()?;
+    let found = live.iter().find(|record| record.stamp.ticket == ticket);
+    let lives = found.into_iter().flat_map(|record| record.stamp.lives);
+    let mut found = Vec::new();
+    for life in lives.filter(|life| *life != GATE) {
+        found.extend(holders(directory, life)?);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
 
 /// Returns the processes with a descriptor of the table whose description has locked this byte.
 pub(crate) fn holders(directory: &Path, byte: u64) -> Result<Vec<u32>, Error> {
@@ -37,10 +53,8 @@ fn holds(pid: u32, table: &fs::Metadata, byte: u64) -> bool {
 fn locks(line: &str, byte: u64) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
-    // Processes that may only read share the latch.
-    let exclusive = byte == LATCH || words.contains(&"WRITE");
     words.first() == Some(&"lock:")
-        && exclusive
+        && words.contains(&"WRITE")
         && number(7).is_some_and(|first| first <= byte)
         && number(8).is_some_and(|l| byte <= l)
 }
@@ -56,6 +70,5 @@ mod tests {
         assert!(!locks(line, 6) && !locks(line, 8) && !locks("flags:\t02", 2) && !locks("", 0));
         assert!(!locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 7 7", 7));
         assert!(locks("lock:\t1: OFDLCK ADVISORY  WRITE -1 fe:00:42 6 7", 7));
-        assert!(locks("lock:\t1: OFDLCK ADVISORY  READ -1 fe:00:42 0 0", LATCH));
     }
 }

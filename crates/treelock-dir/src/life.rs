@@ -1,41 +1,50 @@
-//! Which tickets are live.
+//! Which requests are live: those whose owner lives.
 //!
-//! A ticket is live iff its byte is locked. The kernel keeps the locks of a file in one list and
-//! searches it for each query. So to query each ticket of a crowd takes a time that grows with the
-//! square of the crowd. `/proc/locks` lists the locks of all files in one go. Opening it takes
-//! some milliseconds and slows down all who lock files meanwhile, so it is read for large crowds
-//! only. A lock that ends while the list is read may hide another one, so only what is listed is
-//! believed; the tickets that are not listed are queried, as many at once as possible.
+//! Each handle of the table, in whatever process, has a *life*: a number that is given once, and a
+//! byte of the file with that number, which its open file description keeps locked. When the
+//! process ends, however that happens, the kernel unlocks the byte. The number is never given
+//! again, so a byte that is free stays free: what is dead is dead for good, and whoever has seen
+//! that need not see it again.
+//!
+//! A request that a child keeps too has a life of its own, since it lives as long as either of the
+//! two.
+//!
+//! The kernel keeps the locks of a file in one list and searches it for each query. So to query
+//! each life of a crowd of processes takes a time that grows with the square of the crowd.
+//! `/proc/locks` lists the locks of all files in one go. Opening it takes some milliseconds and
+//! slows down all who lock files meanwhile, so it is read for large crowds only. A lock that ends
+//! while the list is read may hide another one, so only what is listed is believed; the lives that
+//! are not listed are queried, as many at once as possible.
 
 use std::{collections::HashSet, fs::File, path::Path};
 
 use crate::{
     error::{Doing, Error},
-    file::LATCH,
+    file::GATE,
     kernel,
 };
 
-/// Up to this many tickets are queried one by one, which takes 4 ms for a thousand.
+/// Up to this many lives are queried one by one, which takes 4 ms for a thousand.
 const SINGLE_QUERIES_MAX: usize = 1000;
 
-/// Returns whether a ticket is live, that is, whether another description has locked its byte.
-pub(crate) fn is_live(file: &File, path: &Path, ticket: u64) -> Result<bool, Error> {
-    // Ticket 0 was never issued: its byte is the latch.
-    Ok(ticket != LATCH && is_any_live(file, path, ticket, ticket)?)
+/// Returns whether a life has not ended, that is, whether another description has locked its byte.
+pub(crate) fn is_live(file: &File, path: &Path, life: u64) -> Result<bool, Error> {
+    // Life 0 was never given: its byte is the gate.
+    Ok(life != GATE && is_any_live(file, path, life, life)?)
 }
 
-/// Returns whether any ticket is live.
+/// Returns whether any handle lives.
 pub(crate) fn is_used(file: &File, path: &Path) -> Result<bool, Error> {
-    is_any_live(file, path, LATCH + 1, kernel::LAST_BYTE)
+    is_any_live(file, path, GATE + 1, kernel::LAST_BYTE)
 }
 
-/// Returns whether any ticket from `first` to `last` is live.
+/// Returns whether any life from `first` to `last` goes on.
 pub(crate) fn is_any_live(file: &File, path: &Path, first: u64, last: u64) -> Result<bool, Error> {
     let locked = kernel::locked(file, first, last).doing("query the locks of", path)?;
     Ok(locked.is_some())
 }
 
-/// Returns those of some tickets that are live, the earliest first. `file` must not have locked any
+/// Returns those of some lives that go on, the earliest first. `file` must not have locked any
 /// of them itself.
 pub(crate) fn living(file: &File, path: &Path, mut all: Vec<u64>) -> Result<Vec<u64>, Error> {
     all.sort_unstable();
@@ -46,15 +55,15 @@ pub(crate) fn living(file: &File, path: &Path, mut all: Vec<u64>) -> Result<Vec<
         return living_and_listed(file, path, &all, &listed);
     }
     let mut live = Vec::new();
-    for ticket in all {
-        if is_live(file, path, ticket)? {
-            live.push(ticket);
+    for life in all {
+        if is_live(file, path, life)? {
+            live.push(life);
         }
     }
     Ok(live)
 }
 
-/// Returns the live ones of sorted tickets, some of which are known to be locked.
+/// Returns the live ones of sorted lives, some of which are known to be locked.
 fn living_and_listed(
     file: &File,
     path: &Path,
@@ -62,7 +71,7 @@ fn living_and_listed(
     listed: &HashSet<u64>,
 ) -> Result<Vec<u64>, Error> {
     let mut live = Vec::new();
-    let is_listed = |ticket: &u64| *ticket != LATCH && listed.contains(ticket);
+    let is_listed = |life: &u64| *life != GATE && listed.contains(life);
     for run in all.chunk_by(|one, next| is_listed(one) == is_listed(next)) {
         match is_listed(&run[0]) {
             true => live.extend(run),
@@ -72,15 +81,15 @@ fn living_and_listed(
     Ok(live)
 }
 
-/// Queries sorted tickets, all of them by one call if none is live.
-fn query(file: &File, path: &Path, tickets: &[u64], live: &mut Vec<u64>) -> Result<(), Error> {
-    match tickets {
+/// Queries sorted lives, all of them by one call if none is live.
+fn query(file: &File, path: &Path, lives: &[u64], live: &mut Vec<u64>) -> Result<(), Error> {
+    match lives {
         [] => {}
-        [ticket] => live.extend(is_live(file, path, *ticket)?.then_some(*ticket)),
+        [life] => live.extend(is_live(file, path, *life)?.then_some(*life)),
         [first, .., last] => {
-            // The latch may be locked, which says nothing about the tickets.
-            if is_any_live(file, path, (*first).max(LATCH + 1), *last)? {
-                let (one, two) = tickets.split_at(tickets.len() / 2);
+            // The gate may be locked, which says nothing about the lives.
+            if is_any_live(file, path, (*first).max(GATE + 1), *last)? {
+                let (one, two) = lives.split_at(lives.len() / 2);
                 query(file, path, one, live)?;
                 query(file, path, two, live)?;
             }
@@ -94,7 +103,7 @@ mod tests {
     use super::*;
     use crate::kernel::Kind;
 
-    /// Whether few or many tickets are queried, and whether or not they can be listed.
+    /// Whether few or many lives are queried, and whether or not they can be listed.
     #[test]
     fn the_living_are_those_whose_bytes_are_locked() {
         let folder = tempfile::tempdir().expect("a place for temporary files");
@@ -106,19 +115,19 @@ mod tests {
         let locked: Vec<File> = expected
             .iter()
             .map(|i| (open(*i), i))
-            .map(|(file, ticket)| {
-                assert!(kernel::try_lock(&file, *ticket, Kind::Exclusive).expect("locks work"));
+            .map(|(file, life)| {
+                assert!(kernel::try_lock(&file, *life, Kind::Exclusive).expect("locks work"));
                 file
             })
             .collect();
         let file = open(0);
-        assert!(kernel::try_lock(&locked[0], LATCH, Kind::Exclusive).expect("locks work"));
+        assert!(kernel::try_lock(&locked[0], GATE, Kind::Exclusive).expect("locks work"));
         let all: Vec<u64> = (0..400).rev().chain([9999, 9999]).collect();
         assert_eq!(living(&file, &path, all.clone()).expect("a table"), expected);
         let sorted: Vec<u64> = (0..400).collect();
         let listed = kernel::listed(&file, 400).unwrap_or_default();
         println!("{} of {} are listed", listed.len(), expected.len());
-        assert!(expected.iter().all(|ticket| listed.contains(ticket)) || listed.is_empty());
+        assert!(expected.iter().all(|life| listed.contains(life)) || listed.is_empty());
         // The list may be incomplete.
         let some: HashSet<u64> = listed.iter().copied().filter(|i| i % 4 == 0).collect();
         for listed in [listed, some, HashSet::new()] {

@@ -1,6 +1,12 @@
-//! Reading a table to see which requests are live.
+//! Reading a table to see which requests are live. Takes no latch, changes nothing, and needs no
+//! right to write.
+//!
+//! A record is read, and then whether its request has left meanwhile; if it has, the record does
+//! not count. So each request that is found was live while it was read. The requests are those up
+//! to the last ticket at the start; later ones change nothing for them.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions},
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -14,164 +20,195 @@ use treelock::{
 
 use crate::{
     error::{Doing, Error},
-    file::{self, Latch, TABLE_NAME},
+    file::{self, TABLE_NAME},
     format::{
-        cells::{Cells, Record},
+        header::{self, Kind},
+        layout,
         request::Draft,
     },
-    kernel::{self, Kind},
+    handle::Handle,
+    kernel,
+    ledger::Other,
     life,
+    memory::{Broken, Memory},
+    record::Record,
 };
 
-/// A table that was opened for reading only. Looking makes no request and changes nothing.
+/// A table that was opened for reading only.
 pub(crate) struct View {
     path: PathBuf,
-    pub(crate) file: File,
-    /// How the latch is taken. Read-only users must take it shared. All others take it exclusively:
-    /// if they shared it, they could follow one another forever, and no request could be made.
-    pub(crate) latch: Kind,
+    pub(crate) memory: Memory,
 }
 
 impl View {
-    /// Opens the table of a directory. Returns `None` if there is no table.
+    /// Opens the table of a directory. Returns `None` if there is no table, or one that the next
+    /// request will begin anew.
     pub(crate) fn open(directory: &Path) -> Result<Option<View>, Error> {
         let path = directory.join(TABLE_NAME);
-        let writable = file::open(&path, OpenOptions::new().read(true).write(true));
-        let (file, latch) = match writable {
-            Err(Error::Io { source, .. }) if may_not_write(source.kind()) => {
-                (file::open(&path, OpenOptions::new().read(true)), Kind::Shared)
+        let file = match file::open(&path, OpenOptions::new().read(true)) {
+            Err(Error::Io { source, .. })
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
             }
-            file => (file, Kind::Exclusive),
+            file => file?,
         };
-        match file {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-            file => Ok(Some(View { file: file?, path, latch })),
+        let used = |file: &File, error| match life::is_used(file, &path)? {
+            true => Err(error),
+            false => Ok(None),
+        };
+        match file::kind(&file, &path)? {
+            Kind::Table => {}
+            Kind::Former => return used(&file, Error::Former { path: path.clone() }),
+            Kind::Cut => return used(&file, Error::Damaged { path: path.clone() }),
+            Kind::Foreign(what) => return Err(Error::Foreign { path, what }),
+        }
+        let memory = Memory::new(file, false).doing("map into memory", &path)?;
+        match memory.is_whole() {
+            true => Ok(Some(View { path, memory })),
+            false => used(&memory.file, Error::Damaged { path: path.clone() }),
         }
     }
 
-    /// Returns all records at one moment, each with whether its request is live.
-    pub(crate) fn look(&self) -> Result<Vec<(Record, bool)>, Error> {
-        let Some(bytes) = read(&self.file, self.latch, &self.path)? else {
-            return Ok(Vec::new());
-        };
-        let records: Vec<Record> = Cells::new(&bytes).records().collect();
-        let tickets = records.iter().map(|record| record.ticket).collect();
-        let live = life::living(&self.file, &self.path, tickets)?;
-        let with_life = |record: Record| {
-            let is_live = live.binary_search(&record.ticket).is_ok();
-            (record, is_live)
-        };
-        Ok(records.into_iter().map(with_life).collect())
+    /// Returns all live requests.
+    pub(crate) fn live(&self) -> Result<Vec<Record>, Error> {
+        let records = records(&self.memory, |_, _| true).map_err(|Broken| self.damaged())?;
+        let lives = records.iter().flat_map(|record| record.stamp.lives).collect();
+        let lives = life::living(&self.memory.file, &self.path, lives)?;
+        let goes_on = |life: &u64| lives.binary_search(life).is_ok();
+        let is_live = |record: &Record| record.stamp.lives.iter().any(goes_on);
+        Ok(records.into_iter().filter(is_live).collect())
     }
 
-    /// Returns the live requests at one moment.
-    fn sightings(&self) -> Result<Vec<Sighting>, Error> {
-        let records = self.look()?;
-        let live = records.iter().filter(|(_, live)| *live);
-        Ok(live.map(|(record, _)| sighting(record)).collect())
+    fn damaged(&self) -> Error {
+        Error::Damaged { path: self.path.clone() }
     }
 
     /// Returns the last token that was issued.
-    pub(crate) fn last_token(&self) -> Result<u64, Error> {
-        let bytes = file::read_all(&self.file).doing("read", &self.path)?;
-        file::check(&self.path, &bytes)?;
-        Ok(Cells::new(&bytes).last().1)
+    pub(crate) fn last_token(&self) -> u64 {
+        self.memory.get(header::TOKEN)
     }
 }
 
-fn may_not_write(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
-}
-
-/// Returns the bytes of a table at one moment, or `None` if the next request will start it again.
-///
-/// The latch is held while the bytes are read, and no longer. Requests that enter later are not in
-/// the bytes. Each ticket number is used only once, so a ticket that is seen to have left has left
-/// permanently.
-fn read(file: &File, latch: Kind, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let held = Latch::new(file, latch).doing("lock", path)?;
-    let bytes = file::read_all(file).doing("read", path)?;
-    drop(held);
-    match file::check(path, &bytes) {
-        Err(Error::Damaged { .. }) if !life::is_used(file, path)? => Ok(None),
-        checked => checked.map(|()| Some(bytes)),
+/// Returns the records of the requests that have not left and that `is_wanted` accepts by their
+/// tickets and payloads, the earliest first.
+fn records(
+    memory: &Memory,
+    is_wanted: impl Fn(u64, Option<&[u8]>) -> bool,
+) -> Result<Vec<Record>, Broken> {
+    let last = memory.get(header::TICKET);
+    let cells = layout::cells(memory.chunk_count()?);
+    let end = cells.min(memory.get(header::CELLS_USED) as usize);
+    let mut records = Vec::new();
+    for number in 0..end {
+        if memory.cell(number)?.word().ticket() <= last {
+            records.extend(Record::read_if(memory, number, &is_wanted)?);
+        }
     }
+    records.sort_unstable_by_key(|record| record.stamp.ticket);
+    Ok(records)
 }
 
-/// Returns what is in the way of a request with this ticket, according to the table and through the
-/// description of the request.
-pub(crate) fn blocked(
-    file: &File,
-    path: &Path,
-    (request, ticket): (&Request, u64),
+/// Returns what is in the way of a request that waits for others.
+pub(crate) fn in_the_way(
+    handle: &Handle,
+    request: &Request,
+    ahead: &[Other],
 ) -> Result<Option<Blocked>, Error> {
-    let Some(bytes) = read(file, Kind::Exclusive, path)? else { return Ok(None) };
-    in_the_way(file, path, &Cells::new(&bytes), &Draft::new(request), ticket)
+    let damaged = |Broken| handle.site.damaged();
+    let mut lives = Lives::new(|life| !handle.is_dead(life));
+    let mut first = None;
+    let mut count = 0;
+    for other in ahead {
+        let cell = handle.memory.cell(other.cell).map_err(damaged)?;
+        if !handle.has_left(*other).map_err(damaged)? && lives.go_on(cell.lives()) {
+            count += 1;
+            if first.is_none() {
+                first = Record::read(&handle.memory, other.cell).map_err(damaged)?;
+            }
+        }
+    }
+    let Some(first) = first else { return Ok(None) };
+    let earlier = earlier_ones(&handle.memory, &first).map_err(damaged)?;
+    Ok(describe(request, &first, count, &earlier, &mut lives))
 }
 
 /// Returns what would be in the way of a request. Nothing is in the way if there is no table.
 pub(crate) fn blocked_in(directory: &Path, request: &Request) -> Result<Option<Blocked>, Error> {
-    let Some(View { file, latch, path }) = View::open(directory)? else { return Ok(None) };
-    let Some(bytes) = read(&file, latch, &path)? else { return Ok(None) };
-    in_the_way(&file, &path, &Cells::new(&bytes), &Draft::new(request), u64::MAX)
+    let Some(view) = View::open(directory)? else { return Ok(None) };
+    let draft = Draft::new(request);
+    let conflicting = records(&view.memory, |_, payload| draft.conflicts(payload));
+    let conflicting = conflicting.map_err(|Broken| view.damaged())?;
+    // If it cannot be found out, it goes on.
+    let go_on = |life| life::is_live(&view.memory.file, &view.path, life).unwrap_or(true);
+    let mut lives = Lives::new(go_on);
+    let lives_on = |record: &Record| lives.go_on(record.stamp.lives);
+    let ahead: Vec<Record> = conflicting.into_iter().filter(lives_on).collect();
+    let Some(first) = ahead.first() else { return Ok(None) };
+    let earlier = earlier_ones(&view.memory, first).map_err(|Broken| view.damaged())?;
+    Ok(describe(request, first, ahead.len(), &earlier, &mut lives))
 }
 
-/// Returns what is in the way of a request with this ticket. Queries the life only of what
-/// conflicts.
-fn in_the_way(
-    file: &File,
-    path: &Path,
-    cells: &Cells<'_>,
-    draft: &Draft<'_>,
-    ticket: u64,
-) -> Result<Option<Blocked>, Error> {
-    let conflicting = cells.conflicting(draft).map(|(other, _)| other);
-    let ahead = conflicting.filter(|other| *other < ticket).collect();
-    let ahead = life::living(file, path, ahead)?;
-    describe(file, path, cells, draft.request, &ahead)
+/// Returns the records of the requests that are earlier than one and conflict with it.
+fn earlier_ones(memory: &Memory, first: &Record) -> Result<Vec<Record>, Broken> {
+    let draft = Draft::new(&first.request);
+    let last = first.stamp.ticket;
+    records(memory, |ticket, payload| ticket < last && draft.conflicts(payload))
 }
 
-/// Describes the first of the live requests that are ahead of a request, the earliest first. It
-/// waits itself if any earlier live request conflicts with it.
-pub(crate) fn describe(
-    file: &File,
-    path: &Path,
-    cells: &Cells<'_>,
-    request: &Request,
-    ahead: &[u64],
-) -> Result<Option<Blocked>, Error> {
-    let Some(first) = ahead.first().and_then(|ticket| cells.find(*ticket)) else {
-        return Ok(None);
-    };
-    let first = cells.record(first);
-    let mut sightings = vec![sighting(&first)];
-    for (ticket, number) in cells.conflicting(&Draft::new(&first.request)) {
-        if ticket < first.ticket && life::is_live(file, path, ticket)? {
-            sightings.push(sighting(&cells.record(number)));
-            break;
-        }
+/// Which lives go on, each asked about once.
+struct Lives<F> {
+    known: HashMap<u64, bool>,
+    ask: F,
+}
+
+impl<F: FnMut(u64) -> bool> Lives<F> {
+    fn new(ask: F) -> Lives<F> {
+        Lives { known: HashMap::new(), ask }
     }
-    let blocked = Blocked::of(&sightings, request, first.ticket + 1);
-    Ok(blocked.map(|mut blocked| {
-        blocked.ahead = ahead.len();
+
+    /// Returns whether any of the lives of a request goes on.
+    fn go_on(&mut self, lives: [u64; 2]) -> bool {
+        let Lives { known, ask } = self;
+        lives.into_iter().any(|life| life != 0 && *known.entry(life).or_insert_with(|| ask(life)))
+    }
+}
+
+/// Describes the first of the requests that are ahead of one. It waits itself if any earlier live
+/// request conflicts with it.
+fn describe(
+    request: &Request,
+    first: &Record,
+    count: usize,
+    earlier: &[Record],
+    lives: &mut Lives<impl FnMut(u64) -> bool>,
+) -> Option<Blocked> {
+    let mut sightings = vec![sighting(first)];
+    let in_its_way = earlier.iter().find(|other| lives.go_on(other.stamp.lives));
+    sightings.extend(in_its_way.map(sighting));
+    let blocked = Blocked::of(&sightings, request, first.stamp.ticket + 1);
+    blocked.map(|mut blocked| {
+        blocked.ahead = count;
         blocked
-    }))
+    })
 }
 
 /// Returns the live requests in the table of a directory.
 pub(crate) fn live_in(directory: &Path) -> Result<Vec<Sighting>, Error> {
-    View::open(directory)?.map_or(Ok(Vec::new()), |view| view.sightings())
+    let Some(view) = View::open(directory)? else { return Ok(Vec::new()) };
+    Ok(view.live()?.iter().map(sighting).collect())
 }
 
 /// Returns how the record of a live request is shown.
-fn sighting(record: &Record) -> Sighting {
+pub(crate) fn sighting(record: &Record) -> Sighting {
     let now = kernel::since_boot();
     let ago = |then: u64| Duration::from_nanos(now.saturating_sub(then));
+    let stamp = &record.stamp;
     Sighting {
-        ticket: record.ticket,
+        ticket: stamp.ticket,
         request: record.request.clone(),
-        asked: ago(record.asked),
-        granted: (record.granted != 0).then(|| ago(record.granted)),
-        process: Some(Process { pid: record.pid, host: None }.into()),
+        asked: ago(stamp.asked),
+        granted: (stamp.granted != 0).then(|| ago(stamp.granted)),
+        process: Some(Process { pid: stamp.pid, host: None }.into()),
     }
 }

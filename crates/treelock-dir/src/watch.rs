@@ -1,245 +1,289 @@
-//! Waiting for tickets to leave.
+//! Waiting for requests to leave.
 //!
-//! A ticket of this process reports itself when it leaves. For a ticket of another process, a
-//! thread blocks on its byte, and the kernel wakes the thread when the byte is unlocked, by a
-//! release or by death. There is one thread for such a ticket, however many requests wait for it.
+//! Who leaves rings the bells of those who wait for it: see [`handle`](crate::handle). A thread
+//! that waits sleeps on the bell itself. For futures, one thread listens to the bell, looks which
+//! of the watched requests have left, and calls their wakers. It ends when there has been nothing
+//! to watch for a second.
 //!
-//! A blocked `fcntl` cannot be cancelled without a signal, and signals belong to the program. So a
-//! thread stays until its ticket leaves, even if nothing waits for it any more. Therefore the
-//! number of threads is limited. Beyond the limit, a single thread queries all further tickets
-//! again and again, the less often the longer they have been waited for. When a thread ends, one of
-//! these tickets gets a thread.
+//! # Death
+//!
+//! Who dies rings no bell. So the kernel is asked now and then whether the life that a request
+//! depends on goes on. In a long wait, a thread blocks on the byte of the life instead, and the
+//! kernel wakes the thread when the life ends. There is one thread for a life, however many
+//! requests are waited for. A blocked `fcntl` cannot be cancelled without a signal, and signals
+//! belong to the program; so the thread stays until the life ends, even if nothing waits any more.
+//! Therefore the number of threads is limited. Beyond the limit, or if no thread can be started,
+//! the kernel is asked again and again.
 
 use std::{
-    collections::HashMap,
-    fs::File,
+    collections::{HashMap, HashSet},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::Waker,
-    thread::{self, Thread},
+    thread,
     time::{Duration, Instant},
 };
 
 use treelock::engine::wake_all;
 
-use crate::kernel::{self, Kind};
+use crate::{
+    futex::{self, ANY},
+    handle::Handle,
+    kernel::{self, Kind},
+    ledger::Other,
+    memory::Broken,
+};
 
-/// How many threads may block on tickets of other processes.
+/// Most waits are shorter than this. In longer ones, the kernel is asked about the life that is
+/// waited for, each time that this has passed.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// In waits that are longer than this, a thread blocks on the life.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How many threads may block on lives.
 const BLOCKED_THREADS_MAX: usize = 64;
 
-/// A ticket that is polled is queried when this part of the time that it has been waited for has
-/// passed again, within these limits.
-const POLL_DIVISOR: u32 = 16;
-const POLL_INTERVAL_MIN: Duration = Duration::from_millis(1);
-const POLL_INTERVAL_MAX: Duration = Duration::from_millis(50);
+/// After what time a request is tried again for which there was no latch.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Polling takes at most one part in this many of a processor's time.
-const POLL_REST: u32 = 8;
+/// How long the listener stays when there is nothing to watch.
+const IDLE: Duration = Duration::from_secs(1);
 
-/// The tickets of one table that are watched.
+/// The requests of other handles, and of this one, that are waited for.
 pub(crate) struct Watches {
-    /// The open file description on which the threads wait. Their locks need not be inherited.
-    file: File,
+    handle: Arc<Handle>,
     watched: Mutex<Watched>,
 }
 
 #[derive(Default)]
 struct Watched {
-    tickets: HashMap<u64, Ticket>,
-    /// How many threads block on tickets.
-    blocked_threads: usize,
-    /// The thread that polls, if there is one.
-    poller: Option<Thread>,
+    others: HashMap<Other, Entry>,
+    listening: bool,
+    closed: bool,
+    /// The lives on which threads block.
+    lives: HashSet<u64>,
 }
 
-struct Ticket {
-    wakers: Wakers,
-    watch: Watch,
-}
-
-/// The wakers to call, by the tickets of the waiters.
-type Wakers = HashMap<u64, Waker>;
-
-/// How it is noticed that a ticket leaves.
-#[derive(Clone, Copy)]
-enum Watch {
-    /// It belongs to this process and reports itself.
-    Own,
-    /// A thread blocks on it.
-    Blocked,
-    /// It is queried since this time.
-    Polled(Instant),
+struct Entry {
+    /// By the tickets of the waiters.
+    wakers: HashMap<u64, Waker>,
+    since: Instant,
 }
 
 impl Watches {
-    pub(crate) fn new(file: File) -> Watches {
-        Watches { file, watched: Mutex::default() }
+    pub(crate) fn new(handle: Arc<Handle>) -> Watches {
+        Watches { handle, watched: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a ticket of this process, which will report when it leaves. Other requests may
-    /// already have found it in the table and be waiting for it as for a foreign one.
-    pub(crate) fn enter(&self, ticket: u64) {
-        let own = || Ticket { wakers: Wakers::new(), watch: Watch::Own };
-        let mut watched = self.lock();
-        let entry = watched.tickets.entry(ticket).or_insert_with(own);
-        if let Watch::Polled(_) = entry.watch {
-            entry.watch = Watch::Own;
+    /// Ends the listener. Those who wait for nothing any more cannot notice.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.handle.ring_own();
+    }
+
+    /// Blocks the thread until a request has left. Returns false at the deadline, if there is one.
+    pub(crate) fn sleep(
+        self: &Arc<Watches>,
+        other: Other,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Broken> {
+        let handle = &self.handle;
+        let start = Instant::now();
+        handle.wait_for(other)?;
+        loop {
+            let seen = handle.bell().load(Ordering::SeqCst);
+            if handle.has_left(other)? {
+                return Ok(true);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(false);
+            }
+            let check = self.next_check(other, start, now)?;
+            let until = check.into_iter().chain(deadline).min();
+            if !handle.has_left(other)? {
+                futex::wait(handle.bell(), seen, Handle::kind(other.cell), until);
+            }
         }
     }
 
-    /// Wakes the requests that waited for a ticket that has left, once the mutex is free (C9).
-    pub(crate) fn gone(&self, ticket: u64) {
-        let left = self.lock().tickets.remove(&ticket);
-        let wakers = left.into_iter().flat_map(|ticket| ticket.wakers.into_values());
-        wake_all(wakers, || ());
+    /// Returns when the life of a request that has been waited for since `start` is to be looked
+    /// at, or `None` if a thread does so. Lets the request leave if its owner is dead.
+    fn next_check(
+        self: &Arc<Watches>,
+        other: Other,
+        start: Instant,
+        now: Instant,
+    ) -> Result<Option<Instant>, Broken> {
+        if now >= start + GRACE && self.is_guarded(other)? {
+            return Ok(None);
+        }
+        if now >= start + POLL_INTERVAL {
+            self.handle.bury(other)?;
+        }
+        Ok(Some(now + POLL_INTERVAL))
     }
 
-    /// Forgets a waiter. Its waker is dropped once the mutex is free (C9).
-    pub(crate) fn leave(&self, ticket: u64, waiter: u64) {
+    /// Returns whether the bell will be rung when the owner of a request dies. Otherwise ask again
+    /// after a while. Lets the request leave if its owner is dead already.
+    fn is_guarded(self: &Arc<Watches>, other: Other) -> Result<bool, Broken> {
+        let [owner, heir] = self.handle.memory.cell(other.cell)?.lives();
+        // Our own end ends the waiting, too.
+        if owner == self.handle.life || self.lock().lives.contains(&owner) {
+            return Ok(true);
+        }
+        self.handle.bury(other)?;
+        // An owner that is dead may have left without ringing; then the request has left.
+        let life = if heir != 0 && self.handle.is_dead(owner) { heir } else { owner };
         let mut watched = self.lock();
-        let Some(entry) = watched.tickets.get_mut(&ticket) else { return };
-        let waker = entry.wakers.remove(&waiter);
-        if let (Watch::Polled(_), true) = (entry.watch, entry.wakers.is_empty()) {
-            watched.tickets.remove(&ticket);
+        if self.handle.has_left(other)? || watched.lives.len() >= BLOCKED_THREADS_MAX {
+            return Ok(false);
+        }
+        if !watched.lives.insert(life) {
+            return Ok(true);
         }
         drop(watched);
-        drop(waker);
+        let watches = self.clone();
+        let thread = thread::Builder::new().name("treelock-watch".into());
+        let started = thread.spawn(move || watches.block_on(life)).is_ok();
+        if !started {
+            self.lock().lives.remove(&life);
+        }
+        Ok(started)
     }
 
-    /// Arranges for `waker` to be called when `ticket` has left. Check the ticket once more after
-    /// this, since it may have left just before.
+    /// Does the work of a thread that blocks. All threads share one description. They take shared
+    /// locks, and nothing else ever locks the byte of a life that has ended.
+    fn block_on(&self, life: u64) {
+        // If the kernel has no memory for the lock, the waiters are woken, and ask again.
+        if kernel::lock(&self.handle.memory.file, life, Kind::Shared).is_ok() {
+            kernel::unlock(&self.handle.memory.file, life);
+        } else {
+            thread::sleep(POLL_INTERVAL);
+        }
+        self.lock().lives.remove(&life);
+        let bell = self.handle.bell();
+        bell.fetch_add(1, Ordering::SeqCst);
+        futex::wake(bell, u32::MAX, ANY);
+    }
+
+    /// Arranges for `waker` to be called when a request has left. Check it once more after this,
+    /// since it may have left just before.
     ///
     /// # Errors
     ///
     /// Fails if a thread is needed and cannot be started.
     pub(crate) fn watch(
         self: &Arc<Watches>,
-        ticket: u64,
+        other: Other,
         waiter: u64,
         waker: &Waker,
     ) -> io::Result<()> {
         let waker = waker.clone();
+        // If the cell cannot be had, the next check says so.
+        let _ = self.handle.wait_for(other);
         let mut watched = self.lock();
-        if let Some(known) = watched.tickets.get_mut(&ticket) {
-            let old = known.wakers.insert(waiter, waker);
-            drop(watched);
-            drop(old);
-            return Ok(());
+        let entry = || Entry { wakers: HashMap::new(), since: Instant::now() };
+        let entry = watched.others.entry(other).or_insert_with(entry);
+        let old = entry.wakers.insert(waiter, waker);
+        let is_new = old.is_none();
+        let listens = std::mem::replace(&mut watched.listening, true);
+        drop(watched);
+        drop(old);
+        if !listens {
+            return self.listen().inspect_err(|_| {
+                self.lock().listening = false;
+                // Those who have begun to wait meanwhile are woken, to find the same error.
+                self.gone(other);
+            });
         }
-        let blocks = watched.blocked_threads < BLOCKED_THREADS_MAX;
-        let watch = if blocks { Watch::Blocked } else { Watch::Polled(Instant::now()) };
-        let wakers = Wakers::from([(waiter, waker)]);
-        watched.tickets.insert(ticket, Ticket { wakers, watch });
-        let started = if blocks {
-            watched.blocked_threads += 1;
-            drop(watched);
-            self.start_to_block(ticket)
-        } else {
-            self.start_to_poll(watched)
-        };
-        // Any request that started to wait in the meantime is woken, to find the same error.
-        started.inspect_err(|_| self.gone(ticket))
-    }
-
-    /// Starts a thread that has been counted already.
-    fn start_to_block(self: &Arc<Watches>, ticket: u64) -> io::Result<()> {
-        let watches = self.clone();
-        let thread = thread::Builder::new().name("treelock-watch".into());
-        let spawned = thread.spawn(move || watches.block_on(ticket));
-        spawned.map(drop).inspect_err(|_| self.lock().blocked_threads -= 1)
-    }
-
-    /// Does the work of a thread that blocks. All threads share one description. They take shared
-    /// locks, and nothing else ever locks the byte of a ticket that has left.
-    fn block_on(&self, ticket: u64) {
-        // If the kernel has no memory for the lock, the waiters are woken, check, and ask again.
-        if kernel::lock(&self.file, ticket, Kind::Shared).is_ok() {
-            kernel::unlock(&self.file, ticket);
-        } else {
-            thread::yield_now();
+        if is_new {
+            self.handle.ring_own();
         }
-        let poller = {
-            let mut watched = self.lock();
-            watched.blocked_threads -= 1;
-            watched.poller.clone()
-        };
-        // One of its tickets can have a thread now.
-        if let Some(poller) = poller {
-            poller.unpark();
-        }
-        self.gone(ticket);
-    }
-
-    /// Starts the thread that polls, or lets it look at a new ticket.
-    fn start_to_poll(self: &Arc<Watches>, mut watched: MutexGuard<'_, Watched>) -> io::Result<()> {
-        if let Some(poller) = &watched.poller {
-            poller.unpark();
-            return Ok(());
-        }
-        let watches = self.clone();
-        let thread = thread::Builder::new().name("treelock-poll".into());
-        // It waits for the mutex, so it is known before it can end.
-        let spawned = thread.spawn(move || watches.poll())?;
-        watched.poller = Some(spawned.thread().clone());
         Ok(())
     }
 
-    /// Does the work of the thread that polls, until there is nothing left to poll.
-    fn poll(self: &Arc<Watches>) {
-        while let Some(polled) = self.polled() {
-            let start = Instant::now();
-            let mut rest = POLL_INTERVAL_MAX;
-            for (ticket, since) in polled {
-                // After an error the waiters check, and find the same error.
-                if matches!(kernel::locked(&self.file, ticket, ticket), Ok(Some(_))) {
-                    rest = rest.min(since.elapsed() / POLL_DIVISOR);
-                } else {
-                    self.gone_quietly(ticket);
-                }
-            }
-            thread::park_timeout(rest.max(POLL_INTERVAL_MIN).max(POLL_REST * start.elapsed()));
-        }
-    }
-
-    /// Does the same as [`gone`](Watches::gone) for a thread that must go on. If a waker panics,
-    /// the panic has been reported already.
-    fn gone_quietly(&self, ticket: u64) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.gone(ticket)));
-    }
-
-    /// Returns the tickets to poll, each with the time since when it has been polled. Gives those
-    /// of them threads for which there are some. Returns `None`, and the thread that polls is
-    /// forgotten, if there is nothing to poll.
-    fn polled(self: &Arc<Watches>) -> Option<Vec<(u64, Instant)>> {
+    /// Forgets a waiter. Its waker is dropped once the mutex is free (C9).
+    pub(crate) fn leave(&self, other: Other, waiter: u64) {
         let mut watched = self.lock();
-        let since = |(ticket, entry): (&u64, &Ticket)| match entry.watch {
-            Watch::Polled(since) => Some((*ticket, since)),
-            Watch::Own | Watch::Blocked => None,
-        };
-        let mut polled: Vec<(u64, Instant)> = watched.tickets.iter().filter_map(since).collect();
-        let mut blocked = Vec::new();
-        while watched.blocked_threads < BLOCKED_THREADS_MAX
-            && let Some((ticket, _)) = polled.pop()
-        {
-            watched.blocked_threads += 1;
-            watched.tickets.entry(ticket).and_modify(|entry| entry.watch = Watch::Blocked);
-            blocked.push(ticket);
-        }
-        if polled.is_empty() {
-            watched.poller = None;
+        let Some(entry) = watched.others.get_mut(&other) else { return };
+        let waker = entry.wakers.remove(&waiter);
+        if entry.wakers.is_empty() {
+            watched.others.remove(&other);
         }
         drop(watched);
-        for ticket in blocked {
-            // Without a thread the waiters check, and ask for one again.
-            if self.start_to_block(ticket).is_err() {
-                self.gone_quietly(ticket);
+        drop(waker);
+    }
+
+    /// Wakes those who waited for a request that has left, once the mutex is free (C9).
+    fn gone(&self, other: Other) {
+        let left = self.lock().others.remove(&other);
+        wake_all(left.into_iter().flat_map(|entry| entry.wakers.into_values()), || ());
+    }
+
+    /// Starts the thread that listens.
+    fn listen(self: &Arc<Watches>) -> io::Result<()> {
+        let watches = self.clone();
+        let thread = thread::Builder::new().name("treelock-listen".into());
+        thread.spawn(move || while watches.listen_once() {}).map(drop)
+    }
+
+    /// Looks which requests have left, and sleeps until the bell is rung. Returns false when there
+    /// has been nothing to watch for a while; then the listener is forgotten.
+    fn listen_once(self: &Arc<Watches>) -> bool {
+        let bell = self.handle.bell();
+        let seen = bell.load(Ordering::SeqCst);
+        let watched = self.lock();
+        let all: Vec<(Other, Instant)> =
+            watched.others.iter().map(|(other, entry)| (*other, entry.since)).collect();
+        if all.is_empty() {
+            let closed = watched.closed;
+            drop(watched);
+            return !closed && self.idle(seen);
+        }
+        drop(watched);
+        let now = Instant::now();
+        let mut until = None;
+        for (other, since) in all {
+            // If something is wrong with the cell, the waiter finds out.
+            let check = self.next_check(other, since, now).unwrap_or(Some(now));
+            until = until.into_iter().chain(check).min();
+            if self.handle.has_left(other).unwrap_or(true) {
+                // If a waker panics, the panic has been reported already.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.gone(other)));
             }
         }
-        (!polled.is_empty()).then_some(polled)
+        futex::wait(bell, seen, ANY, until);
+        true
+    }
+
+    /// Waits for something to watch. Returns whether there may be something.
+    fn idle(&self, seen: u32) -> bool {
+        let end = Instant::now() + IDLE;
+        futex::wait(self.handle.bell(), seen, ANY, Some(end));
+        let mut watched = self.lock();
+        watched.listening = Instant::now() < end || !watched.others.is_empty();
+        watched.listening
+    }
+
+    /// Arranges for `waker` to be called after a moment.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no thread can be started.
+    pub(crate) fn retry_later(waker: &Waker) -> io::Result<()> {
+        let waker = waker.clone();
+        let thread = thread::Builder::new().name("treelock-retry".into());
+        let wake = move || {
+            thread::sleep(RETRY_INTERVAL);
+            waker.wake();
+        };
+        thread.spawn(wake).map(drop)
     }
 }

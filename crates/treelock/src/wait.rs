@@ -50,7 +50,7 @@ pub trait Wait: Future + Unpin + Sized {
     ///
     /// See [`Wait`].
     fn wait(mut self) -> Self::Output {
-        match drive(&mut self, None) {
+        match self.wait_until(None) {
             Some(output) => output,
             None => unreachable!("without a deadline only an answer ends a wait"),
         }
@@ -71,7 +71,7 @@ pub trait Wait: Future + Unpin + Sized {
     ///
     /// See [`Wait`].
     fn wait_timeout(&mut self, timeout: Duration) -> Option<Self::Output> {
-        drive(self, Instant::now().checked_add(timeout))
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
     /// Waits like [`wait_timeout`](Wait::wait_timeout), but until a point in time.
@@ -93,12 +93,33 @@ pub trait Wait: Future + Unpin + Sized {
     /// # Ok::<(), treelock::NodeError>(())
     /// ```
     fn wait_deadline(&mut self, deadline: Instant) -> Option<Self::Output> {
-        drive(self, Some(deadline))
+        self.wait_until(Some(deadline))
+    }
+
+    /// Waits until the deadline, if there is one: what the other verbs do. Returns `None` only
+    /// after a deadline.
+    ///
+    /// An engine whose requests are woken by other processes overrides this, to sleep where it is
+    /// woken. Otherwise a thread has to receive what wakes this one.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks until the future is ready or the deadline has passed.
+    ///
+    /// # Examples
+    ///
+    /// See [`Wait`].
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Self::Output> {
+        drive(self, deadline)
     }
 }
 
 /// Waiting by reference keeps the future usable afterwards.
-impl<W: Wait> Wait for &mut W {}
+impl<W: Wait> Wait for &mut W {
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Self::Output> {
+        (**self).wait_until(deadline)
+    }
+}
 
 /// Polls a future on this thread until it is ready or the deadline has passed.
 fn drive<F: Future + Unpin>(future: &mut F, deadline: Option<Instant>) -> Option<F::Output> {

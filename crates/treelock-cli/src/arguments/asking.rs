@@ -24,7 +24,8 @@ pub(crate) struct AskArguments {
 
     /// Wait at most this long: seconds, or as in `500ms`, `5m` [default: forever]
     ///
-    /// If a cluster does not answer, this may take some seconds longer, and the exit code is 74.
+    /// When the time is up, the exit code is that of --conflict-exit-code. If a cluster does not
+    /// answer, it takes some seconds longer, and the exit code is 74.
     #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 

@@ -39,7 +39,7 @@ pub(crate) struct Hold {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print neither ticket and token, nor what is in the way
+    /// Print neither ticket and token, nor anything of waiting or what is in the way
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
 }
@@ -77,7 +77,8 @@ When it ends:
   the lock is released; on a cluster when the lease ends.
 
 Not for what a `run` can do: the command under a `run` is ended if the lock is
-lost. Whoever holds must not request the same again: it would wait for itself.
+lost. Whoever would wait for what is held for it, or for a process above it, is
+refused.
 
 Exit codes:
   0      the lock is held
@@ -85,5 +86,7 @@ Exit codes:
   75     not granted in time (or --conflict-exit-code); standard error says
          what is in the way
   74     the lock cannot be used
+  70     it would wait for what is held for it, or for a `treelock run` that it
+         is inside
   66     the process of --pid does not exist, or ended during the wait
   64     the command line is wrong";

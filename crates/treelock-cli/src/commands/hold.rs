@@ -13,17 +13,20 @@ use signal_hook::consts::SIGTERM;
 use treelock_any::Guard;
 
 use crate::{
+    announcer::Announcer,
     arguments::Hold,
     background::{self, Keeper},
+    blocker,
     error::Failure,
     events::{Event, Events},
     exit, json,
-    keeping::{self, Starter, Watch},
-    kept_process, leave,
+    keeping::{self, Starter},
+    kept_process::{self, has_ended},
+    leave,
     lock::Lock,
     output::{print, say},
     purpose::Purpose,
-    wait::{Outcome, wait},
+    wait::{Outcome, Speech, wait},
 };
 
 /// Holds the lock. Returns the exit code.
@@ -47,10 +50,19 @@ pub(crate) fn hold(
             "-E 0 would say that the lock is held when it is not; choose another code",
         ));
     }
-    let keeper = Keeper::start(arguments.pid.map(kept_process::open).transpose()?)?;
-    let (keeper, held) = match keeper.held()? {
+    let kept_for = arguments.pid.map(kept_process::open).transpose()?;
+    let (keeper, held) = match Keeper::start(kept_for.as_ref())?.held()? {
         Ok(held) => held,
-        Err(code) => return Ok(code),
+        Err(code) => {
+            // The keeper gets the same signal from others.
+            let is_asked_to_end = code == exit::by_signal(SIGTERM);
+            return match (arguments.pid, kept_for) {
+                (Some(pid), Some(process)) if is_asked_to_end && has_ended(&process) => {
+                    Err(kept_process::ended(pid))
+                }
+                _ => Ok(code),
+            };
+        }
     };
     match (arguments.quiet, arguments.json) {
         (true, _) => {}
@@ -81,25 +93,20 @@ fn keep(lock: &Lock, arguments: &Hold) -> Result<u8, Failure> {
         return Ok(exit::by_signal(SIGTERM));
     }
     let kept_for = kept_for.map(|(_, process)| process);
-    let watch = Watch::start(&starter, kept_for).map_err(cannot("start a thread"))?;
-    let waited = wait(lock, &request, arguments.asking.limit(), &events);
+    keeping::watch(&starter, kept_for).map_err(cannot("start a thread"))?;
+    let announcer = Announcer::default();
+    let speech = if arguments.quiet { Speech::Nothing } else { Speech::Waiting };
+    let waited = wait(lock, &request, arguments.asking.limit(), &events, (speech, &announcer));
     if !matches!(waited, Ok(Outcome::Granted(_))) {
         leave::settle(lock, &events);
     }
+    // Nothing may be written when the command that started this has ended.
+    announcer.finish();
     let guard = match waited? {
         Outcome::Granted(guard) => guard,
-        Outcome::Signalled(number) => {
-            return match arguments.pid {
-                Some(pid) if watch.process_ended() => Err(kept_process::ended(pid)),
-                _ => Ok(exit::end_by_signal(number)),
-            };
-        }
+        Outcome::Signalled(number) => return Ok(exit::end_by_signal(number)),
         Outcome::Blocked(blocked) => {
-            match (arguments.quiet, arguments.json) {
-                (true, _) => {}
-                (false, true) => eprintln!("{}", json::line(&json::WhoBlocks::new(Some(&blocked)))),
-                (false, false) => say(&blocked.to_string()),
-            }
+            blocker::tell(&blocked, arguments.json, arguments.quiet);
             return Ok(arguments.asking.conflict_exit_code);
         }
     };

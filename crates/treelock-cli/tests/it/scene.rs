@@ -74,7 +74,8 @@ impl Scene {
             .env(MARK, self.dir())
             .env_remove("TREELOCK_URL")
             .env_remove("TREELOCK_NAMESPACE")
-            .env_remove("TREELOCK_TOKEN");
+            .env_remove("TREELOCK_TOKEN")
+            .env_remove("TREELOCK_TICKET");
         for name in ["ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "PASSWORD"] {
             command.env_remove(format!("ETCDCTL_{name}"));
         }

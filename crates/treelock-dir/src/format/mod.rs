@@ -1,4 +1,6 @@
-//! How a lock table and its requests are stored as bytes. The only I/O here is on single cells.
+//! How a lock table and its requests are stored.
 
-pub(crate) mod cells;
+pub(crate) mod cell;
+pub(crate) mod header;
+pub(crate) mod layout;
 pub(crate) mod request;

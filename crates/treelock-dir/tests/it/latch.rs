@@ -121,8 +121,8 @@ fn a_signal_while_one_waits_for_the_latch() {
     let lock = scratch.lock.clone();
     let asks = thread::spawn(move || lock.try_acquire(&write("a")).wait());
     eventually("it was interrupted again and again", || {
-        // SAFETY: the thread is not joined yet.
-        unsafe { pthread_kill(asks.as_pthread_t(), nix::libc::SIGUSR1) };
+        // SAFETY: the thread is not joined yet. The types of `std` and `libc` differ with musl.
+        unsafe { pthread_kill(asks.as_pthread_t() as _, nix::libc::SIGUSR1) };
         asks.is_finished() || SIGNALS.load(Ordering::SeqCst) > 200
     });
     assert!(!asks.is_finished(), "the latch is taken");
