@@ -28,7 +28,8 @@ fn what_conflicts_with_the_outer_one_is_refused() {
         let ticket: u32 = if limit.is_empty() { 1 } else { 3 };
         let inner = ticket + 1;
         let expected = format!(
-            "treelock: this request would wait for ever, because it is inside a run that it waits for:
+            "\
+treelock: this request would wait for ever, because it is inside a run that it waits for:
   #{inner} (this request) wants read /a/b and waits for #{ticket} \"outer\" (pid N), write /a
   #{ticket} \"outer\" (pid N) waits for its command, which this request is part of
   request everything in the outer run
@@ -156,7 +157,7 @@ fn shell(scene: &Scene, script: &str) -> Running {
 #[test]
 fn what_is_held_for_a_process_is_refused_to_it() {
     let scene = Scene::new();
-    let script = "$0 hold -q -w a --pid $$ --label agent-7
+    let script = "$0 hold -q -w a --pid $$ -l agent
         $0 run -r a/b -- echo granted; echo $?
         sh -c '$0 run -r a/b -- echo granted; exit $?' $0; echo $?
         $0 hold -w a --pid $$ --ttl 1h; echo $?
@@ -169,8 +170,8 @@ fn what_is_held_for_a_process_is_refused_to_it() {
     let expected = |ticket, wants| {
         format!(
             "treelock: this request would wait for what is held for it:
-  #{ticket} (this request) wants {wants} and waits for #1 \"agent-7 for pid N (sh)\" (pid N), write /a
-  #1 \"agent-7 for pid N (sh)\" (pid N) is held for pid N, which this request is part of
+  #{ticket} (this request) wants {wants} and waits for #1 \"agent for pid N (sh)\" (pid N), write /a
+  #1 \"agent for pid N (sh)\" (pid N) is held for pid N, which this request is part of
   request everything in one hold, or release #1 before
 "
         )
