@@ -170,7 +170,7 @@ impl Watches {
         self.lock().lives.remove(&life);
         let bell = self.handle.bell();
         bell.fetch_add(1, Ordering::SeqCst);
-        futex::wake(bell, u32::MAX, ANY);
+        futex::wake_all(bell, ANY);
     }
 
     /// Arranges for `waker` to be called when a request has left. Check it once more after this,
