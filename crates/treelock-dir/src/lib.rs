@@ -117,6 +117,7 @@ mod check;
 mod directory;
 mod engine;
 mod error;
+mod events;
 mod file;
 mod format;
 mod give_up;
