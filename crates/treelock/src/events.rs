@@ -52,6 +52,22 @@ pub enum What {
 }
 
 impl Event {
+    /// Returns an event. For engine authors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use treelock::engine::{Event, What};
+    ///
+    /// let gap = Event::new(SystemTime::now(), What::Missed(Some(3)));
+    /// assert!(gap.request().is_none());
+    /// ```
+    #[must_use]
+    pub fn new(at: SystemTime, what: What) -> Event {
+        Event { at, what }
+    }
+
     /// Returns the request that it happened to; `None` if events are missing.
     ///
     /// # Examples
