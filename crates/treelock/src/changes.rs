@@ -80,9 +80,9 @@ impl Changes {
     /// Returns an event if tickets were issued that no snapshot has shown.
     fn missed(&mut self, snapshot: &Snapshot) -> Option<Event> {
         let last = snapshot.entries.last()?.ticket;
-        let before = self.last.replace(last)?;
-        let new = snapshot.entries.iter().filter(|entry| entry.ticket > before).count() as u64;
         // A table that was replaced begins with ticket 1 again.
+        let before = self.last.replace(self.last.map_or(last, |before| before.max(last)))?;
+        let new = snapshot.entries.iter().filter(|entry| entry.ticket > before).count() as u64;
         let count = last.saturating_sub(before).saturating_sub(new);
         let what = What::Missed(Some(count));
         (count > 0).then(|| Event { at: SystemTime::now(), what })
@@ -217,8 +217,12 @@ mod tests {
         for _ in 0..3 {
             drop(it.0.acquire(&Listened::request("b")).wait());
         }
-        let _fifth = it.0.acquire(&Listened::request("c")).wait();
+        let fifth = it.0.acquire(&Listened::request("c")).wait();
         assert_eq!(it.look(), ["missed Some(3)", "#5 asked", "#5 granted"]);
+        drop(fifth);
+        assert_eq!(it.look(), ["#5 left held"]);
+        let _sixth = it.0.acquire(&Listened::request("c")).wait();
+        assert_eq!(it.look(), ["#6 asked", "#6 granted"], "what has left was seen");
         assert!(it.look().is_empty());
     }
 
