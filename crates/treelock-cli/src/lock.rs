@@ -18,7 +18,8 @@ const GRACE_MAX: Duration = Duration::from_secs(10);
 /// How long it may take to notice the loss of a lease and to send the signal.
 const REACTION_TIME: Duration = Duration::from_millis(500);
 
-/// A lock shared with other processes, and how far it reaches.
+/// A lock shared with other processes, and how far it reaches. Clones refer to the same lock.
+#[derive(Clone)]
 pub(crate) struct Lock {
     pub(crate) any: AnyLock,
     reach: Reach,

@@ -25,4 +25,5 @@ mod signals;
 mod terminal;
 mod timeless;
 mod users;
+mod view;
 mod which_lock;
