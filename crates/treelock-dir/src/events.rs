@@ -11,9 +11,9 @@ impl DirLock {
     /// The table is read 50 times a second, or less often if it is long, on a thread that ends when
     /// the events are dropped. So the time of an event is exact to about 20 ms, and a request that
     /// comes and leaves between two looks is missed; the next ticket that is seen tells how many
-    /// were ([`What::Missed`](treelock::engine::What::Missed)). Of a request that waited at one look
-    /// and is gone at the next it is unknown whether it was granted in between: the event says that
-    /// it left while it waited.
+    /// were missed ([`What::Missed`](treelock::engine::What::Missed)). Of a request that waited at
+    /// one look and is gone at the next it is unknown whether it was granted in between: the event
+    /// says that it left while it waited.
     ///
     /// # Errors
     ///

@@ -173,6 +173,7 @@ impl<E: 'static> Events<E> {
     /// # Examples
     ///
     /// See [`Events`].
+    #[expect(clippy::should_implement_trait, reason = "an iterator could not be awaited")]
     pub fn next(&mut self) -> Next<'_, E> {
         Next(self)
     }

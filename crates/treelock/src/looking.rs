@@ -1,5 +1,5 @@
-//! Events that a thread of their own reads: [`Events::reading`], and [`Events::looking`] for engines
-//! that have nothing but snapshots.
+//! Events that a thread of their own reads: [`Events::reading`], and [`Events::looking`] for
+//! engines that have nothing but snapshots.
 
 use std::{
     collections::VecDeque,

@@ -9,7 +9,7 @@ mod state;
 mod tests;
 
 use std::{
-    io, mem,
+    io, mem, panic, process,
     sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     thread,
     time::{Duration, Instant},
@@ -76,7 +76,8 @@ pub(crate) fn show(lock: &Lock, node: &Node) -> Result<u8, Failure> {
         heard: Vec::new(),
         tell,
     };
-    // It also restores the terminal after a panic.
+    end_with_any_panic();
+    // It also restores the terminal before a panic is printed.
     let mut terminal = ratatui::try_init().map_err(|error| Failure::output(&error))?;
     let end = app.run(&mut terminal, &inputs);
     drop(terminal);
@@ -86,6 +87,17 @@ pub(crate) fn show(lock: &Lock, node: &Node) -> Result<u8, Failure> {
         End::Left => restored.map(|()| 0).map_err(|error| Failure::output(&error)),
         End::Signal(number) => Ok(exit::end_by_signal(number)),
     }
+}
+
+/// Makes a panic of any thread end the process, as one of the main thread does. Otherwise the others
+/// would go on drawing on a terminal that is restored.
+fn end_with_any_panic() {
+    const PANICKED: i32 = 101;
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        process::exit(PANICKED);
+    }));
 }
 
 /// Starts the threads that wait for keys, signals and events.
@@ -238,8 +250,8 @@ impl App {
     }
 }
 
-/// Draws every cell with the next frame. `Terminal::clear` would ask the terminal for its cursor and
-/// get no answer, since a thread that reads keys gets that.
+/// Draws every cell with the next frame. `Terminal::clear` would ask the terminal for its cursor,
+/// and get no answer, since the thread that reads keys gets that.
 fn redraw(terminal: &mut DefaultTerminal) -> io::Result<()> {
     let area = terminal.size()?.into();
     terminal.resize(area)

@@ -1,8 +1,8 @@
 //! The live requests of a namespace as a listener knows them: [`Mirror`].
 //!
-//! etcd tells which entries were made and deleted, not which requests are granted. That follows from
-//! the rule alone, so the mirror enters each request into a lock in memory, in the order of etcd's
-//! revisions, and that lock says when it is granted.
+//! etcd tells which entries were made and deleted, not which requests are granted. That follows
+//! from the rule alone, so the mirror enters each request into a lock in memory, in the order of
+//! etcd's revisions, and that lock says when it is granted.
 
 use std::{
     collections::{HashMap, HashSet},
