@@ -29,7 +29,8 @@ pub(crate) struct Changes {
 /// A live request, with the moments that its ages are counted from.
 struct Known {
     entry: Entry,
-    asked: Instant,
+    /// `None` if it was held at the first look: a snapshot does not show how long it had waited.
+    asked: Option<Instant>,
     granted: Option<Instant>,
 }
 
@@ -58,12 +59,13 @@ impl Changes {
                 }
                 old => {
                     left.extend(old.map(|old| old.left(now)));
-                    let known = Known::new(entry, now);
+                    let mut known = Known::new(entry, now);
                     if before.is_none() {
                         let state = known.entry.state;
+                        known.asked = known.asked.filter(|_| state == State::Waiting);
                         asked.push(known.event(|seen| What::Live(state, seen), now, now));
                     } else {
-                        asked.push(known.event(What::Asked, known.asked, now));
+                        asked.push(known.event(What::Asked, known.since(now), now));
                         if let Some(at) = known.granted {
                             granted.push(known.event(What::Granted, at, now));
                         }
@@ -93,7 +95,7 @@ impl Known {
     fn new(entry: Entry, now: Instant) -> Known {
         let since = now.checked_sub(entry.age).unwrap_or(now);
         let granted = (entry.state == State::Held).then_some(since);
-        Known { entry, asked: since, granted }
+        Known { entry, asked: Some(since), granted }
     }
 
     /// Returns whether this entry shows the same request, and not another one with the same ticket
@@ -104,15 +106,15 @@ impl Known {
         let is_as_old = match (old.state, entry.state) {
             (State::Waiting, State::Held) => true,
             (State::Held, State::Waiting) => false,
-            _ => since.saturating_duration_since(self.since()) < AGE_ERROR_MAX,
+            _ => since.saturating_duration_since(self.since(now)) < AGE_ERROR_MAX,
         };
         let same = (&old.label, &old.roots, &old.process);
         is_as_old && same == (&entry.label, &entry.roots, &entry.process)
     }
 
     /// Returns since when it is in its state.
-    fn since(&self) -> Instant {
-        self.granted.unwrap_or(self.asked)
+    fn since(&self, now: Instant) -> Instant {
+        self.granted.or(self.asked).unwrap_or(now)
     }
 
     /// Returns the same request as this entry shows it. The last look was `before`.
@@ -139,7 +141,7 @@ impl Known {
         let seen = Sighting {
             ticket: self.entry.ticket,
             request: request(&self.entry),
-            asked: since(self.asked),
+            asked: self.asked.map_or(Duration::ZERO, since),
             granted: self.granted.filter(|granted| *granted <= at).map(since),
             process: self.entry.process.clone(),
         };
@@ -244,6 +246,7 @@ mod tests {
         drop(first);
         let events = changes.since(older(2), after(20));
         let [left, granted] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(left.waited(), None, "it was granted before anybody listened");
         assert_eq!(left.held(), Some(Duration::from_secs(20)));
         assert_eq!(granted.waited(), Some(Duration::from_secs(18)));
         assert_eq!(granted.held(), Some(Duration::ZERO));

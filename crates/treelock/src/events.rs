@@ -28,7 +28,7 @@ pub struct Event {
 }
 
 /// What happened, and to which request. The ages in a [`Sighting`] are those at the time of the
-/// event.
+/// event. `asked` is zero if it is unknown how long a held request had waited.
 ///
 /// # Examples
 ///
@@ -95,7 +95,8 @@ impl Event {
         let request = self.request()?;
         match (&self.what, request.granted) {
             (What::Left(State::Held, _) | What::Live(State::Held, _), None) => None,
-            (_, granted) => Some(request.asked.saturating_sub(granted.unwrap_or_default())),
+            // Nobody is granted before asking: then it is unknown when this one asked.
+            (_, granted) => request.asked.checked_sub(granted.unwrap_or_default()),
         }
     }
 

@@ -75,7 +75,7 @@ pub(super) fn draw(view: &mut View, palette: Palette, frame: &mut Frame, now: In
     if let Some(area) = details {
         draw_details(view, palette, frame, area, now);
     }
-    frame.render_widget(footer(view, palette, foot.width), foot);
+    frame.render_widget(footer(view, palette, now, foot.width), foot);
     match &view.mode {
         Mode::Help => popup(frame, "keys", &HELP.map(str::to_owned)),
         Mode::Confirm { ticket, lines, question } => {
@@ -294,12 +294,12 @@ fn sentence(
 }
 
 /// Returns the last line: what is typed, what has happened, or the keys.
-fn footer(view: &View, palette: Palette, width: u16) -> Paragraph<'static> {
+fn footer(view: &View, palette: Palette, now: Instant, width: u16) -> Paragraph<'static> {
     let width = usize::from(width);
     if view.mode == Mode::Filter {
         return Paragraph::new(in_the_middle(&format!("/{}_", view.filter), width));
     }
-    if let Some(trouble) = &view.trouble {
+    if let Some(trouble) = view.trouble(now) {
         return Paragraph::new(in_the_middle(trouble, width)).style(palette.bad);
     }
     if let Some(message) = &view.message {

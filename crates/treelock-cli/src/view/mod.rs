@@ -192,7 +192,7 @@ impl App {
             Input::Gone => return Ok(Some(End::Signal(SIGHUP))),
             Input::Signal(number) => return Ok(Some(End::Signal(number))),
             Input::Event(Ok(event)) => self.heard.push(event),
-            Input::Event(Err(error)) => self.view.trouble = Some(error.to_string()),
+            Input::Event(Err(error)) => self.view.fail(error.to_string(), Instant::now()),
             Input::Proposed(ticket, Ok(proposal)) => {
                 self.view.ask(ticket, &proposal.description(), proposal.question());
                 self.proposal = Some(proposal);

@@ -1,11 +1,14 @@
 //! What the view shows, and what keys and events change: a machine without terminal, clock or I/O.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use treelock::{Node, engine::Event};
 
 use super::requests::{Live, Requests};
+
+/// How long a failure counts. It is said again as long as it lasts, on a cluster every ten seconds.
+const TROUBLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The state of the view.
 pub(super) struct View {
@@ -29,8 +32,8 @@ pub(super) struct View {
     pub(super) shows_details: bool,
     /// What has happened to the last command.
     pub(super) message: Option<String>,
-    /// Why the table cannot be read at the moment.
-    pub(super) trouble: Option<String>,
+    /// Why the table could not be read, and when that was said last.
+    trouble: Option<(String, Instant)>,
     /// The ticket that is being broken.
     pub(super) breaking: Option<u64>,
 }
@@ -122,6 +125,17 @@ impl View {
     pub(super) fn selected(&self) -> Option<(u64, &Live)> {
         let ticket = *self.rows.get(self.selected)?;
         Some((ticket, self.requests.get(ticket)?))
+    }
+
+    /// Notes that the table cannot be read `now`.
+    pub(super) fn fail(&mut self, why: String, now: Instant) {
+        self.trouble = Some((why, now));
+    }
+
+    /// Returns why the table cannot be read, if that was said lately.
+    pub(super) fn trouble(&self, now: Instant) -> Option<&str> {
+        let (why, said) = self.trouble.as_ref()?;
+        (now.saturating_duration_since(*said) < TROUBLE_TIMEOUT).then_some(why)
     }
 
     /// Takes in events that are told `now`.

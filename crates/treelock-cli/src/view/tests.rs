@@ -343,12 +343,16 @@ fn leaving_and_other_keys() {
 }
 
 #[test]
-fn trouble_is_shown_until_something_is_heard() {
+fn trouble_is_shown_as_long_as_it_lasts() {
     let mut shown = Shown::with_four(80, 24);
-    shown.view.trouble = Some("etcd does not answer".into());
+    shown.view.fail("etcd does not answer".into(), shown.now);
+    shown.now += Duration::from_secs(14);
     assert_eq!(shown.lines()[23], "etcd does not answer");
+    shown.now += Duration::from_secs(1);
+    assert!(shown.lines()[23].starts_with("q leave"), "it was not said again");
+    shown.view.fail("etcd does not answer".into(), shown.now);
     shown.take(vec![event(What::Asked, 5, &write("docs", "x"))]);
-    assert!(shown.lines()[23].starts_with("q leave"));
+    assert!(shown.lines()[23].starts_with("q leave"), "something was heard");
 }
 
 /// Every line fits whatever the size, and nothing panics.
