@@ -15,11 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossterm::event::{self, KeyEvent, KeyEventKind};
 use nix::sys::signal::{Signal as Name, raise};
-use ratatui::{
-    DefaultTerminal,
-    crossterm::event::{self, KeyEvent, KeyEventKind},
-};
+use ratatui::DefaultTerminal;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     iterator::Signals,
