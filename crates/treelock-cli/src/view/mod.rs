@@ -87,8 +87,8 @@ pub(crate) fn show(lock: &Lock, node: &Node) -> Result<u8, Failure> {
     }
 }
 
-/// Makes a panic of any thread end the process, as one of the main thread does. Otherwise the others
-/// would go on drawing on a terminal that is restored.
+/// Makes a panic of any thread end the process, as one of the main thread does. Otherwise the
+/// others would go on drawing on a terminal that is restored.
 fn end_with_any_panic() {
     const PANICKED: i32 = 101;
     let print = panic::take_hook();
