@@ -5,4 +5,5 @@ pub(crate) mod doctor;
 pub(crate) mod generated;
 pub(crate) mod ls;
 pub(crate) mod run;
+pub(crate) mod stats;
 pub(crate) mod who;

@@ -5,6 +5,7 @@ mod administration;
 mod granting;
 mod lost;
 mod waiting;
+mod watching;
 
 use crate::{scene::Scene, server::Cluster};
 
