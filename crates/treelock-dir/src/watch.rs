@@ -16,7 +16,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::Waker,
@@ -42,6 +42,9 @@ const BLOCKED_THREADS_MAX: usize = 64;
 
 /// How often the kernel is asked about a life that has no thread.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often those look who are woken by whoever leaves. If the table was cut, nobody can ring.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the listener stays when there is nothing to watch.
 const IDLE: Duration = Duration::from_secs(1);
@@ -101,11 +104,11 @@ impl Watches {
                 return Ok(false);
             }
             let check = match now < grace {
-                true => Some(grace),
-                false if self.is_guarded(other)? => None,
-                false => Some(now + POLL_INTERVAL),
+                true => grace,
+                false if self.is_guarded(other)? => now + LOOK_INTERVAL,
+                false => now + POLL_INTERVAL,
             };
-            let until = check.into_iter().chain(deadline).min();
+            let until = Some(deadline.map_or(check, |deadline| deadline.min(check)));
             if !handle.has_left(other)? {
                 futex::wait(handle.bell(), seen, Handle::kind(other.cell), until);
             }
@@ -175,14 +178,17 @@ impl Watches {
         let entry = watched.others.entry(other).or_insert_with(entry);
         let old = entry.wakers.insert(waiter, waker);
         let is_new = old.is_none();
-        let listens = std::mem::replace(&mut watched.listening, true);
+        let listens = mem::replace(&mut watched.listening, true);
         drop(watched);
         drop(old);
         if !listens {
             return self.listen().inspect_err(|_| {
-                self.lock().listening = false;
+                let mut watched = self.lock();
+                watched.listening = false;
+                let all = mem::take(&mut watched.others);
+                drop(watched);
                 // Those who have begun to wait meanwhile are woken, to find the same error.
-                self.gone(other);
+                wake_all(all.into_values().flat_map(|entry| entry.wakers.into_values()), || ());
             });
         }
         if is_new {
@@ -232,17 +238,17 @@ impl Watches {
         drop(watched);
         let now = Instant::now();
         let check = |(other, since): (Other, Instant)| match since + GRACE {
-            grace if now < grace => Some(grace),
+            grace if now < grace => grace,
             // If something is wrong with the cell, the waiter finds out.
             _ => match self.is_guarded(other) {
-                Ok(true) => None,
-                Ok(false) => Some(now + POLL_INTERVAL),
-                Err(Broken) => Some(now),
+                Ok(true) => now + LOOK_INTERVAL,
+                Ok(false) => now + POLL_INTERVAL,
+                Err(Broken) => now,
             },
         };
         let mut until = None;
         for (other, since) in all {
-            until = until.into_iter().chain(check((other, since))).min();
+            until = until.into_iter().chain([check((other, since))]).min();
             if self.handle.has_left(other).unwrap_or(true) {
                 // If a waker panics, the panic has been reported already.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.gone(other)));
