@@ -1,5 +1,6 @@
 //! The integration tests of `treelock-dir`, in one binary.
 
+mod audit;
 mod calls;
 mod conformance;
 mod cut;

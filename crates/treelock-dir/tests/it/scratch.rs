@@ -1,8 +1,10 @@
 //! A place of its own for each test, and the few values that all tests use.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    process,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -15,6 +17,8 @@ use nix::{
 use tempfile::TempDir;
 use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Error, Guard};
+
+use crate::raw::{LATCH_AT, LATCH_PID_AT, NEXT_LIFE_AT, number};
 
 /// Longer than anything here takes, so that only a lost event is late.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -48,11 +52,20 @@ impl Scratch {
         table.expect("a table that exists")
     }
 
-    /// Checks that the table has no live requests, and that everything in it can be acquired.
+    /// Returns how many bytes of tables this process has locked.
+    pub(crate) fn locks_of_this_process() -> usize {
+        let files = fs::read_dir("/proc/self/fdinfo").expect("/proc").filter_map(Result::ok);
+        let text = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+        text.map(|text| text.matches("OFDLCK").count()).sum()
+    }
+
+    /// Checks that the table has no live requests, that everything in it can be acquired, and that
+    /// nothing in it is wrong.
     pub(crate) fn assert_at_rest(&self) {
         let snapshot = self.lock.snapshot().wait().expect("a table that can be read");
         assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
         let guard = self.lock.try_acquire(&write("/")).wait().expect("nothing is in the way");
+        self.assert_sound();
         drop(guard);
     }
 }
@@ -106,46 +119,58 @@ pub(crate) fn waiters(lock: &DirLock) -> Vec<u32> {
     snapshot.waiting().map(pid).collect()
 }
 
-/// The latch of a table, taken by a process that does not release it.
-pub(crate) struct Latch(File);
+/// The latch of a table, taken by a handle that does not release it, as if its process had stopped.
+pub(crate) struct Latch {
+    table: File,
+    taken: u64,
+}
 
 impl Latch {
     pub(crate) fn of_one_who_stopped(table: &Path) -> Latch {
-        Latch::taken(table, libc::F_WRLCK)
-    }
-
-    /// Takes the latch like a process that may only read, and shares it with others like it.
-    pub(crate) fn of_a_reader_who_stopped(table: &Path) -> Latch {
-        Latch::taken(table, libc::F_RDLCK)
-    }
-
-    fn taken(table: &Path, kind: libc::c_int) -> Latch {
         let table = File::options().read(true).write(true).open(table).expect("a table");
-        let latch = latch(kind);
-        fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("the latch is free");
-        Latch(table)
+        let set = |at, value: u64| {
+            table.write_all_at(&value.to_ne_bytes(), at).expect("a table");
+        };
+        let life = number(&table, NEXT_LIFE_AT);
+        set(NEXT_LIFE_AT, life + 1);
+        fcntl(&table, FcntlArg::F_OFD_SETLK(&lock_of(life))).expect("a life of its own");
+        assert_eq!(number(&table, LATCH_AT), 0, "the latch is free");
+        set(LATCH_AT, life << 1);
+        set(LATCH_PID_AT, process::id().into());
+        Latch { table, taken: life << 1 }
     }
 
     pub(crate) fn is_taken(table: &Path) -> bool {
-        let Ok(table) = File::open(table) else { return false };
-        let mut latch = latch(libc::F_RDLCK);
-        fcntl(&table, FcntlArg::F_OFD_GETLK(&mut latch)).expect("locks that can be queried");
-        libc::c_int::from(latch.l_type) != libc::F_UNLCK
+        File::open(table).is_ok_and(|table| number(&table, LATCH_AT) != 0)
     }
 }
 
 impl Drop for Latch {
     fn drop(&mut self) {
-        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&latch(libc::F_UNLCK)));
+        // Whoever waits for it looks every few milliseconds.
+        if number(&self.table, LATCH_AT) | 1 == self.taken | 1 {
+            self.table.write_all_at(&[0; 8], LATCH_AT).expect("a table");
+        }
     }
 }
 
-/// Returns a lock on byte 0 of the table.
-fn latch(kind: libc::c_int) -> libc::flock {
+/// The gate of a table, locked until it is dropped, as if its process had stopped.
+pub(crate) struct Gate(#[expect(dead_code, reason = "it keeps the lock")] File);
+
+impl Gate {
+    pub(crate) fn of_one_who_stopped(table: &Path) -> Gate {
+        let table = File::options().read(true).write(true).open(table).expect("a table");
+        fcntl(&table, FcntlArg::F_OFD_SETLK(&lock_of(0))).expect("the gate is free");
+        Gate(table)
+    }
+}
+
+/// Returns an exclusive lock on a byte of the table: 0 is the gate, and others are lives.
+pub(crate) fn lock_of(byte: u64) -> libc::flock {
     libc::flock {
-        l_type: kind as libc::c_short,
+        l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
+        l_start: byte as libc::off_t,
         l_len: 1,
         l_pid: 0,
     }
