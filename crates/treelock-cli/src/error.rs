@@ -1,6 +1,13 @@
 //! The failure of a sub-command: an exit code and a sentence.
 
-use std::{env, ffi::OsStr, fmt::Display, io, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
 
 use signal_hook::consts::SIGPIPE;
 
@@ -36,13 +43,23 @@ impl Failure {
         }
     }
 
-    /// Returns the failure to start a program.
-    pub(crate) fn start(program: &OsStr, error: &io::Error) -> Failure {
+    /// Returns the failure to start a program with its arguments.
+    pub(crate) fn start(command_line: &[OsString], error: &io::Error) -> Failure {
+        let program = command_line.first().map_or(OsStr::new(""), OsString::as_os_str);
         match error.kind() {
             io::ErrorKind::NotFound if exists(program) => Failure::new(
                 exit::NOT_FOUND,
                 format_args!("{program:?} exists, but the interpreter that it names does not"),
             ),
+            io::ErrorKind::NotFound if command_line.len() == 1 && is_shell_line(program) => {
+                Failure::new(
+                    exit::NOT_FOUND,
+                    format_args!(
+                        "{program:?}: command not found; a command and its arguments are separate \
+                         words; if this is a line for a shell, write `sh -c` before it"
+                    ),
+                )
+            }
             io::ErrorKind::NotFound => {
                 Failure::new(exit::NOT_FOUND, format_args!("{program:?}: command not found"))
             }
@@ -52,6 +69,11 @@ impl Failure {
             ),
         }
     }
+}
+
+/// Returns whether this looks like a whole command line in one word.
+fn is_shell_line(program: &OsStr) -> bool {
+    program.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
 
 impl From<treelock_any::Error> for Failure {

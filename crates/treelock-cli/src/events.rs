@@ -1,14 +1,20 @@
 //! One queue of everything that a waiting program waits for: signals to this process, the end of a
 //! child, and futures that can proceed. So nothing is polled, and nothing is missed between two
 //! waits.
+//!
+//! It needs no thread: a handler writes a byte to a socket, and so does a future's waker. The
+//! program sleeps until there is something to read.
 
 use std::{
-    collections::HashSet,
-    fs, io,
+    cell::RefCell,
+    collections::{HashSet, VecDeque},
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
     pin::{Pin, pin},
     sync::{
         Arc,
-        mpsc::{self, Receiver, Sender},
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
     thread,
@@ -16,21 +22,31 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{SigSet, Signal as Name, kill},
+    sys::signal::{SigSet, Signal as Name},
     unistd::{getpid, getsid},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    time::Timespec,
 };
 use signal_hook::{
     consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2},
-    iterator::{SignalsInfo, exfiltrator::WithOrigin},
+    flag::{register_conditional_default, register_conditional_shutdown},
+    iterator::{backend::SignalDelivery, exfiltrator::WithOrigin},
     low_level::siginfo::{Cause, Origin},
 };
 
-use crate::watchdog::Watchdog;
+use crate::exit;
 
 /// The signals that a command under the lock gets as if they had been sent to it.
-const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-/// How long [`Events::until_now`] waits for the signal with which it marks the present.
-const MARK_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// How long to wait before another try if the kernel cannot wait for events.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The maximum size of `/proc/self/status`, which the kernel gives out in one piece of a page.
+const STATUS_BYTES_MAX: usize = 4096;
 
 pub(crate) enum Event {
     /// A signal asks this process to do something.
@@ -50,18 +66,34 @@ pub(crate) struct Signal {
 
 /// The queue of events.
 pub(crate) struct Events {
-    queue: Receiver<Event>,
+    signals: RefCell<SignalDelivery<UnixStream, WithOrigin>>,
+    arrived: RefCell<VecDeque<Event>>,
     waker: Waker,
-    watchdog: Arc<Watchdog>,
+    /// Whether a future can proceed.
+    is_woken: Arc<AtomicBool>,
+    /// While this is set, a signal ends the process at once.
+    ends_at_once: Arc<AtomicBool>,
+    mask: Mask,
+}
+
+/// The signals that this thread blocks.
+struct Mask {
+    /// At the start of the program, and so for a command.
+    inherited: SigSet,
+    wanted: SigSet,
 }
 
 /// Queues a wake-up.
-struct QueueWaker(Sender<Event>);
+struct QueueWaker {
+    is_due: Arc<AtomicBool>,
+    socket: UnixStream,
+}
 
 impl Wake for QueueWaker {
     fn wake(self: Arc<Self>) {
-        // When the program ends, nothing listens any more and nothing has to be woken.
-        let _ = self.0.send(Event::Woken);
+        self.is_due.store(true, SeqCst);
+        // If the socket is full, there is enough to wake up for.
+        let _ = (&self.socket).write(&[0]);
     }
 }
 
@@ -69,80 +101,142 @@ impl Events {
     /// Creates the queue. From now on signals go into it instead of ending the process.
     ///
     /// Signals that were ignored when the program began stay ignored, for a child too: nohup(1) and
-    /// shells that start background jobs rely on this. Signals that were blocked stay blocked for a
-    /// child, which inherits the mask of the thread that starts it.
+    /// shells that start background jobs rely on this.
     pub(crate) fn start() -> io::Result<Events> {
-        let (sender, queue) = mpsc::channel();
-        let waker = Waker::from(Arc::new(QueueWaker(sender.clone())));
-        let watchdog = Arc::new(Watchdog::default());
         let ignored = ignored();
         let wanted = FORWARDED.into_iter().filter(|signal| !ignored.contains(signal));
-        let wanted: Vec<i32> = wanted.chain([SIGCHLD]).collect();
-        let mut signals = SignalsInfo::<WithOrigin>::new(&wanted)?;
-        let unblocked: SigSet = wanted.into_iter().filter_map(|n| Name::try_from(n).ok()).collect();
-        let watched = Arc::clone(&watchdog);
-        thread::Builder::new().name("signals".into()).spawn(move || {
-            // One thread that accepts the signals is enough for the kernel to deliver them.
-            let _ = unblocked.thread_unblock();
-            for origin in signals.forever() {
-                let event = event(&origin);
-                let is_signal = matches!(event, Event::Signal(_));
-                if sender.send(event).is_err() {
-                    return;
+        let wanted: Vec<i32> = wanted.collect();
+        // Until there is a queue, a signal ends the process, as it would without a handler.
+        let ends_at_once = Arc::new(AtomicBool::new(true));
+        for signal in &wanted {
+            let condition = Arc::clone(&ends_at_once);
+            match *signal {
+                SIGINT => register_conditional_default(SIGINT, condition)?,
+                signal => {
+                    let code = exit::by_signal(signal).into();
+                    register_conditional_shutdown(signal, code, condition)?
                 }
-                if is_signal {
-                    watched.await_taken(origin.signal);
-                }
-            }
-        })?;
-        Ok(Events { queue, waker, watchdog })
+            };
+        }
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        let is_woken = Arc::new(AtomicBool::new(false));
+        let socket = write.try_clone()?;
+        let waker = Waker::from(Arc::new(QueueWaker { is_due: Arc::clone(&is_woken), socket }));
+        let all: Vec<i32> = wanted.into_iter().chain([SIGCHLD]).collect();
+        let signals = SignalDelivery::with_pipe(read, write, WithOrigin::default(), &all)?;
+        ends_at_once.store(false, SeqCst);
+        let wanted: SigSet = all.into_iter().filter_map(|n| Name::try_from(n).ok()).collect();
+        let mask = Mask { inherited: SigSet::thread_get_mask()?, wanted };
+        wanted.thread_unblock()?;
+        Ok(Events {
+            signals: RefCell::new(signals),
+            arrived: RefCell::default(),
+            waker,
+            is_woken,
+            ends_at_once,
+            mask,
+        })
     }
 
     /// Waits for the next event. Returns `None` if there is none before `until`.
     pub(crate) fn next(&self, until: Option<Instant>) -> Option<Event> {
-        let event = match until {
-            None => self.queue.recv().expect("the waker holds a sender"),
-            Some(until) => {
-                let limit = until.saturating_duration_since(Instant::now());
-                self.queue.recv_timeout(limit).ok()?
+        loop {
+            self.collect();
+            if let Some(event) = self.arrived.borrow_mut().pop_front() {
+                return Some(event);
             }
-        };
-        if let Event::Signal(_) = event {
-            self.watchdog.taken();
+            if self.is_woken.swap(false, SeqCst) {
+                return Some(Event::Woken);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // A time too long to represent is as good as no limit.
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let signals = self.signals.borrow();
+            let mut sources = [PollFd::new(signals.get_read(), PollFlags::IN)];
+            match poll(&mut sources, left.as_ref()) {
+                Ok(0) => return None,
+                Ok(_) | Err(Errno::INTR) => {}
+                // The kernel is short of memory.
+                Err(_) => thread::sleep(RETRY_INTERVAL),
+            }
         }
-        Some(event)
     }
 
-    /// Lets signals wait from now on, without limit: a command is about to start and must not be
-    /// left alone. Returns a signal that has already arrived.
-    pub(crate) fn before_command(&self) -> Option<Signal> {
-        self.watchdog.turn_off();
-        self.queue.try_iter().find_map(|event| match event {
+    /// Queues the signals that have arrived.
+    fn collect(&self) {
+        let mut signals = self.signals.borrow_mut();
+        self.arrived.borrow_mut().extend(signals.pending().map(|origin| event(&origin)));
+    }
+
+    /// Returns all signals that have arrived until now. Look at futures and children only after
+    /// this call.
+    pub(crate) fn until_now(&self) -> Vec<Signal> {
+        self.collect();
+        let signal = |event| match event {
             Event::Signal(signal) => Some(signal),
             Event::Child | Event::Woken => None,
-        })
+        };
+        self.arrived.borrow_mut().drain(..).filter_map(signal).collect()
     }
 
-    /// Returns all signals that have arrived until now, including those that the thread above has
-    /// not seen yet. Look at futures and children only after this call.
-    pub(crate) fn until_now(&self) -> Vec<Signal> {
-        let mut came = Vec::new();
-        // A signal to this process marks the present. The thread looks for SIGCHLD after all other
-        // signals, so its second round finds whatever arrived before the first mark.
-        for _ in 0..2 {
-            if kill(getpid(), Name::SIGCHLD).is_err() {
-                break;
-            }
-            let end = Instant::now() + MARK_TIMEOUT;
-            while let Some(event) = self.next(Some(end)) {
-                match event {
-                    Event::Signal(signal) => came.push(signal),
-                    Event::Child => break,
-                    Event::Woken => {}
-                }
-            }
+    /// Returns a signal that has already arrived, before a command is started.
+    pub(crate) fn before_command(&self) -> Option<Signal> {
+        self.until_now().first().copied()
+    }
+
+    /// Does what may block this process without a limit, for example behind a stopped process that
+    /// has the table's latch. A signal ends the process meanwhile, which also gives back everything
+    /// that it requested. Does nothing if a signal has arrived already, and returns it.
+    pub(crate) fn interruptibly<T>(&self, action: impl FnOnce() -> T) -> Result<T, Signal> {
+        self.ends_at_once.store(true, SeqCst);
+        let done = match self.before_command() {
+            None => Ok(action()),
+            Some(signal) => Err(signal),
+        };
+        self.ends_at_once.store(false, SeqCst);
+        done
+    }
+
+    /// Starts a command. Also returns the signals that did not reach it although they were sent to
+    /// it: until it has become another program, it is a fork of this one, whose handlers take them.
+    pub(crate) fn starting<T>(&self, start: impl FnOnce() -> T) -> (T, Vec<Signal>) {
+        let started = self.with_inherited_mask(start);
+        // Each run of a handler writes a byte, in the fork too.
+        let handled = self.handled();
+        let queued = self.arrived.borrow().len();
+        self.collect();
+        let own = self.arrived.borrow().len() - queued;
+        (started, if handled > own { self.until_now() } else { Vec::new() })
+    }
+
+    /// Does something with the signals blocked that were blocked when the program began. A command
+    /// inherits the mask of the thread that starts it.
+    pub(crate) fn with_inherited_mask<T>(&self, action: impl FnOnce() -> T) -> T {
+        let Mask { inherited, wanted } = &self.mask;
+        let differs = wanted.iter().any(|signal| inherited.contains(signal));
+        if differs {
+            // Fails only for a wrong number of the operation.
+            let _ = inherited.thread_set_mask();
         }
-        came
+        let done = action();
+        if differs {
+            let _ = wanted.thread_unblock();
+        }
+        done
+    }
+
+    /// Returns how many handlers have run since the last look, and forgets it.
+    fn handled(&self) -> usize {
+        let signals = self.signals.borrow();
+        let mut socket = signals.get_read();
+        let mut bytes = [0; 64];
+        let mut handled = 0;
+        while let Ok(read @ 1..) = socket.read(&mut bytes) {
+            handled += read;
+        }
+        handled
     }
 
     /// Waits for a future, for at most this long. Only for the end of the program: a signal that
@@ -183,7 +277,10 @@ fn leads_session() -> bool {
 
 /// Returns the signals that this process was started to ignore.
 fn ignored() -> HashSet<i32> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // One read is enough, and whoever starts a command waits for it.
+    let mut status = vec![0; STATUS_BYTES_MAX];
+    let read = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
+    let status = String::from_utf8_lossy(&status[..read.unwrap_or(0)]);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     FORWARDED.into_iter().filter(|signal| mask >> (signal - 1) & 1 == 1).collect()

@@ -7,6 +7,8 @@ use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 pub(crate) const USAGE: u8 = 64;
 /// The named ticket is not live.
 pub(crate) const NO_TICKET: u8 = 66;
+/// The request would wait for a `run` that it is inside.
+pub(crate) const DEADLOCK: u8 = 70;
 /// The lock cannot be used, or the output cannot be written.
 pub(crate) const CANNOT_LOCK: u8 = 74;
 /// The lock was not granted in time, or would not be granted now.

@@ -1,14 +1,18 @@
 //! The lock that this program uses. Everything that is specific to one kind of lock is in this
 //! file, and nowhere else.
 
-use std::{ffi::OsString, process::Command, time::Duration};
+use std::{ffi::OsString, fs, io, path::Path, process::Command, time::Duration};
 
 use treelock_any::{
     Address, AnyLock, Error, Guard,
     treelock_dir::{self, DirLock},
 };
 
-use crate::{error::Failure, exit, parent_death, secrets};
+use crate::{
+    error::Failure,
+    events::{Events, Signal},
+    exit, parent_death, secrets,
+};
 
 /// How long a lock on a cluster stays after its process has died, by default.
 const TTL_DEFAULT: Duration = Duration::from_secs(15);
@@ -17,6 +21,9 @@ const TTL_DEFAULT: Duration = Duration::from_secs(15);
 const GRACE_MAX: Duration = Duration::from_secs(10);
 /// How long it may take to notice the loss of a lease and to send the signal.
 const REACTION_TIME: Duration = Duration::from_millis(500);
+
+/// The name of the lock table in its directory.
+const TABLE: &str = "table";
 
 /// A lock shared with other processes, and how far it reaches.
 pub(crate) struct Lock {
@@ -56,6 +63,16 @@ impl Lock {
     /// Returns whether only processes of this host see the lock.
     pub(crate) fn is_of_this_host(&self) -> bool {
         matches!(self.reach, Reach::Host)
+    }
+
+    /// Calls the lock. On one host that may block, behind a stopped process that has the table's
+    /// latch; then a signal ends this process, which gives back everything. On a cluster nothing
+    /// blocks, and what is given back must be said to it. Returns a signal that arrived before.
+    pub(crate) fn call<T>(&self, events: &Events, call: impl FnOnce() -> T) -> Result<T, Signal> {
+        match self.reach {
+            Reach::Host => events.interruptibly(call),
+            Reach::Cluster { .. } => Ok(call()),
+        }
     }
 
     /// Returns about how long the lock stays after its process has died.
@@ -99,6 +116,13 @@ impl Lock {
         command.args(&command_line[1..]);
         guard.inherit(&mut command).map_err(|error| Failure::new(exit::CANNOT_LOCK, error))?;
         Ok(command)
+    }
+
+    /// Returns the directory of the lock table if there is no table in it, or no directory.
+    pub(crate) fn missing_table(&self) -> Option<&Path> {
+        let dir = self.any.downcast_ref::<DirLock>()?.path();
+        let found = fs::symlink_metadata(dir.join(TABLE));
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound).then_some(dir)
     }
 
     /// Returns the processes of this host that keep the ticket alive. Empty on a cluster, where the

@@ -12,9 +12,12 @@ mod confirm;
 mod error;
 mod events;
 mod exit;
+mod forwarder;
 mod json;
+mod keeper;
 mod leave;
 mod lock;
+mod nested;
 mod nodes;
 mod output;
 mod parent_death;
@@ -26,7 +29,8 @@ mod text;
 mod tree;
 mod wait;
 mod waiting_line;
-mod watchdog;
+mod waiting_notes;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -43,6 +47,10 @@ use crate::{
 fn main() -> ExitCode {
     if parent_death::is_asked() {
         return failed(&parent_death::start());
+    }
+    if witness::is_asked() {
+        witness::be();
+        return ExitCode::SUCCESS;
     }
     let matches = match Arguments::command().try_get_matches() {
         Ok(matches) => matches,

@@ -6,6 +6,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs, io,
+    os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -44,12 +45,20 @@ pub(crate) fn node(naming: Naming, argument: &OsStr) -> Result<Node, Failure> {
     let path = Path::new(argument);
     // The empty path would mean the working directory, and an unset variable must not lock that.
     if naming == Naming::Names || argument.is_empty() {
-        return path.to_node().map_err(Failure::usage);
+        return path.to_node().map_err(|error| match looks_like_a_path(argument) {
+            true => Failure::usage(format_args!("{error}; for a file path, add --paths")),
+            false => Failure::usage(error),
+        });
     }
     let resolved = resolve(&start_of(path)?, path).map_err(|error| {
         Failure::usage(format_args!("cannot tell which file {path:?} is: {error}"))
     })?;
     resolved.to_node().map_err(Failure::usage)
+}
+
+/// Returns whether an argument has parts that mean something in file paths only.
+fn looks_like_a_path(argument: &OsStr) -> bool {
+    argument.as_bytes().split(|byte| *byte == b'/').any(|part| part == b"." || part == b"..")
 }
 
 /// Returns where a path begins: at the root, or in the working directory.

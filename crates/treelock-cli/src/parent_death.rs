@@ -44,7 +44,7 @@ pub(crate) fn is_asked() -> bool {
 pub(crate) fn start() -> Failure {
     let mut arguments = env::args_os().skip(1);
     let parent = arguments.next().and_then(|pid| pid.to_str()?.parse::<i32>().ok());
-    let program = arguments.next().unwrap_or_default();
+    let command_line: Vec<OsString> = arguments.collect();
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         let message =
             format_args!("cannot ask the kernel to end the command with treelock: {error}");
@@ -54,6 +54,9 @@ pub(crate) fn start() -> Failure {
     if getppid().map(|pid| pid.as_raw_nonzero().get()) != parent {
         return Failure::new(exit::CANNOT_EXECUTE, "treelock died before the command was started");
     }
-    let error = Command::new(&program).args(arguments).exec();
-    Failure::start(&program, &error)
+    let Some((program, arguments)) = command_line.split_first() else {
+        return Failure::new(exit::USAGE, "no command was given");
+    };
+    let error = Command::new(program).args(arguments).exec();
+    Failure::start(&command_line, &error)
 }

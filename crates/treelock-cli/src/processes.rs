@@ -28,9 +28,19 @@ pub(crate) fn own_and_above() -> BTreeSet<u32> {
 
 /// Returns the parent of a process.
 pub(crate) fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Returns whether a process runs, or could. One that has ended and that nobody has waited for does
+/// not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| !stat.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Returns what the kernel says of a process, from its state on; see `proc_pid_stat(5)`.
+fn stat(pid: u32) -> Option<String> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may contain anything, so the last parenthesis marks its end.
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = str::from_utf8(&stat[name_end + 1..]).ok()?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+    String::from_utf8(stat[name_end + 1..].to_vec()).ok()
 }

@@ -38,8 +38,8 @@ pub(crate) fn live(lock: &Lock, ticket: u64) -> Result<Option<Entry>, Failure> {
     Ok(entries.into_iter().find(|entry| entry.ticket == ticket))
 }
 
-/// Sends SIGTERM to all processes that keep a ticket, and after `grace` sends SIGKILL to those that
-/// are left.
+/// Sends SIGTERM to all processes that keep a ticket, continues those that are stopped, and after
+/// `grace` sends SIGKILL to those that are left.
 pub(crate) fn end(
     lock: &Lock,
     ticket: u64,
@@ -68,14 +68,18 @@ fn terminate(lock: &Lock, ticket: u64, asker: Option<u32>, sent: &mut Sent) -> R
     // parents first.
     let others: Vec<_> =
         others.into_iter().map(|other| (processes::parent(other.pid()), other)).collect();
-    for handle in askers {
+    for handle in &askers {
         handle.send(Signal::TERM, &mut sent.terminated, &mut sent.refused);
     }
     let forwards = asker.filter(|asker| sent.terminated.contains(asker));
-    for (parent, handle) in others {
-        if forwards.is_none() || parent != forwards {
+    for (parent, handle) in &others {
+        if forwards.is_none() || *parent != forwards {
             handle.send(Signal::TERM, &mut sent.terminated, &mut sent.refused);
         }
+    }
+    // What is stopped does nothing before it continues: neither end nor forward.
+    for handle in askers.iter().chain(others.iter().map(|(_, handle)| handle)) {
+        handle.resume();
     }
     Ok(())
 }
@@ -101,14 +105,22 @@ impl Handle {
         self.number.as_raw_nonzero().get() as u32
     }
 
+    /// Continues the process if it is stopped. Whether it may be signalled is known already.
+    fn resume(&self) {
+        let _ = self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
+        match &self.descriptor {
+            Some(descriptor) => pidfd_send_signal(descriptor, signal),
+            None => kill_process(self.number, signal),
+        }
+    }
+
     /// Records whether the process was signalled or may not be. A process that has ended is
     /// neither.
     fn send(&self, signal: Signal, reached: &mut Vec<u32>, refused: &mut BTreeSet<u32>) {
-        let sent = match &self.descriptor {
-            Some(descriptor) => pidfd_send_signal(descriptor, signal),
-            None => kill_process(self.number, signal),
-        };
-        match sent {
+        match self.signal(signal) {
             Ok(()) => reached.push(self.pid()),
             Err(Errno::SRCH) => {}
             Err(_) => {

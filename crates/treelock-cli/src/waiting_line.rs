@@ -16,30 +16,30 @@ use crate::{
 /// How often the line is rewritten, because the times in it grow.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One line on the terminal, if there is one; cleared when dropped.
+/// One line on the terminal; cleared when dropped.
 pub(crate) struct WaitingLine {
     started: Instant,
-    /// Standard error is a terminal that can clear lines.
-    is_seen: bool,
     is_drawn: bool,
 }
 
 impl WaitingLine {
-    pub(crate) fn new(started: Instant) -> WaitingLine {
+    /// Returns the line; `None` if standard error is no terminal that can clear lines.
+    pub(crate) fn new(started: Instant) -> Option<WaitingLine> {
         let is_seen = io::stderr().is_terminal() && !screen::is_dumb();
-        WaitingLine { started, is_seen, is_drawn: false }
+        is_seen.then_some(WaitingLine { started, is_drawn: false })
     }
 
-    /// Returns when the line has to be rewritten, if it is visible.
-    pub(crate) fn next_refresh(&self, now: Instant) -> Option<Instant> {
-        self.is_seen.then_some(now + REFRESH_INTERVAL)
+    /// Returns when the line has to be rewritten.
+    pub(crate) fn next_refresh(&self, now: Instant) -> Instant {
+        now + REFRESH_INTERVAL
     }
 
-    /// Returns whether the line may be drawn now. From the background it would overwrite what the
+    /// Returns the line if it may be drawn now. From the background it would overwrite what the
     /// user types into the shell.
-    pub(crate) fn is_visible(&mut self) -> bool {
-        self.is_drawn &= in_foreground();
-        self.is_seen && in_foreground()
+    pub(crate) fn if_visible(&mut self) -> Option<&mut WaitingLine> {
+        let is_visible = in_foreground();
+        self.is_drawn &= is_visible;
+        is_visible.then_some(self)
     }
 
     /// Shows the blocker.

@@ -12,7 +12,7 @@ use crate::{error::Error, lost::Lost, turn::Turn};
 /// A guard is owned: it can be stored, sent to another thread or task, and dropped there. Dropping
 /// it releases the lock, and never fails or waits for other requests. (If the waker of a waiting
 /// request panics, that panic continues after all wakers were called.) A panic that unwinds through
-/// the guard releases too. Dropping may first write four bytes to the table, so a frozen file
+/// the guard releases too. Dropping writes to memory alone, so a frozen file
 /// system can make it wait. Leaking the guard, as [`std::mem::forget`] does, keeps the lock for as
 /// long as the process lives.
 ///

@@ -99,7 +99,9 @@ impl<'a> Index<'a> {
     /// once.
     pub(crate) fn look(&self, marks: &[Mark], mut found: impl FnMut(usize)) -> Result<(), Broken> {
         for mark in marks {
-            let Some(place) = self.place(self.find(mark.hash)?.0)? else { continue };
+            let (link, _) = self.find(mark.hash)?;
+            mark.place.set(link);
+            let Some(place) = self.place(link)? else { continue };
             for kind in mark.looks_for.iter() {
                 let mut link = self.get(place + FIRST + kind as usize);
                 let mut steps = 0;
@@ -128,8 +130,7 @@ impl<'a> Index<'a> {
     pub(crate) fn enter(&self, cell: usize, marks: &[Mark]) -> Result<u32, Broken> {
         let mut first = 0;
         for mark in marks {
-            let place_link = self.find_or_add(mark.hash)?;
-            let place = self.place(place_link)?.ok_or(Broken)?;
+            let (place_link, place) = self.find_or_add(mark)?;
             for kind in mark.enters.iter() {
                 let link = self.take(header::ENTRIES, self.layout.entry_count, |link| {
                     Ok(self.get(self.entry(link)?.ok_or(Broken)? + BEHIND))
@@ -153,10 +154,19 @@ impl<'a> Index<'a> {
         Ok(first)
     }
 
-    fn find_or_add(&self, hash: u64) -> Result<u32, Broken> {
+    /// Returns the place of a mark, and the link to it.
+    fn find_or_add(&self, mark: &Mark) -> Result<(u32, usize), Broken> {
+        let hash = mark.hash;
+        let known = mark.place.get();
+        if let Some(place) = self.place(known)?
+            && self.hash(place) == hash
+            && self.is_used(place)
+        {
+            return Ok((known, place));
+        }
         let (found, _) = self.find(hash)?;
-        if found != 0 {
-            return Ok(found);
+        if let Some(place) = self.place(found)? {
+            return Ok((found, place));
         }
         let link = self.take(header::PLACES, self.layout.place_count, |link| {
             Ok(self.get(self.place(link)?.ok_or(Broken)? + NEXT_PLACE))
@@ -170,7 +180,12 @@ impl<'a> Index<'a> {
             self.set(place + FIRST + kind, 0);
         }
         self.set(bucket, link);
-        Ok(link)
+        Ok((link, place))
+    }
+
+    /// Returns whether a place has any entries.
+    fn is_used(&self, place: usize) -> bool {
+        (0..Kind::COUNT).any(|kind| self.get(place + FIRST + kind) != 0)
     }
 
     /// Takes the entries of a request out, from its first one on.
@@ -199,7 +214,7 @@ impl<'a> Index<'a> {
             None => return Err(Broken),
         }
         self.give(header::ENTRIES, link, entry + BEHIND);
-        if (0..Kind::COUNT).all(|kind| self.get(place + FIRST + kind) == 0) {
+        if !self.is_used(place) {
             let (found, at) = self.find(self.hash(place))?;
             if found != place_link {
                 return Err(Broken);

@@ -296,6 +296,7 @@ impl<'a> Ledger<'a> {
             let reserve = self.cell_count()? / RESERVE_DIVISOR;
             Ok::<bool, Broken>(self.free_count()? < cells + reserve)
         };
+        let rebuilds = self.memory.get(header::REBUILDS);
         if is_scarce()? || !self.index()?.has_room(marks) {
             // A search that has seen all cells and found too little would find as little again.
             if self.search()? && is_scarce()? {
@@ -307,6 +308,10 @@ impl<'a> Ledger<'a> {
             while self.free_count()? < cells || !self.index()?.has_room(marks) {
                 self.grow()?;
             }
+        }
+        if self.memory.get(header::REBUILDS) != rebuilds {
+            // The places that were found are of the index before.
+            marks.iter().for_each(|mark| mark.place.set(0));
         }
         Ok(())
     }

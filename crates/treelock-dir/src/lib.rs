@@ -1,9 +1,10 @@
 //! Read/write locks on whole sub-trees, shared by the processes of one host: no server, no daemon,
 //! no lease.
 //!
-//! The lock table is kept in a directory, and the kernel's file locks tell which processes are
-//! alive. So there is nothing to install and nothing to tune, and a process that dies, in whatever
-//! way, releases its locks at once.
+//! The lock table is a file in a directory, which its processes share as memory, and the kernel's
+//! file locks tell which processes are alive. So there is nothing to install and nothing to tune, a
+//! process that dies, in whatever way, releases its locks, and what a request costs does not depend
+//! on how many others are live.
 //!
 //! ```
 //! use treelock::{Request, Wait};
@@ -34,21 +35,26 @@
 //! - *A holder's child inherited the lock* ([`Guard::inherit`]): the lock is held until the child
 //!   has ended too.
 //! - *A process is stopped while it holds a lock*: it keeps the lock.
-//! - *A process is stopped during the microseconds in which it makes a request or reads the table*:
-//!   all other requests wait for it, even those with a timeout. [`DirLock::check`] reports this.
+//! - *A process is stopped during the microsecond in which it makes a request*: no other request
+//!   can be made until it is resumed or dies. A try fails after a quarter of a second, and a limit
+//!   ends on time, with [`Error::Stuck`], which names the process. Releasing and looking go on.
 //! - *A process forks without `exec`*: the child makes requests of its own and cannot release what
 //!   the parent holds. But until the child ends too, it keeps alive whatever the parent had open.
 //! - *The disk is full*: a table that cannot grow refuses requests with an error that says so;
 //!   releasing still works.
-//! - *The bytes of a stored request are damaged*: it counts as a write on `/` until its owner
-//!   leaves.
-//! - *The table is emptied or cut short while in use*: requests are refused until its users have
-//!   left.
+//! - *The bytes of a stored request are damaged*: whoever looks at it takes it for a write on `/`,
+//!   until its owner leaves.
+//! - *The table is emptied or cut short while in use*: requests are refused until all processes
+//!   that have it open have noticed, by a request or a release, or have ended.
+//! - *A file that is not a lock table has its name*: it is refused, and left as it is.
+//! - *The table is one of an earlier version*: if it is in use, it is refused ([`Error::Former`]);
+//!   otherwise it is begun anew.
 //! - *The clock is changed*: nothing happens. Ages use the time since boot, and tokens continue
 //!   from the last one.
 //! - *The host restarts*: everything is free.
-//! - *The table is removed while in use*: the next request creates a new one and does not see the
-//!   old holders. They are notified ([`Guard::lost`]), and tokens keep growing.
+//! - *The table is removed while in use*: a request that is made a millisecond later, or more,
+//!   creates a new one and does not see the old holders. They are notified ([`Guard::lost`]), and
+//!   tokens keep growing.
 //!
 //! # Fencing tokens
 //!
@@ -71,34 +77,38 @@
 //! - Allowed, with a warning from [`DirLock::check`]: FUSE and unknown file systems.
 //!
 //! Do not use a directory whose files are removed by age, as those in `/tmp` often are: that
-//! removes tables in use. Any user who may write to the directory is trusted, and so is any user
-//! who may read the table, who can stop all other processes from locking. So a new table can be
-//! read and written by the users who may write to its directory, and by no one else.
+//! removes tables in use. Any user who may write to the directory is trusted. So is any user who
+//! may read the table, who can keep others from opening it. So a new table can be read and written
+//! by the users who may write to its directory, and by no one else.
 //!
 //! Containers that share the directory share the locks, but a process ID is only meaningful inside
 //! the container of its process.
 //!
-//! Linux only, 4.11 or later: the locks are open file description locks, and the library that we
-//! use supports these on Linux. In a 32-bit program with glibc, whose file offsets have 32 bits, a
-//! table ends after 2^31 requests, which are then refused with an error.
+//! Linux only, 4.14 or later, with glibc or musl. A 32-bit program needs glibc 2.28 or musl, for
+//! file offsets of 64 bits. macOS has the same file locks, but not this way to sleep in shared
+//! memory before version 14.4, and nobody has run the lock there; so it is not supported.
 //!
 //! # Cost
 //!
-//! An acquire and release pair takes nine system calls, and no file is created or removed. We
-//! measured eight times the cost of a bare pair of flock(2) calls. Making a request reads the
-//! table, which has 256 bytes for each live request; with 1,000 of them a pair takes eleven times
-//! as long. The table shrinks again after a crowd has left. The cells of processes that died are
-//! found by later requests, each of which queries the kernel about 16 tickets at most. So the table
-//! may be half as long again as its live requests need. Requests with many roots are compared by
-//! sorting and searching them, not root by root. To see what is in the way of a request, the kernel
-//! is queried only about the requests that conflict with it.
+//! An uncontended acquire and release pair takes about half a microsecond and makes no system call,
+//! however many other requests are live. Its cost depends on the number of its roots and their
+//! ancestors, and on the requests that conflict with it. Once in a millisecond, the kernel is asked
+//! whether the table is still in its place.
 //!
-//! A handle keeps up to 16 files open for reuse. A waiting request sleeps in the kernel, and a
-//! release wakes only the requests that wait for it at that moment. For each ticket of another
-//! process that is waited for, a thread of the table sleeps until that ticket leaves. There are at
-//! most 64 such threads. Further tickets are polled by one more thread, so that the end of such a
-//! ticket is noticed late by up to a sixteenth of the waiting time (at least 1 ms, at most 50 ms),
-//! or by more if very many tickets are polled.
+//! The table has 256 bytes for each request that it can take, and 576 for indexes. It doubles when
+//! it is full, and becomes as small as a new one when it is empty; up to 420 KiB it keeps its size.
+//! The cells of processes that died are found by later requests.
+//!
+//! A handle keeps one file open, and one more for each guard that a child
+//! [inherits](Guard::inherit). A thread that waits sleeps until a request that it waits for leaves,
+//! and a release wakes only those who wait for it at that moment. Futures are woken by one thread
+//! of the handle. The death of a process is noticed after at most 50 ms by those who have waited
+//! for less than a second; then, a thread sleeps in the kernel until that process ends, and notices
+//! it at once. There are at most 64 such threads; beyond that, each 50 ms.
+//!
+//! The memory is mapped, so the kernel raises `SIGBUS` when somebody cuts the file. The crate
+//! installs a handler for this signal, which lets signals for other addresses pass to the handler
+//! before it. A program that replaces it must do the same.
 //!
 //! # When not to use it
 //!
@@ -109,7 +119,7 @@
 //! Numbers such as C22 in comments refer to CONTRACT.md at the repository's root.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("treelock-dir requires Linux: it uses open file description locks");
+compile_error!("treelock-dir requires Linux: it uses futexes and open file description locks");
 
 mod acquire;
 mod ask;
@@ -134,6 +144,7 @@ mod lost;
 mod map;
 mod marks;
 mod memory;
+mod process;
 mod record;
 mod site;
 mod table;

@@ -31,11 +31,11 @@ use crate::{
 /// # Blocking
 ///
 /// A request that waits does not block the thread that polls it. However, making a request
-/// (including by the first poll of a future) and reading the table take the table's latch and
-/// access its file, which blocks the thread, usually for some microseconds. The verbs that return
-/// an [`Answer`] do this during the call. If a process is *stopped* (`SIGSTOP`, a debugger) while
-/// it has the latch, every thread that makes a request or reads the table is blocked until that
-/// process is resumed or dies, even if it has a timeout.
+/// (including by the first poll of a future) takes the table's latch, which others hold for about a
+/// microsecond each, and the first request opens the table. Looking at the table reads its file.
+/// The verbs that return an [`Answer`] do this during the call. If a process is *stopped*
+/// (`SIGSTOP`, a debugger) while it has the latch, a poll blocks the thread for 10 ms and tries
+/// again later, and a try fails after 250 ms.
 ///
 /// # Examples
 ///

@@ -72,7 +72,7 @@ impl View {
 
     /// Returns all live requests.
     pub(crate) fn live(&self) -> Result<Vec<Record>, Error> {
-        let records = records(&self.memory, |_| true).map_err(|Broken| self.damaged())?;
+        let records = records(&self.memory, |_, _| true).map_err(|Broken| self.damaged())?;
         let lives = records.iter().flat_map(|record| record.stamp.lives).collect();
         let lives = life::living(&self.memory.file, &self.path, lives)?;
         let goes_on = |life: &u64| lives.binary_search(life).is_ok();
@@ -91,16 +91,18 @@ impl View {
 }
 
 /// Returns the records of the requests that have not left and that `is_wanted` accepts by their
-/// tickets, the earliest first.
-fn records(memory: &Memory, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<Record>, Broken> {
+/// tickets and payloads, the earliest first.
+fn records(
+    memory: &Memory,
+    is_wanted: impl Fn(u64, Option<&[u8]>) -> bool,
+) -> Result<Vec<Record>, Broken> {
     let last = memory.get(header::TICKET);
     let cells = layout::cells(memory.chunk_count()?);
     let end = cells.min(memory.get(header::CELLS_USED) as usize);
     let mut records = Vec::new();
     for number in 0..end {
-        let ticket = memory.cell(number)?.word().ticket();
-        if ticket <= last && is_wanted(ticket) {
-            records.extend(Record::read(memory, number)?);
+        if memory.cell(number)?.word().ticket() <= last {
+            records.extend(Record::read_if(memory, number, &is_wanted)?);
         }
     }
     records.sort_unstable_by_key(|record| record.stamp.ticket);
@@ -127,27 +129,31 @@ pub(crate) fn in_the_way(
         }
     }
     let Some(first) = first else { return Ok(None) };
-    let earlier = |ticket| ticket < first.stamp.ticket;
-    let earlier = records(&handle.memory, earlier).map_err(damaged)?;
+    let earlier = earlier_ones(&handle.memory, &first).map_err(damaged)?;
     Ok(describe(request, &first, count, &earlier, &mut lives))
 }
 
 /// Returns what would be in the way of a request. Nothing is in the way if there is no table.
 pub(crate) fn blocked_in(directory: &Path, request: &Request) -> Result<Option<Blocked>, Error> {
     let Some(view) = View::open(directory)? else { return Ok(None) };
-    let records = records(&view.memory, |_| true).map_err(|Broken| view.damaged())?;
+    let draft = Draft::new(request);
+    let conflicting = records(&view.memory, |_, payload| draft.conflicts(payload));
+    let conflicting = conflicting.map_err(|Broken| view.damaged())?;
     // If it cannot be found out, it goes on.
     let go_on = |life| life::is_live(&view.memory.file, &view.path, life).unwrap_or(true);
     let mut lives = Lives::new(go_on);
-    let draft = Draft::new(request);
-    let conflicts = |record: &&Record| record.conflicts(&draft);
-    let conflicting: Vec<&Record> = records.iter().filter(conflicts).collect();
-    let ahead: Vec<&Record> =
-        conflicting.into_iter().filter(|record| lives.go_on(record.stamp.lives)).collect();
+    let lives_on = |record: &Record| lives.go_on(record.stamp.lives);
+    let ahead: Vec<Record> = conflicting.into_iter().filter(lives_on).collect();
     let Some(first) = ahead.first() else { return Ok(None) };
-    let before = |record: &&Record| record.stamp.ticket < first.stamp.ticket;
-    let count = records.iter().filter(before).count();
-    Ok(describe(request, first, ahead.len(), &records[..count], &mut lives))
+    let earlier = earlier_ones(&view.memory, first).map_err(|Broken| view.damaged())?;
+    Ok(describe(request, first, ahead.len(), &earlier, &mut lives))
+}
+
+/// Returns the records of the requests that are earlier than one and conflict with it.
+fn earlier_ones(memory: &Memory, first: &Record) -> Result<Vec<Record>, Broken> {
+    let draft = Draft::new(&first.request);
+    let last = first.stamp.ticket;
+    records(memory, |ticket, payload| ticket < last && draft.conflicts(payload))
 }
 
 /// Which lives go on, each asked about once.
@@ -178,9 +184,7 @@ fn describe(
     lives: &mut Lives<impl FnMut(u64) -> bool>,
 ) -> Option<Blocked> {
     let mut sightings = vec![sighting(first)];
-    let draft = Draft::new(&first.request);
-    let in_its_way =
-        earlier.iter().find(|other| other.conflicts(&draft) && lives.go_on(other.stamp.lives));
+    let in_its_way = earlier.iter().find(|other| lives.go_on(other.stamp.lives));
     sightings.extend(in_its_way.map(sighting));
     let blocked = Blocked::of(&sightings, request, first.stamp.ticket + 1);
     blocked.map(|mut blocked| {

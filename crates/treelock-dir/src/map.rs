@@ -90,6 +90,28 @@ impl Drop for Map {
     }
 }
 
+/// A page of this process's own memory that is wiped in the processes that are forked from it.
+pub(crate) struct ForkedPage(MmapRaw);
+
+impl ForkedPage {
+    pub(crate) fn new() -> io::Result<ForkedPage> {
+        let memory = MmapRaw::from(MmapOptions::new().len(PAGE).map_anon()?);
+        let start = memory.as_mut_ptr().cast::<libc::c_void>();
+        // SAFETY: it is our own page, which nobody has written to.
+        let wiped = unsafe { libc::madvise(start, PAGE, libc::MADV_WIPEONFORK) };
+        if wiped == 0 { Ok(ForkedPage(memory)) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Returns the first number of the page. It is 0 in a new page, and in a child.
+    pub(crate) fn number(&self) -> &AtomicU64 {
+        // SAFETY: mapped, aligned and atomic, for as long as `self` is borrowed.
+        unsafe { &*self.0.as_ptr().cast::<AtomicU64>() }
+    }
+}
+
+/// Enough for a number; what is mapped is a whole page.
+const PAGE: usize = 4096;
+
 /// The addresses of a mapping, in a list that only grows, so that the handler can read it.
 struct Guarded {
     used: AtomicBool,

@@ -1,7 +1,7 @@
 //! The marks of a request: where it is entered in the [index](crate::index), and where it looks
 //! there for what conflicts with it.
 
-use std::hash::Hasher;
+use std::{cell::Cell, hash::Hasher};
 
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
@@ -41,7 +41,12 @@ impl Kinds {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Kind> {
-        Kind::ALL.into_iter().filter(move |kind| self.0 & 1 << *kind as u8 != 0)
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let kind = Kind::ALL.get(rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(*kind)
+        })
     }
 
     pub(crate) fn len(self) -> usize {
@@ -50,13 +55,16 @@ impl Kinds {
 }
 
 /// What a request has to do with a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mark {
     /// Of the node.
     pub(crate) hash: u64,
     pub(crate) enters: Kinds,
     /// The kinds that conflict with it at this node.
     pub(crate) looks_for: Kinds,
+    /// The link to its place in the index when it was looked for, or 0 if there was none. The place
+    /// may be another node's by now.
+    pub(crate) place: Cell<u32>,
 }
 
 /// What a root means at its node and at the ancestors, as it enters them and as it looks there.
@@ -109,7 +117,7 @@ impl Marks {
     }
 
     fn push(&mut self, hash: u64, (enters, looks_for): (Kinds, Kinds)) {
-        self.marks.push(Mark { hash, enters, looks_for });
+        self.marks.push(Mark { hash, enters, looks_for, place: Cell::new(0) });
     }
 
     /// Returns the marks, one for each node.

@@ -22,14 +22,18 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Returns whether it conflicts with a request.
-    pub(crate) fn conflicts(&self, draft: &Draft<'_>) -> bool {
-        draft.conflicts_with((!self.damaged).then_some(&self.request))
-    }
-
     /// Reads the record that begins in a cell. Returns `None` if no live one begins there, or if it
     /// has left while it was read. Needs no latch.
     pub(crate) fn read(memory: &Memory, number: usize) -> Result<Option<Record>, Broken> {
+        Record::read_if(memory, number, |_, _| true)
+    }
+
+    /// Does the same if `is_wanted` accepts the ticket and the payload, which may be damaged.
+    pub(crate) fn read_if(
+        memory: &Memory,
+        number: usize,
+        is_wanted: impl Fn(u64, Option<&[u8]>) -> bool,
+    ) -> Result<Option<Record>, Broken> {
         let cell = memory.cell(number)?;
         let word = cell.word();
         if word.state() != State::Live {
@@ -39,7 +43,7 @@ impl Record {
         let payload = payload(memory, number)?;
         // What was read belongs together if the request has not left: its cells are not changed
         // before that.
-        if !cell.is_still(word) {
+        if !cell.is_still(word) || !is_wanted(word.ticket(), payload.as_deref()) {
             return Ok(None);
         }
         let request = payload.and_then(|payload| request::decode(&payload));

@@ -11,13 +11,13 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
     error::{Doing, Error},
     kernel::{self, Identity},
+    process,
 };
 
 /// The place of an open table.
@@ -57,7 +57,7 @@ impl Site {
 
     /// Returns whether this process opened the table.
     pub(crate) fn is_own(&self) -> bool {
-        self.process == process::id()
+        process::is(self.process)
     }
 
     /// Returns whether an open file is the table.
@@ -75,7 +75,12 @@ impl Site {
     /// Returns whether the table is still the one in its place.
     pub(crate) fn is_there(&self) -> Result<bool, Error> {
         let found = kernel::identify(&self.path).doing("look for", &self.path)?;
-        Ok(found.is_some_and(|(identity, _)| identity == self.identity))
+        let is_there = found.is_some_and(|(identity, _)| identity == self.identity);
+        if !is_there {
+            // Whoever has heard of the loss sees the new table with its next request.
+            self.seen.store(0, Ordering::Relaxed);
+        }
+        Ok(is_there)
     }
 
     /// Returns whether the table was in its place a moment ago. `now` is the time since boot.

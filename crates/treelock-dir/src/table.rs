@@ -7,8 +7,8 @@
 //!
 //! - *Entering.* Take the [latch](crate::latch). Find in the [index](crate::index) which requests
 //!   conflict and have not left, and note them. Take the next ticket, write the record, enter it
-//!   into the index, and release the latch. So tickets are issued in the order of arrival, and every
-//!   request sees all requests that came before it.
+//!   into the index, and release the latch. So tickets are issued in the order of arrival, and
+//!   every request sees all requests that came before it.
 //! - *Waiting.* The noted requests are all that this one will ever wait for, since all others are
 //!   later. So the list only shrinks and needs no latch. A request has left when its cell says
 //!   anything but *live, with this ticket*. When the list is empty, the request is granted.
@@ -17,8 +17,8 @@
 //! - *Dying*, at any instruction: the [life](crate::life) of the process ends. Whoever comes across
 //!   a request of a life that has ended lets it leave.
 //!
-//! Each request waits for the *latest* one of its list first. So in a line of writers each waits for
-//! the one ahead of it, and a release wakes one.
+//! Each request waits for the *latest* one of its list first. So in a line of writers each waits
+//! for the one ahead of it, and a release wakes one.
 //!
 //! # What is true and what is a cache
 //!

@@ -1,18 +1,19 @@
 //! Waiting for requests to leave.
 //!
-//! Who leaves rings the bells of those who wait for it: see [`handle`](crate::handle). A thread that
-//! waits sleeps on the bell itself. For futures, one thread listens to the bell, looks which of the
-//! watched requests have left, and calls their wakers. It ends when there has been nothing to watch
-//! for a second.
+//! Who leaves rings the bells of those who wait for it: see [`handle`](crate::handle). A thread
+//! that waits sleeps on the bell itself. For futures, one thread listens to the bell, looks which
+//! of the watched requests have left, and calls their wakers. It ends when there has been nothing
+//! to watch for a second.
 //!
 //! # Death
 //!
-//! Who dies rings no bell. So once a request has been waited for during a moment, a thread blocks
-//! on the byte of the life that it depends on, and the kernel wakes the thread when the life ends.
-//! There is one thread for a life, however many requests are waited for. A blocked `fcntl` cannot
-//! be cancelled without a signal, and signals belong to the program; so the thread stays until the
-//! life ends, even if nothing waits any more. Therefore the number of threads is limited. Beyond
-//! the limit, or if no thread can be started, the kernel is asked again and again.
+//! Who dies rings no bell. So the kernel is asked now and then whether the life that a request
+//! depends on goes on. In a long wait, a thread blocks on the byte of the life instead, and the
+//! kernel wakes the thread when the life ends. There is one thread for a life, however many
+//! requests are waited for. A blocked `fcntl` cannot be cancelled without a signal, and signals
+//! belong to the program; so the thread stays until the life ends, even if nothing waits any more.
+//! Therefore the number of threads is limited. Beyond the limit, or if no thread can be started,
+//! the kernel is asked again and again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,17 +35,21 @@ use crate::{
     memory::Broken,
 };
 
-/// Most waits are shorter than this. Only in longer ones is death thought of.
-const GRACE: Duration = Duration::from_millis(10);
+/// Most waits are shorter than this. In longer ones, the kernel is asked about the life that is
+/// waited for, each time that this has passed.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// In waits that are longer than this, a thread blocks on the life.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often those look who are woken by whoever leaves. If the table was cut, nobody can ring.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many threads may block on lives.
 const BLOCKED_THREADS_MAX: usize = 64;
 
-/// How often the kernel is asked about a life that has no thread.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often those look who are woken by whoever leaves. If the table was cut, nobody can ring.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// After what time a request is tried again for which there was no latch.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long the listener stays when there is nothing to watch.
 const IDLE: Duration = Duration::from_secs(1);
@@ -92,7 +97,7 @@ impl Watches {
         deadline: Option<Instant>,
     ) -> Result<bool, Broken> {
         let handle = &self.handle;
-        let grace = Instant::now() + GRACE;
+        let start = Instant::now();
         handle.wait_for(other)?;
         loop {
             let seen = handle.bell().load(Ordering::SeqCst);
@@ -103,16 +108,29 @@ impl Watches {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(false);
             }
-            let check = match now < grace {
-                true => grace,
-                false if self.is_guarded(other)? => now + LOOK_INTERVAL,
-                false => now + POLL_INTERVAL,
-            };
+            let check = self.next_check(other, start, now)?;
             let until = Some(deadline.map_or(check, |deadline| deadline.min(check)));
             if !handle.has_left(other)? {
                 futex::wait(handle.bell(), seen, Handle::kind(other.cell), until);
             }
         }
+    }
+
+    /// Returns when a request that has been waited for since `start` is to be looked at again. Sees
+    /// to its life, itself or by a thread. Lets the request leave if its owner is dead.
+    fn next_check(
+        self: &Arc<Watches>,
+        other: Other,
+        start: Instant,
+        now: Instant,
+    ) -> Result<Instant, Broken> {
+        if now >= start + GRACE && self.is_guarded(other)? {
+            return Ok(now + LOOK_INTERVAL);
+        }
+        if now >= start + POLL_INTERVAL {
+            self.handle.bury(other)?;
+        }
+        Ok(now + POLL_INTERVAL)
     }
 
     /// Returns whether the bell will be rung when the owner of a request dies. Otherwise ask again
@@ -237,18 +255,11 @@ impl Watches {
         }
         drop(watched);
         let now = Instant::now();
-        let check = |(other, since): (Other, Instant)| match since + GRACE {
-            grace if now < grace => grace,
-            // If something is wrong with the cell, the waiter finds out.
-            _ => match self.is_guarded(other) {
-                Ok(true) => now + LOOK_INTERVAL,
-                Ok(false) => now + POLL_INTERVAL,
-                Err(Broken) => now,
-            },
-        };
         let mut until = None;
         for (other, since) in all {
-            until = until.into_iter().chain([check((other, since))]).min();
+            // If something is wrong with the cell, the waiter finds out.
+            let check = self.next_check(other, since, now).unwrap_or(now);
+            until = until.into_iter().chain([check]).min();
             if self.handle.has_left(other).unwrap_or(true) {
                 // If a waker panics, the panic has been reported already.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.gone(other)));
@@ -276,7 +287,7 @@ impl Watches {
         let waker = waker.clone();
         let thread = thread::Builder::new().name("treelock-retry".into());
         let wake = move || {
-            thread::sleep(GRACE);
+            thread::sleep(RETRY_INTERVAL);
             waker.wake();
         };
         thread.spawn(wake).map(drop)

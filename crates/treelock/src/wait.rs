@@ -96,8 +96,8 @@ pub trait Wait: Future + Unpin + Sized {
         self.wait_until(Some(deadline))
     }
 
-    /// Waits until the deadline, if there is one: what the other verbs do. Returns `None` only after
-    /// a deadline.
+    /// Waits until the deadline, if there is one: what the other verbs do. Returns `None` only
+    /// after a deadline.
     ///
     /// An engine whose requests are woken by other processes overrides this, to sleep where it is
     /// woken. Otherwise a thread has to receive what wakes this one.

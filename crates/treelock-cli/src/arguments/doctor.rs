@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::lock::HAS_CLUSTERS;
+
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Doctor {
@@ -14,11 +16,11 @@ pub(crate) struct Doctor {
     /// After a restore etcd counts from where the backup was made, so it would issue the same
     /// tokens again. This option ends all requests and sessions of the namespace, notifies their
     /// owners, and begins an epoch with larger tokens.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with = "json", hide = !HAS_CLUSTERS)]
     pub(crate) begin_epoch: bool,
 
     /// Do not ask for confirmation
-    #[arg(short, long, requires = "begin_epoch")]
+    #[arg(short, long, requires = "begin_epoch", hide = !HAS_CLUSTERS)]
     pub(crate) force: bool,
 }
 

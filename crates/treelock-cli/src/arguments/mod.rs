@@ -99,6 +99,7 @@ Environment:
   NO_COLOR            turns colour off, which is on for terminals only
   CLICOLOR_FORCE      turns colour on everywhere
   TREELOCK_TOKEN      set by `run` for the command: its fencing token
+  TREELOCK_TICKET     set by `run` for the command: the tickets it runs under
 
 Exit codes:
   64  the command line is wrong

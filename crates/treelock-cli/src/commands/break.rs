@@ -14,6 +14,7 @@ use crate::{
     error::Failure,
     exit,
     json::{self, KeptBy},
+    keeper,
     lock::Lock,
     output::{print, say},
     processes,
@@ -41,7 +42,10 @@ pub(crate) fn break_ticket(lock: &Lock, arguments: &Break) -> Result<u8, Failure
 fn end_processes(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Failure> {
     let ticket = arguments.ticket;
     let kept_by = kept_by(lock, ticket)?;
-    show(arguments, &describe(entry, &kept_by))?;
+    let asker = entry.process.as_deref().map(|process| process.pid);
+    let mut entry = entry.clone();
+    keeper::name_of(lock, &mut entry);
+    show(arguments, &describe(&entry, &kept_by))?;
     if kept_by.is_empty() && live(lock, ticket)?.is_some() {
         return Err(Failure::new(
             exit::NOT_PERMITTED,
@@ -57,12 +61,11 @@ fn end_processes(lock: &Lock, arguments: &Break, entry: &Entry) -> Result<u8, Fa
             return Ok(1);
         }
     }
-    let asker = entry.process.as_deref().map(|process| process.pid);
     let sent = termination::end(lock, ticket, arguments.grace, asker)?;
     let outcome = outcome(lock, ticket, &sent)?;
     if arguments.json {
         let broken = json::Broken {
-            request: json::Request::from(entry),
+            request: json::Request::from(&entry),
             processes: kept_by,
             terminated: sent.terminated,
             killed: sent.killed,

@@ -1,8 +1,13 @@
 //! `treelock doctor`: checks whether locks are safe here, and reports anything odd.
 
+use std::path::Path;
+
 use anstyle::{AnsiColor, Style};
 
-use treelock::{Wait as _, engine::Severity};
+use treelock::{
+    Wait as _,
+    engine::{Finding, Severity},
+};
 
 use crate::{
     arguments::Doctor,
@@ -22,7 +27,11 @@ pub(crate) fn doctor(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
     if arguments.begin_epoch {
         return begin_epoch(lock, arguments);
     }
-    let findings = lock.any.check().wait()?;
+    let findings = match lock.missing_table() {
+        // To check it would create it, and looking creates nothing.
+        Some(dir) => vec![no_table(dir)],
+        None => lock.any.check().wait()?,
+    };
     if arguments.json {
         print(&json::line(&json::Report::new(lock.any.to_string(), &findings)))?;
     } else {
@@ -43,6 +52,22 @@ pub(crate) fn doctor(lock: &Lock, arguments: &Doctor) -> Result<u8, Failure> {
         }
     }
     Ok(findings.iter().any(|finding| matches!(finding.severity, Severity::Bad)).into())
+}
+
+/// Returns what to say of a table that is not there yet. Its path may have been mistyped.
+fn no_table(dir: &Path) -> Finding {
+    let (what, who) = match dir.exists() {
+        true => {
+            ("there is no lock table in it yet", "for the users who may write to the directory")
+        }
+        false => {
+            ("the directory does not exist, so there is no lock table yet", "for this user only")
+        }
+    };
+    Finding::odd(
+        format!("{dir:?}: {what}"),
+        format!("if the path is right, do nothing: the first `treelock run` creates it, {who}"),
+    )
 }
 
 /// Lets tokens grow again after a restore. Returns the exit code.

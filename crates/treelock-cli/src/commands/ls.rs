@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use treelock::{Node, Snapshot, Wait as _};
+use treelock::{Node, Snapshot};
 
 use crate::{
     arguments::Ls,
     error::Failure,
     json::{self, Listing},
+    keeper,
     lock::Lock,
     nodes,
     output::{print, say},
@@ -27,9 +28,9 @@ pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
     let node = nodes::node(arguments.naming.naming(), &arguments.node)?;
     match (arguments.watch, arguments.json) {
         (true, json) => watch(lock, &node, json),
-        (false, true) => print(&json::line(&listing(&lock.any.snapshot().wait()?, &node))),
+        (false, true) => print(&json::line(&listing(&keeper::snapshot(lock)?, &node))),
         (false, false) => {
-            let tree = tree::draw(&lock.any.snapshot().wait()?, &node);
+            let tree = tree::draw(&keeper::snapshot(lock)?, &node);
             if tree.is_empty() {
                 // Not on standard output, where it could be mistaken for an entry.
                 say(&nothing(lock, &node));
@@ -46,7 +47,7 @@ fn watch(lock: &Lock, node: &Node, json: bool) -> Result<(), Failure> {
     let on_screen = !json && io::stdout().is_terminal() && !screen::is_dumb();
     let mut shown = None;
     loop {
-        let snapshot = lock.any.snapshot().wait()?;
+        let snapshot = keeper::snapshot(lock)?;
         let listing = listing(&snapshot, node);
         let is_new = shown.replace(timeless(&listing)) != Some(timeless(&listing));
         if json && is_new {

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::{
-    scene::{Running, Scene, is_alive, until},
+    scene::{Running, Scene, is_alive, kill, state, until},
     schema,
 };
 
@@ -24,6 +24,29 @@ fn a_holder_is_ended() {
     );
     assert_eq!(holder.code(), 128 + 15);
     assert!(!is_alive(holder.command));
+}
+
+/// What is stopped could not end, nor forward the signal.
+#[test]
+fn who_is_stopped_is_ended() {
+    let scene = Scene::new();
+    for both in [false, true] {
+        let mut running = scene.run(&["-w", "a"], "trap 'exit 3' TERM; echo $$; read line");
+        let command: u32 = running.line().parse().unwrap();
+        running.signal(Signal::STOP);
+        until("the wrapper is stopped", || state(running.id()) == 'T');
+        if both {
+            kill(command, Signal::STOP);
+            until("the command is stopped", || state(command) == 'T');
+        }
+        let ticket = scene.live()[0]["ticket"].to_string();
+        let done = scene.done(&["break", &ticket, "--force", "--grace", "1h", "--json"]);
+        assert_eq!(done.code(), 0, "{}", done.stderr());
+        let report = schema::check("break --json", &done.stdout());
+        assert_eq!(report["terminated"], serde_json::json!([running.id()]));
+        assert_eq!(report["killed"], serde_json::json!([]));
+        assert_eq!(running.code(), 3);
+    }
 }
 
 #[test]
@@ -51,6 +74,8 @@ fn a_command_without_its_wrapper_is_found() {
     holder.status();
     let done = scene.done(&["break", "1", "--force"]);
     assert_eq!(done.code(), 0, "{}", done.stderr());
+    let by = format!("(pid {}): write /a\n", holder.command);
+    assert!(done.stdout().contains(&by), "{}", done.stdout());
     assert!(done.stdout().ends_with(&format!("SIGTERM to {}; #1 is free now\n", holder.command)));
 }
 

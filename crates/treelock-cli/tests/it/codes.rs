@@ -21,6 +21,12 @@ fn a_command_that_is_not_there_or_is_no_program() {
         ("no-such-command", 127, "treelock: \"no-such-command\": command not found\n"),
         ("./missing", 127, "treelock: \"./missing\": command not found\n"),
         (
+            "echo hi | wc -c",
+            127,
+            "treelock: \"echo hi | wc -c\": command not found; a command and its arguments are \
+             separate words; if this is a line for a shell, write `sh -c` before it\n",
+        ),
+        (
             "./text",
             126,
             "treelock: \"./text\" cannot be executed: Permission denied (os error 13)\n",
@@ -124,6 +130,12 @@ fn a_wrong_command_line() {
     told(&["ls", ""], unset);
     told(&["who", ""], unset);
     told(&["run", "-w", "a/../b", "--", "true"], "\"a/../b\" does not name a node");
+    for path in ["./src", "../src", "src/..", "."] {
+        told(&["run", "-w", path, "--", "true"], "; for a file path, add --paths\n");
+        told(&["who", path], "; for a file path, add --paths\n");
+    }
+    told(&["run", "-F", "--grace", "1s", "-w", "a", "--", "true"], "cannot be used with");
+    told(&["run", "-q", "-v", "-w", "a", "--", "true"], "cannot be used with");
     told(
         &["run", "--", "true"],
         "nothing to lock: name a root with -w or -r (the whole tree is `-w /`)",

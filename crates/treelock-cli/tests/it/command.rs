@@ -80,10 +80,12 @@ fn the_command_is_as_it_would_be_without_a_lock() {
         let mut without = plain(ignore);
         without.args(["sh", "-c", script]);
         let (blocked, ignored, files) = found(without);
-        let mut with = plain(ignore);
-        with.args([TREELOCK, "run", "-w", "a", "--", "sh", "-c", script]);
-        scene.environment(&mut with);
-        assert_eq!(found(with), (blocked, ignored, files + 1), "{ignore}");
+        for how in [&["-w", "a"][..], &["-w", "a", "--exec"]] {
+            let mut with = plain(ignore);
+            with.args([TREELOCK, "run"]).args(how).args(["--", "sh", "-c", script]);
+            scene.environment(&mut with);
+            assert_eq!(found(with), (blocked, ignored, files + 1), "{ignore}");
+        }
     }
 }
 
@@ -103,24 +105,4 @@ fn a_run_in_a_run_has_a_token_of_its_own() {
     assert_eq!(tokens.len(), 3);
     assert_ne!(tokens[0], tokens[1]);
     assert_eq!(tokens[0], tokens[2]);
-}
-
-#[test]
-fn a_run_that_waits_for_the_one_around_it_says_so() {
-    let scene = Scene::new();
-    let sentence = "; that is the run that this one is part of";
-    let nested = |inner: &str| {
-        let script = format!("{TREELOCK} run {inner} -- echo granted");
-        scene.done(&["run", "-w", "a", "--label", "outer", "--", "sh", "-c", &script])
-    };
-    let done = nested("-r a/b --timeout 100ms");
-    assert_eq!(done.code(), 75);
-    let said = done.stderr();
-    assert!(said.starts_with("treelock: read /a/b is blocked by \"outer\" (pid "), "{said}");
-    assert_eq!(said.matches(sentence).count(), 1, "{said}");
-    assert_eq!(said.lines().count(), 2, "and that the time is over: {said}");
-    let done = nested("-r a/b --try");
-    assert_eq!((done.code(), done.stderr().contains(sentence)), (75, false));
-    let done = nested("-r b");
-    assert_eq!((done.stdout().as_str(), done.stderr().as_str()), ("granted\n", ""));
 }

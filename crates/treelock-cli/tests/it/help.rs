@@ -22,7 +22,25 @@ fn help_and_version_are_no_errors() {
         assert_eq!(last(narrow), last(scene.done(&arguments).stdout()), "{name}");
     }
     let help = scene.done(&["run", "--help"]).stdout();
-    for word in ["Examples:", "TREELOCK_TOKEN", "128+N", "75", "TREELOCK_DIR"] {
+    let words =
+        ["Examples:", "TREELOCK_TOKEN", "TREELOCK_TICKET", "128+N", "70", "75", "TREELOCK_DIR"];
+    for word in words {
         assert!(help.contains(word), "{word}");
     }
+}
+
+/// Who cannot use a cluster need not read about it.
+#[test]
+fn options_of_clusters_where_they_are_built_in() {
+    let scene = Scene::new();
+    for name in ["run", "ls", "who", "doctor"] {
+        let short = scene.done(&[name, "-h"]).stdout();
+        let long = scene.done(&[name, "--help"]).stdout();
+        assert_eq!(short.contains("--etcd"), cfg!(feature = "etcd"), "{short}");
+        for word in ["--etcd", "--ttl", "--cacert", "--password", "Cluster", "etcd:"] {
+            assert_eq!(long.contains(word), cfg!(feature = "etcd"), "{word}: {long}");
+        }
+    }
+    let run = scene.done(&["run", "--help"]).stdout();
+    assert_eq!(run.contains("lives by its lease"), cfg!(feature = "etcd"), "{run}");
 }

@@ -3,7 +3,7 @@
 
 use rustix::process::Signal;
 
-use crate::scene::{Scene, is_alive, kill, until};
+use crate::scene::{Scene, is_alive, kill, state, until};
 
 #[test]
 fn a_command_keeps_the_lock_when_its_wrapper_is_killed() {
@@ -18,6 +18,40 @@ fn a_command_keeps_the_lock_when_its_wrapper_is_killed() {
     holder.close_input(); // and the command ends
     assert_eq!(waiter.code(), 0);
     assert_eq!(scene.done(&["run", "-w", "a", "--try", "--", "true"]).code(), 0);
+}
+
+/// The process that made the request is dead, so its number helps nobody.
+#[test]
+fn who_keeps_the_lock_is_named_when_the_wrapper_is_killed() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a", "--label", "it"]);
+    holder.kill().unwrap();
+    let named = |keeper: u32| {
+        assert_eq!(scene.live()[0]["pid"], keeper);
+        let keeper = format!("\"it\" (pid {keeper})");
+        let tree = scene.done(&["ls"]).stdout();
+        assert!(tree.contains(&keeper), "{tree}");
+        let who = scene.done(&["who", "a"]).stdout();
+        assert!(who.contains(&keeper), "{who}");
+        let refused = scene.done(&["run", "-w", "a", "-t", "10ms", "--", "true"]).stderr();
+        assert!(refused.contains(&keeper), "{refused}");
+        let refused = scene.done(&["run", "-w", "a", "--try", "--json", "--", "true"]).stderr();
+        assert!(refused.contains(&keeper.replace('"', "\\\"")), "{refused}");
+    };
+    // A zombie keeps nothing: nobody has waited for the wrapper.
+    until("it is dead", || state(holder.id()) == 'Z');
+    named(holder.command);
+    holder.status();
+    named(holder.command);
+    // What it has left behind keeps it as well.
+    let mut running = scene.run(&["-w", "b", "--label", "it"], "sleep 600 & echo $!; read line");
+    let daemon: u32 = running.line().parse().unwrap();
+    running.kill().unwrap();
+    running.status();
+    running.close_input(); // and the command ends
+    let keeper = || scene.live().iter().map(|it| it["pid"].as_u64()).collect::<Vec<_>>();
+    until("only that is left", || keeper().contains(&Some(daemon.into())));
+    kill(daemon, Signal::KILL);
 }
 
 /// Scripts and programs use the small numbers for their own.

@@ -68,7 +68,8 @@ impl Scene {
         command
             .env_remove("TREELOCK_URL")
             .env_remove("TREELOCK_NAMESPACE")
-            .env_remove("TREELOCK_TOKEN");
+            .env_remove("TREELOCK_TOKEN")
+            .env_remove("TREELOCK_TICKET");
         for name in ["ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "PASSWORD"] {
             command.env_remove(format!("ETCDCTL_{name}"));
         }

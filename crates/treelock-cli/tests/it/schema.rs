@@ -7,6 +7,10 @@
 
 use serde_json::Value;
 
+/// The last of the integers that a parser of double-precision numbers keeps apart. What may exceed
+/// it is text.
+const INTEGER_MAX: u64 = 1 << 53;
+
 const README: &str = include_str!("../../README.md");
 
 /// Asserts that a document is as the README's section with this heading says.
@@ -53,7 +57,7 @@ fn matches(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
 fn is(name: &str, value: &Value) -> bool {
     match name {
         "string" => value.is_string(),
-        "integer" => value.is_u64(),
+        "integer" => value.as_u64().is_some_and(|number| number <= INTEGER_MAX),
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
@@ -71,7 +75,26 @@ fn the_check_can_fail() {
         (false, serde_json::json!({"a": 1})),
         (false, serde_json::json!({"a": 1, "b": null, "c": 1})),
         (false, serde_json::json!({"a": 1, "b": {"c": [1]}})),
+        (true, serde_json::json!({"a": 1_u64 << 53, "b": null})),
+        (false, serde_json::json!({"a": (1_u64 << 53) + 1, "b": null})),
     ] {
         assert_eq!(matches(&schema, &document, "").is_ok(), good, "{document}");
     }
+}
+
+/// A fencing token as JSON, read by a parser that knows double-precision numbers only, as
+/// JavaScript's and that of jq before 1.7.
+#[test]
+fn a_token_survives_as_text_only() {
+    let scene = crate::scene::Scene::new();
+    let done = scene.done(&["run", "-w", "a", "--", "sh", "-c", "echo $TREELOCK_TOKEN"]);
+    let token: u64 = done.stdout().trim().parse().unwrap();
+    assert!(token > INTEGER_MAX);
+    let odd = token | 1; // half of all tokens are
+    let read = |document: &Value| match document {
+        Value::Number(number) => (number.as_f64().unwrap() as u64).to_string(),
+        other => other.as_str().unwrap().to_owned(),
+    };
+    assert_eq!(read(&odd.to_string().into()), odd.to_string());
+    assert_ne!(read(&odd.into()), odd.to_string());
 }

@@ -127,6 +127,35 @@ fn the_doctor() {
 }
 
 #[test]
+fn looking_creates_nothing() {
+    let scene = Scene::new();
+    let missing = scene.path("typo/locks");
+    let empty = scene.path("empty");
+    fs::create_dir(&empty).unwrap();
+    for (dir, what) in [
+        (&missing, "the directory does not exist, so there is no lock table yet"),
+        (&empty, "there is no lock table in it yet"),
+    ] {
+        let done = scene.done(&["doctor", "--dir", dir.to_str().unwrap()]);
+        let (first, advice) =
+            done.stdout().split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert_eq!((done.code(), first), (0, format!("odd   {dir:?}: {what}")));
+        assert!(advice.contains("the first `treelock run` creates it"), "{advice}");
+        for look in [&["doctor", "--json"][..], &["ls"], &["ls", "--json"], &["who", "a"]] {
+            let done = scene.done(&[look, &["--dir", dir.to_str().unwrap()]].concat());
+            assert_eq!(done.code(), 0, "{look:?}");
+        }
+        let breaking = ["break", "1", "--force", "--dir", dir.to_str().unwrap()];
+        assert_eq!(scene.done(&breaking).code(), 66);
+    }
+    assert!(!scene.path("typo").exists());
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    let done = scene.done(&["doctor", "--json", "--dir", missing.to_str().unwrap()]);
+    let report = schema::check("doctor --json", &done.stdout());
+    assert_eq!(report["findings"][0]["severity"], "odd");
+}
+
+#[test]
 fn watching_prints_what_changes() {
     let scene = Scene::new();
     let mut watch = Running::start(&mut scene.treelock(["ls", "--json", "--watch"]));

@@ -56,9 +56,10 @@ impl Terminal {
         command.cwd(scene.dir());
         command.env("TREELOCK_DIR", scene.table());
         command.env("TERM", "xterm-256color");
-        for name in
-            ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TREELOCK_TOKEN", "TREELOCK_URL"]
-        {
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+            command.env_remove(name);
+        }
+        for name in ["TREELOCK_TICKET", "TREELOCK_TOKEN", "TREELOCK_URL"] {
             command.env_remove(name);
         }
         environment.iter().for_each(|(name, value)| command.env(name, value));
@@ -164,18 +165,21 @@ fn the_waiting_line() {
 }
 
 #[test]
-fn no_waiting_line_without_a_terminal() {
-    let scene = Scene::new();
-    let mut holder = scene.hold(&["-w", "a"]);
-    let mut waiter = scene.wait(&["-w", "a"]);
-    assert_eq!(holder.finish(), 0);
-    assert_eq!(waiter.stderr(), "");
-}
-
-#[test]
 fn no_waiting_line_for_who_need_not_wait() {
     let scene = Scene::new();
     let mut terminal = Terminal::start(&scene, &["run", "-w", "src", "--", "echo", "granted"]);
+    assert_eq!(terminal.code(), 0);
+    terminal.until_shown("granted");
+    assert_eq!(terminal.bytes(), b"granted\r\n");
+}
+
+#[test]
+fn no_waiting_line_if_it_is_to_be_quiet() {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut terminal = Terminal::start(&scene, &["run", "-q", "-w", "a", "--", "echo", "granted"]);
+    scene.until_counts(1, 1);
+    assert_eq!(holder.finish(), 0);
     assert_eq!(terminal.code(), 0);
     terminal.until_shown("granted");
     assert_eq!(terminal.bytes(), b"granted\r\n");

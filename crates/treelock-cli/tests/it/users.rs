@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Stdio},
@@ -88,11 +89,14 @@ fn to(user: &str) -> Vec<&str> {
 fn a_signal_that_cannot_be_forwarded() {
     let Some(users) = Users::new() else { return };
     let (mut running, command) = users.run(&as_user(ONE));
+    let mut stderr = BufReader::new(running.stderr.take().unwrap());
+    let mut told = String::new();
     running.signal(Signal::TERM);
+    stderr.read_line(&mut told).unwrap();
     running.signal(Signal::USR1);
     assert!(is_alive(command));
     assert_eq!(running.finish(), 5);
-    let told = running.stderr();
+    stderr.read_to_string(&mut told).unwrap();
     let sentence = format!("to the command (pid {command}): Operation not permitted");
     assert!(told.starts_with("treelock: cannot send SIG") && told.contains(&sentence), "{told}");
     assert_eq!(told.lines().count(), 1, "it is said once: {told}");

@@ -227,18 +227,13 @@ impl<'a> Draft<'a> {
     /// count as a write on everything.
     pub(crate) fn conflicts(&self, payload: Option<&[u8]>) -> bool {
         let plainly = payload.and_then(|payload| self.plainly_conflicts(payload));
-        plainly.unwrap_or_else(|| self.conflicts_with(payload.and_then(decode).as_ref()))
-    }
-
-    /// Does the same for a request that was read. `None` is one that is damaged.
-    pub(crate) fn conflicts_with(&self, other: Option<&Request>) -> bool {
-        match other {
+        plainly.unwrap_or_else(|| match payload.and_then(decode) {
             Some(other) => {
-                self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(other)
+                self.index.get_or_init(|| RootIndex::new(self.request)).conflicts_with(&other)
             }
             // What it covers is unknown, and so is which tree its ancestors are of.
             None => self.request.roots().next().is_some(),
-        }
+        })
     }
 
     /// Does the same if the bytes alone are enough. Returns `None` if ancestors were given or

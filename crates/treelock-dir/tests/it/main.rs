@@ -1,6 +1,5 @@
 //! The integration tests of `treelock-dir`, in one binary.
 
-mod audit;
 mod calls;
 mod conformance;
 mod cut;
@@ -22,6 +21,7 @@ mod processes;
 mod raw;
 mod scratch;
 mod size;
+mod sound;
 mod steps;
 mod threads;
 mod types;

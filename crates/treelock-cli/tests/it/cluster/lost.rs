@@ -1,7 +1,7 @@
 //! Locks that are lost, and commands and wrappers that are killed.
 
 use std::{
-    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    io::{self, PipeReader, PipeWriter, Write as _},
     os::unix::process::ExitStatusExt as _,
     time::{Duration, Instant},
 };
@@ -11,14 +11,9 @@ use nix::{
     sys::signal::Signal as Nix,
 };
 use rustix::process::Signal;
-use treelock_any::{
-    Wait as _,
-    treelock::Request,
-    treelock_etcd::{EtcdLock, Options},
-};
 
 use super::scene;
-use crate::scene::{Running, is_alive, kill, until};
+use crate::scene::{Running, is_alive, kill, state, until};
 
 /// etcd is gone: the command is told, and killed if it does not end, before the lease can have
 /// ended.
@@ -97,31 +92,24 @@ fn a_command_that_ends_well_without_the_lock_has_failed() {
     }
 }
 
-/// One that is granted and stands still, as it does when nobody reads what it says, may have lost
-/// the lock.
+/// One that stands still when it is granted may have lost the lock by the time it goes on.
 #[test]
 fn a_lock_that_is_lost_before_the_command_is_started_starts_none() {
-    let Some((cluster, scene)) = scene() else { return };
-    let lock = EtcdLock::new(&Options::new(cluster.endpoints()));
-    // Of this process, which runs treelock: so it says whom it waits for.
-    let long = Request::new().write("a").unwrap().with_label("x".repeat(100_000));
-    let blocker = lock.acquire(&long).wait().unwrap();
-    let (mut said, writer) = small_pipe();
-    let mut command = scene.treelock(["run", "-w", "a", "--ttl", "1h", "--", "touch", "ran"]);
-    command.env("TREELOCK_TOKEN", "1");
-    let mut running = Running::start_with_stderr(&mut command, writer.into());
-    // It speaks, and stands still until somebody reads the rest.
-    said.read_exact(&mut [0]).unwrap();
-    blocker.release().wait();
+    let Some((_cluster, scene)) = scene() else { return };
+    let mut holder = scene.hold(&["-w", "a"]);
+    let mut running = scene.run(&["-w", "a", "--ttl", "1h", "--label", "it"], "touch ran");
+    scene.until_counts(1, 1);
+    running.signal(Signal::STOP);
+    until("it is stopped", || state(running.id()) == 'T');
+    assert_eq!(holder.finish(), 0);
     scene.until_counts(1, 0);
-    let ticket = scene.live()[0]["ticket"].to_string();
-    assert_eq!(scene.done(&["break", &ticket, "--force"]).code(), 0);
-    let mut rest = String::new();
-    // What is started has it too, and the end of it all comes when nobody has.
-    drop(command);
-    said.read_to_string(&mut rest).unwrap();
-    assert_eq!(running.code(), 74, "{}", rest.len());
-    assert!(rest.contains("the lock was lost before the command was started"));
+    let live = scene.live();
+    assert_eq!((&live[0]["label"], &live[0]["state"]), (&"it".into(), &"held".into()));
+    assert_eq!(scene.done(&["break", &live[0]["ticket"].to_string(), "--force"]).code(), 0);
+    running.signal(Signal::CONT);
+    assert_eq!(running.code(), 74);
+    let said = running.stderr();
+    assert!(said.contains("lost") || said.contains("taken away"), "{said}");
     assert!(!scene.path("ran").exists());
 }
 

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 
 use super::scene;
 use crate::{
-    scene::{Scene, until_it_listens},
+    scene::{Scene, TREELOCK, until_it_listens},
     server::Cluster,
 };
 
@@ -67,4 +67,29 @@ fn a_cluster_that_is_not_there() {
         assert_eq!(done.code(), 74, "{arguments:?}");
         assert!(done.stderr().contains("no etcd member answered"), "{}", done.stderr());
     }
+}
+
+/// Its lease would end, since nobody would renew it.
+#[test]
+fn no_command_without_its_wrapper() {
+    let Some((_cluster, scene)) = scene() else { return };
+    let done = scene.done(&["run", "--exec", "-w", "a", "--", "touch", "ran"]);
+    assert_eq!(done.code(), 64);
+    assert!(done.stderr().contains("--exec is for the lock of one host"), "{}", done.stderr());
+    assert!(!scene.path("ran").exists());
+    assert_eq!(scene.counts(), (0, 0));
+}
+
+#[test]
+fn a_run_that_waits_for_the_one_around_it_is_refused() {
+    let Some((_cluster, scene)) = scene() else { return };
+    let script = format!("{TREELOCK} run -r a/b -- true; echo $?; read line");
+    let mut outer = scene.run(&["-w", "a", "--label", "outer"], &script);
+    assert_eq!(outer.line(), "70");
+    assert_eq!(scene.counts(), (1, 0), "the inner one has left");
+    outer.close_input();
+    outer.status();
+    let said = outer.stderr();
+    assert!(said.contains(" (this run) wants read /a/b and waits for "), "{said}");
+    assert!(said.contains(" \"outer\" (pid "), "{said}");
 }
