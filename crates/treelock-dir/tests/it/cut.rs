@@ -16,7 +16,8 @@ use treelock_dir::{DirLock, Error};
 use crate::{
     helper::{Helper, Part},
     raw::{MAGIC, PAGE},
-    scratch::{AcquireWithin, LONG, Scratch, eventually, lock_of, waiters, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, waiters, write},
+    stopped::lock_of,
 };
 
 /// Checks that each verb refuses what is in the table's place.

@@ -18,7 +18,8 @@ use treelock_dir::{DirLock, Error};
 use crate::{
     helper::{Helper, Part, is_alone},
     raw::{DIRTY_AT, ENTRIES_AT, FREE_AT, FREE_COUNT_AT, LIVE_AT, PLACES_AT, REBUILDS_AT},
-    scratch::{AcquireWithin, Gate, LONG, Latch, Scratch, eventually, long, read, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, long, read, write},
+    stopped::{Gate, Latch},
 };
 
 /// Looking takes no latch, so lookers do not keep others from making requests.

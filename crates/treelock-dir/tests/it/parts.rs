@@ -6,10 +6,12 @@ use treelock::Wait;
 use treelock_dir::{DirLock, Error};
 
 use crate::{
+    chain,
     helper::{DIRECTORY, PART, hear, say, word},
     killed, processes,
-    scratch::{AcquireWithin, LONG, Latch, long, write},
+    scratch::{AcquireWithin, LONG, long, write},
     steps,
+    stopped::Latch,
 };
 
 /// Not a test, but what a helper process runs.
@@ -27,6 +29,7 @@ fn a_part() {
         "crowd" => crowd(&lock),
         "make" => make(&lock),
         "latch" => latch(&lock),
+        "chain" => chain::take_turns(&lock),
         "tell" => tell(&lock),
         other => panic!("no such part: {other}"),
     }

@@ -26,7 +26,8 @@ use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part, hear, say, word},
-    scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, long, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, long, write},
+    stopped::Latch,
 };
 
 /// Plays the part of the process that is killed. Does one thing, in a thread that is not the first
