@@ -5,7 +5,9 @@ use std::{
     fs::{self, DirBuilder},
     os::unix::fs::FileExt,
     path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use nix::sys::stat::Mode;
@@ -341,4 +343,59 @@ fn a_table_that_was_overwritten_in_use() {
         assert!(scratch.lock.try_acquire(&write("a")).wait().is_err(), "{what}");
         assert_eq!(scratch.bytes().0[..16], bytes[..16], "{what}");
     }
+}
+
+/// Lookers and askers of other handles meet a table that is cut again and again, at any instant of
+/// theirs, and begun anew. They are told, or see what there is; nobody crashes, and what is granted
+/// is granted to one alone.
+#[test]
+fn a_table_that_is_cut_again_and_again() {
+    let scratch = &Scratch::new();
+    let lock = &scratch.lock;
+    let (done, holders, grants) =
+        (&AtomicBool::new(false), &AtomicUsize::new(0), &AtomicUsize::new(0));
+    // On a disk that is slow to cut and to make longer, somebody may be at the gate for long.
+    let fits = |error: &Error| matches!(error, Error::Damaged { .. } | Error::Stuck { .. });
+    let told = |error: Error| assert!(fits(&error), "{error}");
+    drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
+    lock.close().wait();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            let looker = DirLock::new(lock.path());
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    looker.snapshot().wait().map_or_else(told, |shown| drop(shown.to_string()));
+                    looker.blocked(&write("/")).wait().map_or_else(told, drop);
+                }
+            });
+            let asker = DirLock::new(lock.path());
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    match asker.acquire_within(&write("a"), Duration::from_millis(1)) {
+                        Ok(guard) => {
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                            grants.fetch_add(1, Ordering::SeqCst);
+                            thread::yield_now();
+                            holders.fetch_sub(1, Ordering::SeqCst);
+                            drop(guard);
+                        }
+                        Err(Error::Blocked(_)) => {}
+                        Err(error) => told(error),
+                    }
+                    asker.close().wait();
+                }
+            });
+        }
+        for how in (0..20).flat_map(|_| cuts(45_056)).filter(|(length, _)| *length >= 100) {
+            // Never makes one longer that has not even its first bytes.
+            if how.0 < scratch.size() {
+                cut(scratch, how);
+            }
+            thread::sleep(Duration::from_micros(1500));
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    let grants = grants.load(Ordering::SeqCst);
+    assert!(grants > 20, "it was begun anew {grants} times");
+    scratch.assert_at_rest();
 }
