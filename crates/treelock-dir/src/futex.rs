@@ -41,6 +41,7 @@ pub(crate) fn wake_one(number: &AtomicU32) {
 
 fn wake(number: &AtomicU32, count: u32, kinds: u32) {
     let kinds = kinds.try_into().expect("at least one kind");
+    let count = count.min(i32::MAX as u32); // the kernel takes it as signed (mended on main too)
     let _ = futex::wake_bitset(number, Flags::empty(), count, kinds);
 }
 

@@ -17,7 +17,7 @@
 //! that are live. A cell becomes live as the last step of entering a request, so a record is whole
 //! or belongs to nobody.
 
-use std::{io, sync::atomic::Ordering};
+use std::{cell::Cell, io, sync::atomic::Ordering};
 
 use smallvec::SmallVec;
 
@@ -67,6 +67,9 @@ pub(crate) struct Ledger<'a> {
     is_dead: &'a dyn Fn(u64) -> bool,
     /// Wakes those who wait for a cell of this number with these waiters.
     ring: &'a dyn Fn(usize, u64),
+    /// Whether a record was taken back that may have been one of those that cannot be read. Only a
+    /// rebuild counts these.
+    stale: Cell<bool>,
 }
 
 /// A request in the way of another one.
@@ -83,17 +86,23 @@ impl<'a> Ledger<'a> {
         is_dead: &'a dyn Fn(u64) -> bool,
         ring: &'a dyn Fn(usize, u64),
     ) -> Result<Ledger<'a>, Trouble> {
-        let ledger = Ledger { memory, is_dead, ring };
+        let ledger = Ledger { memory, is_dead, ring, stale: Cell::new(false) };
         if memory.get(header::DIRTY) != 0 {
             ledger.rebuild()?;
         }
         memory.number(header::DIRTY).store(1, Ordering::Release);
         ledger.take_back_left()?;
+        if ledger.stale.get() {
+            ledger.rebuild()?;
+        }
         Ok(ledger)
     }
 
-    /// Ends the change.
+    /// Ends the change. What is stale is rebuilt by the next one.
     pub(crate) fn end(self) {
+        if self.stale.get() {
+            return;
+        }
         self.memory.number(header::DIRTY).store(0, Ordering::Release);
     }
 
@@ -145,7 +154,11 @@ impl<'a> Ledger<'a> {
         // Its owner has died before it could, or has not come to it yet.
         (self.ring)(number, cell.waiters());
         cell.forget_waiters();
-        self.index()?.remove(cell.links().0)?;
+        let (entries, _) = cell.links();
+        self.index()?.remove(entries)?;
+        if entries == 0 && self.memory.get(header::DAMAGED) != 0 {
+            self.stale.set(true);
+        }
         self.add(header::LIVE, -1);
         let mut number = number;
         let mut state = State::Left;
@@ -182,7 +195,7 @@ impl<'a> Ledger<'a> {
             }
             None => {
                 let number = memory.get(header::CELLS_USED);
-                memory.set(header::CELLS_USED, number + 1);
+                memory.set(header::CELLS_USED, number.saturating_add(1));
                 number as usize
             }
         };
@@ -364,6 +377,7 @@ impl<'a> Ledger<'a> {
     pub(crate) fn rebuild(&self) -> Result<(), Broken> {
         let memory = self.memory;
         memory.number(header::DIRTY).store(1, Ordering::Release);
+        self.stale.set(false);
         let end = (memory.get(header::CELLS_USED) as usize).min(self.cell_count()?);
         for number in [header::FREE, header::FREE_COUNT, header::LIVE, header::DAMAGED] {
             memory.set(number, 0);
@@ -389,7 +403,7 @@ impl<'a> Ledger<'a> {
             }
         }
         memory.set(header::TICKET, last);
-        memory.set(header::REBUILDS, memory.get(header::REBUILDS) + 1);
+        memory.set(header::REBUILDS, memory.get(header::REBUILDS).wrapping_add(1));
         Ok(())
     }
 

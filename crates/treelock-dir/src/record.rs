@@ -7,6 +7,7 @@ use treelock::Request;
 use crate::{
     format::{
         cell::{Cell, PAYLOAD_BYTES, Stamp, State, Word, cells_for},
+        layout,
         request::{self, Draft},
     },
     memory::{Broken, Memory},
@@ -72,6 +73,9 @@ pub(crate) fn payload(memory: &Memory, number: usize) -> Result<Option<Vec<u8>>,
 /// Returns the further cell of a record that a link leads to.
 fn part(memory: &Memory, link: u32, ticket: u64) -> Result<Option<Cell<'_>>, Broken> {
     let Some(number) = (link as usize).checked_sub(1) else { return Ok(None) };
+    if number >= layout::cells(memory.chunk_count()?) {
+        return Ok(None);
+    }
     let cell = memory.cell(number)?;
     Ok((cell.word() == Word::new(ticket, State::Part)).then_some(cell))
 }

@@ -242,6 +242,7 @@ fn workers_that_are_killed_at_random_never_meet_and_leave_nothing() {
     assert!(last.ticket() > 10 * KILLS as u64, "there was hardly anything to kill");
     drop(last);
     scratch.assert_at_rest();
+    scratch.assert_sound();
     let found = scratch.lock.check().wait().expect("a directory that can be checked");
     let at_fault = found.iter().find(|finding| finding.severity > Severity::Good);
     assert_eq!(at_fault, None);

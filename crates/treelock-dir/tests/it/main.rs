@@ -1,10 +1,12 @@
 //! The integration tests of `treelock-dir`, in one binary.
 
 mod calls;
+mod chain;
 mod conformance;
 mod cut;
 mod damage;
 mod deaths;
+mod definition;
 mod directory;
 mod disks;
 mod fork;
@@ -21,7 +23,9 @@ mod processes;
 mod raw;
 mod scratch;
 mod size;
+mod sound;
 mod steps;
+mod stopped;
 mod threads;
 mod types;
 mod users;

@@ -26,7 +26,8 @@ use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part, hear, say, word},
-    scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, long, write},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, long, write},
+    stopped::Latch,
 };
 
 /// Plays the part of the process that is killed. Does one thing, in a thread that is not the first
@@ -234,7 +235,7 @@ fn one_who_finds_only_the_dead() {
     let place = one_table();
     die_at_each_stop("hold", Rival::None, || {
         let scratch = place();
-        scratch.fill_with_the_dead(1.0);
+        scratch.fill_with_the_dead();
         scratch
     });
 }
@@ -266,7 +267,7 @@ fn one_who_is_stopped_with_the_latch() {
     let scratch = Scratch::new();
     scratch.assert_at_rest();
     let helper = Part::new("step", scratch.lock.path(), "hold").start();
-    let name = format!("[{}]", helper.pid());
+    let name = format!("process {} ", helper.pid());
     let traced = match Traced::new(helper) {
         Ok(traced) => traced,
         Err(error) => return println!("not tested here: tracing a child: {error}"),
