@@ -1,5 +1,6 @@
 //! The integration tests of `treelock-dir`, in one binary.
 
+mod audit;
 mod calls;
 mod conformance;
 mod cut;
@@ -11,16 +12,19 @@ mod fork;
 mod give_up;
 mod helper;
 mod inherited;
+mod instructions;
 mod killed;
 mod latch;
 mod limits;
 mod lost;
 mod numbers;
+mod pairs;
 mod parts;
 mod processes;
 mod raw;
 mod scratch;
 mod size;
+mod stepper;
 mod steps;
 mod threads;
 mod types;

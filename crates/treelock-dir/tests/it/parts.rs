@@ -7,7 +7,7 @@ use treelock_dir::DirLock;
 
 use crate::{
     helper::{DIRECTORY, PART, hear, say, word},
-    killed, processes,
+    instructions, killed, processes,
     scratch::{AcquireWithin, LONG, long, write},
     steps,
 };
@@ -24,6 +24,7 @@ fn a_part() {
         "serve" => processes::serve(),
         "work" => killed::work(&lock),
         "step" => steps::step(&lock),
+        "instructions" => instructions::play(&lock),
         "crowd" => crowd(&lock),
         "make" => make(&lock),
         other => panic!("no such part: {other}"),

@@ -125,13 +125,6 @@ impl Latch {
         fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("the latch is free");
         Latch(table)
     }
-
-    pub(crate) fn is_taken(table: &Path) -> bool {
-        let Ok(table) = File::open(table) else { return false };
-        let mut latch = latch(libc::F_RDLCK);
-        fcntl(&table, FcntlArg::F_OFD_GETLK(&mut latch)).expect("locks that can be queried");
-        libc::c_int::from(latch.l_type) != libc::F_UNLCK
-    }
 }
 
 impl Drop for Latch {
