@@ -362,7 +362,7 @@ impl<'a> Ledger<'a> {
         memory.set(header::CELLS_USED, end as u64);
         self.index()?.clear();
         self.forget_left()?;
-        let kept = record::kept_parts(memory, end)?;
+        let live = record::live_cells(memory, end)?;
         let mut last = memory.get(header::TICKET);
         // From the end, so that the first cells are used first.
         for number in (0..end).rev() {
@@ -370,8 +370,9 @@ impl<'a> Ledger<'a> {
             let word = cell.word();
             last = last.max(word.ticket());
             match word.state() {
-                State::Live => self.enter_again(number)?,
-                State::Part if kept.contains(&number) => {}
+                // Its parts are kept, so one that has left since then is taken back as a whole.
+                State::Live | State::Left if live.contains(&number) => self.enter_again(number)?,
+                State::Part if live.contains(&number) => {}
                 _ => {
                     (self.ring)(number, cell.waiters());
                     cell.forget_waiters();
@@ -384,14 +385,13 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Enters a live record into the index.
+    /// Enters a record into the index that was live a moment ago.
     fn enter_again(&self, number: usize) -> Result<(), Broken> {
         self.add(header::LIVE, 1);
         let cell = self.memory.cell(number)?;
         let next = cell.links().1;
-        let record = Record::read(self.memory, number)?;
-        let entries = match record.filter(|record| !record.damaged) {
-            Some(record) => {
+        let entries = match Record::read(self.memory, number)? {
+            Some(record) if !record.damaged => {
                 let marks = Draft::new(&record.request).marks(self.memory.key());
                 let index = self.index()?;
                 if !index.has_room(&marks) {
@@ -399,8 +399,12 @@ impl<'a> Ledger<'a> {
                 }
                 index.enter(number, &marks)?
             }
-            None => {
+            Some(_) => {
                 self.add(header::DAMAGED, 1);
+                0
+            }
+            None => {
+                note_left(self.memory, number)?;
                 0
             }
         };

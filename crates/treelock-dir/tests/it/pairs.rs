@@ -194,3 +194,8 @@ fn leaving_and_asking_elsewhere() {
 fn leaving_and_being_refused() {
     leaving_and("try a/b/c", false);
 }
+
+#[test]
+fn leaving_and_building_again() {
+    leaving_and("hold c", true);
+}
