@@ -306,11 +306,12 @@ impl<'a> Ledger<'a> {
         while number < stop && queries < SEARCHED_LIVES {
             let cell = memory.cell(number)?;
             let word = cell.word();
-            let [owner, _] = cell.lives();
-            if word.state() == State::Live && !living.contains(&owner) {
+            let lives = cell.lives();
+            // A request that a child keeps says nothing about the others of its owner.
+            if word.state() == State::Live && !living.contains(&lives) {
                 queries += 1;
                 if !self.has_died(Other { ticket: word.ticket(), cell: number })? {
-                    living.push(owner);
+                    living.push(lives);
                 }
             }
             self.take_back(number)?;

@@ -265,6 +265,22 @@ fn one_who_makes_the_table_small_again() {
     die(&Scene { before: &large, ..alone("hold a/b", &new_table) });
 }
 
+/// A request that a child keeps lives on. The other requests of its owner are dead, and are found
+/// when room becomes scarce.
+#[test]
+fn the_cells_beside_one_that_a_child_keeps_are_used_again() {
+    let scratch = new_table();
+    let mut child = Command::new("true");
+    let number = |number| write(&format!("dead/{number}"));
+    let kept = |guards: &[Guard]| guards[0].inherit(&mut child).expect("a free descriptor");
+    die_with_after(&scratch, &(0..50).map(number).collect::<Vec<_>>(), kept);
+    let ask = |number| scratch.lock.try_acquire(&write(&format!("living/{number}"))).wait();
+    let living: Vec<_> = (0..40).map(ask).collect();
+    assert!(living.iter().all(Result::is_ok), "nobody is in the way");
+    let audit = Audit::clean(&scratch.table(), "beside a child");
+    assert_eq!(audit.chunk_count(), 1, "the dead were not found");
+}
+
 /// Whoever dies in the middle of something leaves cells that nobody comes across, since nobody asks
 /// for the same nodes. They are found when room becomes scarce.
 #[test]
