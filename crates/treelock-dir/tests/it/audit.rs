@@ -13,13 +13,8 @@ use std::{
     path::Path,
 };
 
-use treelock::{Request, Wait};
-use treelock_dir::{DirLock, Guard};
-
-use crate::scratch::{Scratch, write};
-
 /// The numbers of the header.
-const LATCH: usize = 16;
+pub(crate) const LATCH: usize = 16;
 pub(crate) const DIRTY: usize = 24;
 const NEXT_LIFE: usize = 8;
 const TICKET: usize = 25;
@@ -38,7 +33,7 @@ const CANARY: u64 = 0xc3a5_c85c_97cb_3127;
 
 /// The states of a cell, the two low bits of its first word; the others are the ticket.
 const FREE_CELL: u64 = 0;
-const LIVE_CELL: u64 = 1;
+pub(crate) const LIVE_CELL: u64 = 1;
 const LEFT_CELL: u64 = 2;
 const PART_CELL: u64 = 3;
 
@@ -109,37 +104,6 @@ pub(crate) fn is_latched(table: &Path) -> bool {
 pub(crate) fn overwrite(table: &Path, at: usize, word: u64) {
     let table = fs::File::options().write(true).open(table).expect("a table");
     table.write_all_at(&word.to_ne_bytes(), at as u64 * 8).expect("room");
-}
-
-/// Leaves requests as a process does that dies with them. Nothing may be in their way.
-pub(crate) fn die_with(scratch: &Scratch, requests: &[Request]) {
-    die_with_after(scratch, requests, |_| ());
-}
-
-/// Does the same, after something was done with its guards.
-pub(crate) fn die_with_after(scratch: &Scratch, requests: &[Request], done: impl FnOnce(&[Guard])) {
-    let doomed = DirLock::new(scratch.lock.path());
-    let ask = |request| doomed.try_acquire(request).wait().expect("nothing is in the way");
-    let guards: Vec<Guard> = requests.iter().map(ask).collect();
-    done(&guards);
-    let tickets: Vec<u64> = guards.iter().map(Guard::ticket).collect();
-    // Afterwards its life has ended, but its requests have left.
-    drop((guards, doomed));
-    let audit = Audit::of(&scratch.table());
-    for ticket in tickets {
-        let at = audit.record(ticket).expect("nobody has taken it back yet");
-        overwrite(&scratch.table(), at, ticket << 2 | LIVE_CELL);
-    }
-}
-
-/// Leaves the latch as a process does that dies with it while it changes the table.
-pub(crate) fn die_with_the_latch(scratch: &Scratch) {
-    let doomed = DirLock::new(scratch.lock.path());
-    drop(doomed.try_acquire(&write("doomed")).wait().expect("nothing is in the way"));
-    drop(doomed);
-    let table = scratch.table();
-    overwrite(&table, LATCH, Audit::of(&table).last_life() << 1);
-    overwrite(&table, DIRTY, 1);
 }
 
 /// Returns where a cell begins, in words from the start of the file.
@@ -222,7 +186,7 @@ impl Audit {
     }
 
     /// Returns the word where the record of this ticket begins.
-    fn record(&self, ticket: u64) -> Option<usize> {
+    pub(crate) fn record(&self, ticket: u64) -> Option<usize> {
         let mut first = self.numbers().filter(|number| {
             let (own, state) = self.state(*number);
             own == ticket && [LIVE_CELL, LEFT_CELL].contains(&state)

@@ -21,20 +21,17 @@ use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Error, Guard};
 
 use crate::{
-    audit::{Audit, DIRTY, die_with, die_with_after, die_with_the_latch, overwrite},
+    audit::{Audit, DIRTY, overwrite},
     helper::{hear, say, word},
+    scenes::{
+        cells, die_with, die_with_after, die_with_the_latch, new_table, one_behind, one_table,
+    },
     scratch::{AcquireWithin, Scratch, write},
     stepper::{Now, Progress, Stepper, Until, mark},
-    steps::one_behind,
 };
 
 /// How often each kind of work is interrupted by death.
 const DEATHS: usize = 4;
-
-/// Returns a request whose record takes this many cells.
-pub(crate) fn cells(node: &str, count: usize) -> Request {
-    write(node).with_label("x".repeat(184 * count - 60))
-}
 
 /// Plays the part of the process that is killed: does what the word says, in a thread that is not
 /// the first of its process, since the first is waited for in a different way.
@@ -101,19 +98,6 @@ struct Scene<'a> {
 /// A scene without anybody else.
 fn alone<'a>(word: &'a str, place: &'a dyn Fn() -> Scratch) -> Scene<'a> {
     Scene { word, place, before: &|_| Vec::new(), yields: false, is_waited_for: false }
-}
-
-/// Returns a function that returns the same table each time, so that anything left by one process
-/// would be in the way of the next.
-pub(crate) fn one_table() -> impl Fn() -> Scratch {
-    let scratch = new_table();
-    move || scratch.clone()
-}
-
-pub(crate) fn new_table() -> Scratch {
-    let scratch = Scratch::new();
-    scratch.assert_at_rest();
-    scratch
 }
 
 /// Kills a process at one stop after another, and examines what is left.

@@ -22,6 +22,7 @@ mod pairs;
 mod parts;
 mod processes;
 mod raw;
+mod scenes;
 mod scratch;
 mod size;
 mod stepper;

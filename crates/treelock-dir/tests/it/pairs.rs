@@ -12,7 +12,8 @@ use treelock_dir::Guard;
 
 use crate::{
     audit::{Audit, DIRTY, overwrite},
-    instructions::{one_table, random},
+    instructions::random,
+    scenes::one_table,
     scratch::{AcquireWithin, LONG, Scratch, write},
     stepper::{Now, Progress, Stepper, Until},
 };

@@ -1,8 +1,8 @@
 //! A helper process that is traced from one instruction to the next.
 //!
-//! Its thread [marks](mark) the beginning and the end of what is of interest by a signal, which only
-//! the tracer sees. In between it runs as far as it is told, by instructions or by changes of the
-//! table.
+//! Its thread [marks](mark) the beginning and the end of what is of interest by a signal, which
+//! only the tracer sees. In between it runs as far as it is told, by instructions or by changes of
+//! the table.
 
 use std::{
     fs::{self, File},

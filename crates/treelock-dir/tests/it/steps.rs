@@ -26,9 +26,9 @@ use treelock::{
 use treelock_dir::{DirLock, Guard};
 
 use crate::{
-    audit::{Audit, die_with, die_with_the_latch, is_latched},
+    audit::{Audit, is_latched},
     helper::{Helper, Part, hear, say, word},
-    instructions::{cells, new_table, one_table},
+    scenes::{cells, die_with, die_with_the_latch, new_table, one_behind, one_table},
     scratch::{AcquireWithin, LONG, Scratch, eventually, long, write},
 };
 
@@ -149,29 +149,6 @@ impl Drop for Traced {
 /// Returns whether a request waits.
 fn stands_in_line(scratch: &Scratch) -> bool {
     scratch.lock.snapshot().wait().expect("a table").waiting().count() > 0
-}
-
-/// Starts a thread that requests everything while the traced process is stopped. If the thread
-/// blocks, at the latch or behind the ticket of the process that is about to die, it does so before
-/// this returns.
-pub(crate) fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
-    let lock = lock.clone();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let behind = thread::spawn(move || {
-        sender.send(gettid()).expect("the receiver listens");
-        lock.acquire_within(&write("/"), LONG).expect("the one ahead is dead")
-    });
-    let stat = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so first"));
-    let sleeps = || {
-        let stat = std::fs::read_to_string(&stat).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
-    };
-    // If it sleeps for another reason, this one stop is observed at a different moment.
-    let start = Instant::now();
-    while !behind.is_finished() && !sleeps() && start.elapsed() < LONG {
-        thread::yield_now();
-    }
-    behind
 }
 
 /// Kills a process that does `what` at each of its stops, and examines what is left.
