@@ -31,5 +31,6 @@ pub(crate) fn wait(number: &AtomicU32, seen: u32, kinds: u32, deadline: Option<I
 /// Wakes at most `count` of those who sleep on a number and wait for one of these kinds.
 pub(crate) fn wake(number: &AtomicU32, count: u32, kinds: u32) {
     let kinds = kinds.try_into().expect("at least one kind");
+    let count = count.min(i32::MAX as u32); // the kernel takes it as signed (mended on main too)
     let _ = futex::wake_bitset(number, Flags::empty(), count, kinds);
 }
