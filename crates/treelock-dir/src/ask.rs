@@ -59,7 +59,8 @@ impl Ask<'_> {
             return Ok(Reply::Gone);
         }
         let reply = match self.enter(now) {
-            // What is wrong may be the index alone. The change is marked as begun, so it is rebuilt.
+            // What is wrong may be the index alone. The change is marked as begun, so it is built
+            // again.
             Err(Trouble::Broken) => self.enter(now),
             reply => reply,
         };

@@ -17,7 +17,11 @@
 //! that are live. A cell becomes live as the last step of entering a request, so a record is whole
 //! or belongs to nobody.
 
-use std::{cell::Cell, io, sync::atomic::Ordering};
+use std::{
+    cell::Cell,
+    io,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use smallvec::SmallVec;
 
@@ -90,7 +94,10 @@ impl<'a> Ledger<'a> {
         if memory.get(header::DIRTY) != 0 {
             ledger.rebuild()?;
         }
-        memory.number(header::DIRTY).store(1, Ordering::Release);
+        memory.number(header::DIRTY).store(1, Ordering::Relaxed);
+        // Nothing that is stored behind this may be stored before it by the compiler. What the
+        // processor does in another order is done when somebody else looks.
+        compiler_fence(Ordering::SeqCst);
         ledger.take_back_left()?;
         if ledger.stale.get() {
             ledger.rebuild()?;
@@ -328,11 +335,12 @@ impl<'a> Ledger<'a> {
         while number < stop && queries < SEARCHED_LIVES {
             let cell = memory.cell(number)?;
             let word = cell.word();
-            let [owner, _] = cell.lives();
-            if word.state() == State::Live && !living.contains(&owner) {
+            let lives = cell.lives();
+            // A request that a child keeps says nothing about the others of its owner.
+            if word.state() == State::Live && !living.contains(&lives) {
                 queries += 1;
                 if !self.has_died(Other { ticket: word.ticket(), cell: number })? {
-                    living.push(owner);
+                    living.push(lives);
                 }
             }
             self.take_back(number)?;
@@ -385,7 +393,7 @@ impl<'a> Ledger<'a> {
         memory.set(header::CELLS_USED, end as u64);
         self.index()?.clear();
         self.forget_left()?;
-        let kept = record::kept_parts(memory, end)?;
+        let live = record::live_cells(memory, end)?;
         let mut last = memory.get(header::TICKET);
         // From the end, so that the first cells are used first.
         for number in (0..end).rev() {
@@ -393,8 +401,9 @@ impl<'a> Ledger<'a> {
             let word = cell.word();
             last = last.max(word.ticket());
             match word.state() {
-                State::Live => self.enter_again(number)?,
-                State::Part if kept.contains(&number) => {}
+                // Its parts are kept, so one that has left since then is taken back as a whole.
+                State::Live | State::Left if live.contains(&number) => self.enter_again(number)?,
+                State::Part if live.contains(&number) => {}
                 _ => {
                     (self.ring)(number, cell.waiters());
                     cell.forget_waiters();
@@ -407,14 +416,13 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Enters a live record into the index.
+    /// Enters a record into the index that was live a moment ago.
     fn enter_again(&self, number: usize) -> Result<(), Broken> {
         self.add(header::LIVE, 1);
         let cell = self.memory.cell(number)?;
         let next = cell.links().1;
-        let record = Record::read(self.memory, number)?;
-        let entries = match record.filter(|record| !record.damaged) {
-            Some(record) => {
+        let entries = match Record::read(self.memory, number)? {
+            Some(record) if !record.damaged => {
                 let marks = Draft::new(&record.request).marks(self.memory.key());
                 let index = self.index()?;
                 if !index.has_room(&marks) {
@@ -422,8 +430,12 @@ impl<'a> Ledger<'a> {
                 }
                 index.enter(number, &marks)?
             }
-            None => {
+            Some(_) => {
                 self.add(header::DAMAGED, 1);
+                0
+            }
+            None => {
+                note_left(self.memory, number)?;
                 0
             }
         };

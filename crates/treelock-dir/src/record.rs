@@ -112,23 +112,24 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Returns the further cells of all live records in the first `end` cells.
-pub(crate) fn kept_parts(memory: &Memory, end: usize) -> Result<HashSet<usize>, Broken> {
-    let mut kept = HashSet::new();
+/// Returns the cells of all records in the first `end` cells that are live at this moment.
+pub(crate) fn live_cells(memory: &Memory, end: usize) -> Result<HashSet<usize>, Broken> {
+    let mut live = HashSet::new();
     for number in 0..end {
         let cell = memory.cell(number)?;
         let word = cell.word();
         if word.state() != State::Live {
             continue;
         }
+        live.insert(number);
         let mut next = cell.links().1;
         while let Some(part) = part(memory, next, word.ticket())? {
             // A link that leads back ends the record.
-            if !kept.insert(next as usize - 1) {
+            if !live.insert(next as usize - 1) {
                 break;
             }
             next = part.links().1;
         }
     }
-    Ok(kept)
+    Ok(live)
 }

@@ -8,7 +8,7 @@ use treelock_dir::{DirLock, Error};
 use crate::{
     chain,
     helper::{DIRECTORY, PART, hear, say, word},
-    killed, processes,
+    instructions, killed, processes,
     scratch::{AcquireWithin, LONG, long, write},
     steps,
     stopped::Latch,
@@ -26,6 +26,7 @@ fn a_part() {
         "serve" => processes::serve(),
         "work" => killed::work(&lock),
         "step" => steps::step(&lock),
+        "instructions" => instructions::play(&lock),
         "crowd" => crowd(&lock),
         "make" => make(&lock),
         "latch" => latch(&lock),

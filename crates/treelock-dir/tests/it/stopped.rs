@@ -29,10 +29,6 @@ impl Latch {
         set(LATCH_PID_AT, process::id().into());
         Latch { table, taken: life << 1 }
     }
-
-    pub(crate) fn is_taken(table: &Path) -> bool {
-        File::open(table).is_ok_and(|table| number(&table, LATCH_AT) != 0)
-    }
 }
 
 impl Drop for Latch {
