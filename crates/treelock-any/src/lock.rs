@@ -4,7 +4,7 @@ use std::{any::Any, fmt, str::FromStr, sync::Arc};
 
 use treelock::{
     Answer, Blocked, Request, Snapshot,
-    engine::{Engine, Finding},
+    engine::{Engine, Events, Finding},
 };
 
 use crate::{
@@ -57,6 +57,7 @@ trait ErasedEngine: Send + Sync {
     fn try_acquire(&self, request: &Request) -> Answer<Result<Guard, Error>>;
     fn blocked(&self, request: &Request) -> Answer<Result<Option<Blocked>, Error>>;
     fn snapshot(&self) -> Answer<Result<Snapshot, Error>>;
+    fn events(&self) -> Answer<Result<Events<Error>, Error>>;
     fn check(&self) -> Answer<Result<Vec<Finding>, Error>>;
     fn settled(&self) -> Answer<()>;
     fn close(&self) -> Answer<()>;
@@ -79,6 +80,13 @@ impl<E: Engine> ErasedEngine for E {
 
     fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
         Engine::snapshot(self).map(|answer| answer.map_err(Error::of_engine))
+    }
+
+    fn events(&self) -> Answer<Result<Events<Error>, Error>> {
+        Engine::events(self).map(|answer| match answer {
+            Ok(events) => Ok(events.map_err(Error::of_engine)),
+            Err(error) => Err(Error::of_engine(error)),
+        })
     }
 
     fn check(&self) -> Answer<Result<Vec<Finding>, Error>> {
@@ -250,6 +258,28 @@ impl AnyLock {
         self.engine.snapshot()
     }
 
+    /// Listens to what happens to the requests of this lock. Returns the events in order: first one
+    /// for each live request, then one for each change, as the engine tells it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the table could not be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use treelock_any::{AnyLock, Wait, treelock::Request};
+    ///
+    /// let lock = AnyLock::open("memory:")?;
+    /// let _guard = lock.acquire(&Request::new().read("a/b")?).wait()?;
+    /// let mut events = lock.events().wait()?;
+    /// assert!(events.next().wait()?.request().is_some());
+    /// # Ok::<(), treelock_any::Error>(())
+    /// ```
+    pub fn events(&self) -> Answer<Result<Events<Error>, Error>> {
+        self.engine.events()
+    }
+
     /// Checks the place where the locks are kept: whether they work there, and what is odd.
     ///
     /// # Errors
@@ -361,6 +391,10 @@ impl Engine for AnyLock {
 
     fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
         AnyLock::snapshot(self)
+    }
+
+    fn events(&self) -> Answer<Result<Events<Error>, Error>> {
+        AnyLock::events(self)
     }
 
     fn check(&self) -> Answer<Result<Vec<Finding>, Error>> {

@@ -2,9 +2,10 @@
 //! these can grow without a change here. It is flat, has times in seconds, and `null` for unknown
 //! values.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use treelock::{State, engine::What};
 
 use crate::purpose;
 
@@ -56,6 +57,84 @@ impl From<&treelock::Entry> for Request {
 #[derive(Serialize)]
 pub(crate) struct Listing {
     pub(crate) requests: Vec<Request>,
+}
+
+/// What `ls --watch` prints: one line for each event.
+#[derive(Serialize)]
+pub(crate) struct Event {
+    event: &'static str,
+    /// In seconds since 1970.
+    at: f64,
+    ticket: Option<u64>,
+    state: Option<String>,
+    waited_seconds: Option<f64>,
+    held_seconds: Option<f64>,
+    label: Option<String>,
+    roots: Vec<Root>,
+    pid: Option<u32>,
+    host: Option<String>,
+    missed: Option<u64>,
+}
+
+impl From<&treelock::engine::Event> for Event {
+    fn from(event: &treelock::engine::Event) -> Event {
+        let (name, state, missed) = match &event.what {
+            What::Live(state, _) => ("live", Some(*state), None),
+            What::Asked(_) => ("asked", Some(State::Waiting), None),
+            What::Granted(_) => ("granted", Some(State::Held), None),
+            What::Left(state, _) => ("left", Some(*state), None),
+            What::Missed(count) => ("missed", None, *count),
+            _ => ("other", None, None),
+        };
+        let request = event.request();
+        let process = request.and_then(|request| request.process.as_deref());
+        let since_1970 = event.at.duration_since(SystemTime::UNIX_EPOCH);
+        let roots = request.into_iter().flat_map(|request| request.request.roots());
+        let root = |(access, node): (treelock::Access, &treelock::Node)| Root {
+            access: access.to_string(),
+            node: node.to_string(),
+        };
+        Event {
+            event: name,
+            at: seconds(since_1970.unwrap_or_default()),
+            ticket: request.map(|request| request.ticket),
+            state: state.map(|state| state.to_string()),
+            waited_seconds: event.waited().map(seconds),
+            held_seconds: event.held().map(seconds),
+            label: request.and_then(|request| request.request.label()).map(str::to_owned),
+            roots: roots.map(root).collect(),
+            pid: process.map(|process| process.pid),
+            host: process.and_then(|process| process.host.as_deref()).map(str::to_owned),
+            missed,
+        }
+    }
+}
+
+/// What `ls --stats` prints.
+#[derive(Serialize)]
+pub(crate) struct Statistics {
+    pub(crate) seconds: f64,
+    pub(crate) missed: u64,
+    pub(crate) nodes: Vec<NodeStatistics>,
+}
+
+/// How long requests waited for one node, and held it.
+#[derive(Serialize)]
+pub(crate) struct NodeStatistics {
+    pub(crate) node: String,
+    pub(crate) requests: u64,
+    pub(crate) gave_up: u64,
+    pub(crate) waited: Option<Durations>,
+    pub(crate) held: Option<Durations>,
+}
+
+/// A number of durations in short.
+#[derive(Serialize)]
+pub(crate) struct Durations {
+    pub(crate) count: usize,
+    pub(crate) median_seconds: f64,
+    pub(crate) p95_seconds: f64,
+    pub(crate) max_seconds: f64,
 }
 
 /// What `run` and `who` print: the blocker.
@@ -162,7 +241,7 @@ impl Report {
 }
 
 /// Returns seconds, rounded to milliseconds: more digits would be noise.
-fn seconds(age: Duration) -> f64 {
+pub(crate) fn seconds(age: Duration) -> f64 {
     age.as_millis() as f64 / 1000.0
 }
 

@@ -25,7 +25,8 @@ const REACTION_TIME: Duration = Duration::from_millis(500);
 /// The name of the lock table in its directory.
 const TABLE: &str = "table";
 
-/// A lock shared with other processes, and how far it reaches.
+/// A lock shared with other processes, and how far it reaches. Clones refer to the same lock.
+#[derive(Clone)]
 pub(crate) struct Lock {
     pub(crate) any: AnyLock,
     reach: Reach,

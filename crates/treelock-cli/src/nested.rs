@@ -1,5 +1,5 @@
 //! A request that would wait for itself. One inside a `run` waits for ever for that, which waits
-//! for its command; and one of a process that a `hold` is for waits for what ends with this process.
+//! for its command; one of a process that a `hold` is for waits for what ends with this process.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,6 +1,8 @@
 //! One grammar (C27): the verbs of an engine, of its requests on their way and of its guards mean
 //! what they mean everywhere.
 
+mod events;
+
 use std::{
     error::Error,
     pin::Pin,
@@ -50,6 +52,7 @@ checks![
     wakers_are_woken_and_dropped_outside_of_the_mutex,
     a_guard_and_a_request_outlive_their_lock,
     an_error_says_of_which_kind_it_is,
+    events_tell_each_change_once,
     the_engine_finds_nothing_bad,
     a_closed_lock_can_be_used_again,
 ];

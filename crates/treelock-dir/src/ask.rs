@@ -59,7 +59,8 @@ impl Ask<'_> {
             return Ok(Reply::Gone);
         }
         let reply = match self.enter(now) {
-            // What is wrong may be the index alone. The change is marked as begun, so it is rebuilt.
+            // What is wrong may be the index alone. The change is marked as begun, so it is built
+            // again.
             Err(Trouble::Broken) => self.enter(now),
             reply => reply,
         };
@@ -112,8 +113,8 @@ impl Ask<'_> {
         asked: u64,
     ) -> Result<Reply, Trouble> {
         let Handle { memory, site, life, .. } = self.handle;
-        let ticket = memory.get(header::TICKET) + 1;
-        let token = self.handle.token_at(asked).max(memory.get(header::TOKEN) + 1);
+        let ticket = memory.get(header::TICKET).saturating_add(1);
+        let token = self.handle.token_at(asked).max(memory.get(header::TOKEN).saturating_add(1));
         if ticket >= NUMBERS_END || token >= NUMBERS_END {
             return Err(Trouble::Broken);
         }

@@ -1,7 +1,7 @@
 //! Whether a directory is a good place for locks, and anything unusual about it.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::Path,
     thread,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::sys::statvfs::statvfs;
+use rustix::fs::{Access, access};
 use treelock::engine::Finding;
 
 use crate::{
@@ -32,10 +33,15 @@ const TOKEN_AHEAD_NANOSECONDS_MAX: u64 = 1_000_000_000;
 
 /// Examines the directory of a lock. Returns what it found.
 pub(crate) fn findings(directory: &Path) -> Result<Vec<Finding>, Error> {
+    let path = directory.join(TABLE_NAME);
+    if kernel::identify(&path).is_ok_and(|found| found.is_none()) {
+        return before_the_table(directory);
+    }
     // This comes first, since opening and reading the table would wait for the latch.
     let stuck = latch(directory)?;
+    let end = Instant::now() + LATCH_TIMEOUT;
     if stuck.is_none()
-        && let Err(error) = Table::open(directory)
+        && let Err(error) = file::until_passed(Some(end), || Table::open(directory))
     {
         return Ok(vec![Finding::bad(error.to_string(), "")]);
     }
@@ -43,9 +49,38 @@ pub(crate) fn findings(directory: &Path) -> Result<Vec<Finding>, Error> {
     found.extend(space(directory)?);
     match stuck {
         Some(finding) => found.push(finding),
-        None => found.extend(contents(directory)?),
+        None => found.extend(
+            contents(directory).unwrap_or_else(|error| vec![Finding::bad(error.to_string(), "")]),
+        ),
     }
     Ok(found)
+}
+
+/// Examines the place where the first request will create the table. Creates nothing.
+fn before_the_table(directory: &Path) -> Result<Vec<Finding>, Error> {
+    let above = |path: &&Path| fs::symlink_metadata(path).is_ok();
+    let place = directory.ancestors().find(above).unwrap_or(Path::new("/"));
+    let mut found = vec![file_system(place)?];
+    if place == directory && place.is_dir() {
+        found.push(rights(directory)?);
+    }
+    found.extend(space(place)?);
+    let doing = if place == directory { "create the lock table" } else { "create the directory" };
+    match may_create_in(place).doing(doing, directory) {
+        Ok(()) => found.push(Finding::good(format!(
+            "there is no lock table in {directory:?} yet; the first request creates it"
+        ))),
+        Err(error) => found.push(Finding::bad(error.to_string(), "")),
+    }
+    Ok(found)
+}
+
+/// Returns whether this process may create something in a directory.
+fn may_create_in(directory: &Path) -> io::Result<()> {
+    match fs::metadata(directory)?.is_dir() {
+        true => Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
 }
 
 fn file_system(directory: &Path) -> Result<Finding, Error> {
@@ -72,11 +107,13 @@ fn rights(directory: &Path) -> Result<Finding, Error> {
         let metadata = fs::metadata(path).doing("examine", path)?;
         Ok::<u32, Error>(metadata.permissions().mode())
     };
-    let (directory_mode, table_mode) =
-        (mode(directory)?, mode(&directory.join(TABLE_NAME))? & 0o777);
+    let directory_mode = mode(directory)?;
     let (open, sticky) = (directory_mode & 0o002 != 0, directory_mode & 0o1000 != 0);
     let wanted = file::rights(directory_mode);
-    let as_wanted = format!("chmod {wanted:o} {:?}", directory.join(TABLE_NAME));
+    let table = directory.join(TABLE_NAME);
+    // A table that is made later will have these.
+    let table_mode = if table.exists() { mode(&table)? & 0o777 } else { wanted };
+    let as_wanted = format!("chmod {wanted:o} {table:?}");
     Ok(if open && !sticky {
         Finding::odd(
             format!("any user may remove the table in {directory:?}"),

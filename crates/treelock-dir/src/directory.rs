@@ -12,6 +12,7 @@ use treelock::{Blocked, Request};
 use crate::{
     ask::Reply,
     error::Error,
+    file,
     table::{Seat, Table},
     turn::Turn,
 };
@@ -70,7 +71,7 @@ impl Directory {
     ) -> Result<Result<Turn, Blocked>, Error> {
         let mut replaced = 0;
         loop {
-            let table = self.table()?;
+            let table = file::until_passed(deadline, || self.table())?;
             match table.ask(request, may_wait, deadline) {
                 Ok(Reply::Entered { own, token, ahead }) => {
                     let seat = Seat { own, token };

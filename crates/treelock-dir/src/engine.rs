@@ -2,7 +2,7 @@
 
 use treelock::{
     Answer, Blocked, FencingToken, Request, Snapshot,
-    engine::{Engine, EngineError, Finding, Held, Pending},
+    engine::{Engine, EngineError, Events, Finding, Held, Pending},
 };
 
 use crate::{acquire::Acquire, error::Error, guard::Guard, lock::DirLock};
@@ -26,6 +26,10 @@ impl Engine for DirLock {
 
     fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
         DirLock::snapshot(self)
+    }
+
+    fn events(&self) -> Answer<Result<Events<Error>, Error>> {
+        DirLock::events(self)
     }
 
     fn check(&self) -> Answer<Result<Vec<Finding>, Error>> {

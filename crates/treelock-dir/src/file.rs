@@ -36,24 +36,35 @@ pub(crate) const TABLE_NAME: &str = "table";
 /// The byte of the gate: a process that locks it may join the table, or begin it anew.
 pub(crate) const GATE: u64 = 0;
 
-/// How long a process waits at the gate, which others pass in microseconds.
-const GATE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a thread sleeps before it tries the gate again, which others pass in microseconds.
 const GATE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The gate of a table, locked until it is dropped.
 pub(crate) struct Gate<'a>(&'a File);
 
 impl Gate<'_> {
-    /// Locks the gate. Fails if another process has it for a second.
+    /// Locks the gate. Fails with [`Error::Stuck`] if another process has it.
     pub(crate) fn new<'a>(file: &'a File, path: &Path) -> Result<Gate<'a>, Error> {
-        let end = Instant::now() + GATE_TIMEOUT;
-        while !kernel::try_lock(file, GATE, Kind::Exclusive).doing("lock", path)? {
-            if Instant::now() >= end {
-                return Err(Error::Stuck { path: path.into(), process: None });
-            }
-            thread::sleep(GATE_INTERVAL);
+        match kernel::try_lock(file, GATE, Kind::Exclusive).doing("lock", path)? {
+            true => Ok(Gate(file)),
+            false => Err(Error::Stuck { path: path.into(), process: None }),
         }
-        Ok(Gate(file))
+    }
+}
+
+/// Calls `pass` until nobody is in its way at the gate, at the latest until the deadline, if there
+/// is one.
+pub(crate) fn until_passed<T>(
+    deadline: Option<Instant>,
+    mut pass: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        match pass() {
+            Err(Error::Stuck { .. }) if deadline.is_none_or(|end| Instant::now() < end) => {
+                thread::sleep(GATE_INTERVAL);
+            }
+            passed => return passed,
+        }
     }
 }
 

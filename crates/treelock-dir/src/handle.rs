@@ -95,7 +95,7 @@ impl Handle {
     /// Wakes the threads of this handle that listen to its bell.
     pub(crate) fn ring_own(&self) {
         self.bell().fetch_add(1, Ordering::SeqCst);
-        futex::wake(self.bell(), u32::MAX, FOR_LISTENERS);
+        futex::wake_all(self.bell(), FOR_LISTENERS);
     }
 
     /// Rings the bells of those who wait for a cell.
@@ -104,7 +104,7 @@ impl Handle {
             let bell = self.memory.bell(waiters.trailing_zeros() as usize);
             waiters &= waiters - 1;
             bell.fetch_add(1, Ordering::SeqCst);
-            futex::wake(bell, u32::MAX, Handle::kind(cell));
+            futex::wake_all(bell, Handle::kind(cell));
         }
     }
 

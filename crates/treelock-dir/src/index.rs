@@ -122,8 +122,8 @@ impl<'a> Index<'a> {
     pub(crate) fn has_room(&self, marks: &[Mark]) -> bool {
         let entries: usize = marks.iter().map(|mark| mark.enters.len()).sum();
         let used = |numbers: [Number; 3]| self.memory.get(numbers[2]) as usize;
-        used(header::PLACES) + marks.len() <= self.layout.place_count
-            && used(header::ENTRIES) + entries <= self.layout.entry_count
+        used(header::PLACES).saturating_add(marks.len()) <= self.layout.place_count
+            && used(header::ENTRIES).saturating_add(entries) <= self.layout.entry_count
     }
 
     /// Enters a request, for which there is room. Returns the link to its first entry.
@@ -233,7 +233,7 @@ impl<'a> Index<'a> {
         next: impl Fn(u32) -> Result<u32, Broken>,
     ) -> Result<u32, Broken> {
         let memory = self.memory;
-        memory.set(count, memory.get(count) + 1);
+        memory.set(count, memory.get(count).saturating_add(1));
         let link = memory.get(free) as u32;
         if link != 0 {
             memory.set(free, next(link)?.into());

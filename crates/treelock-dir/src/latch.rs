@@ -107,7 +107,7 @@ impl Drop for Latch<'_> {
         if self.memory.number(LATCH).swap(0, Ordering::Release) & 1 == 1 {
             let bell = self.memory.latch_bell();
             bell.fetch_add(1, Ordering::Release);
-            futex::wake(bell, 1, ANY);
+            futex::wake_one(bell);
         }
     }
 }

@@ -17,7 +17,11 @@
 //! that are live. A cell becomes live as the last step of entering a request, so a record is whole
 //! or belongs to nobody.
 
-use std::{io, sync::atomic::Ordering};
+use std::{
+    cell::Cell,
+    io,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use smallvec::SmallVec;
 
@@ -67,6 +71,9 @@ pub(crate) struct Ledger<'a> {
     is_dead: &'a dyn Fn(u64) -> bool,
     /// Wakes those who wait for a cell of this number with these waiters.
     ring: &'a dyn Fn(usize, u64),
+    /// Whether a record was taken back that may have been one of those that cannot be read. Only a
+    /// rebuild counts these.
+    stale: Cell<bool>,
 }
 
 /// A request in the way of another one.
@@ -83,17 +90,26 @@ impl<'a> Ledger<'a> {
         is_dead: &'a dyn Fn(u64) -> bool,
         ring: &'a dyn Fn(usize, u64),
     ) -> Result<Ledger<'a>, Trouble> {
-        let ledger = Ledger { memory, is_dead, ring };
+        let ledger = Ledger { memory, is_dead, ring, stale: Cell::new(false) };
         if memory.get(header::DIRTY) != 0 {
             ledger.rebuild()?;
         }
-        memory.number(header::DIRTY).store(1, Ordering::Release);
+        memory.number(header::DIRTY).store(1, Ordering::Relaxed);
+        // Nothing that is stored behind this may be stored before it by the compiler. What the
+        // processor does in another order is done when somebody else looks.
+        compiler_fence(Ordering::SeqCst);
         ledger.take_back_left()?;
+        if ledger.stale.get() {
+            ledger.rebuild()?;
+        }
         Ok(ledger)
     }
 
-    /// Ends the change.
+    /// Ends the change. What is stale is rebuilt by the next one.
     pub(crate) fn end(self) {
+        if self.stale.get() {
+            return;
+        }
         self.memory.number(header::DIRTY).store(0, Ordering::Release);
     }
 
@@ -145,7 +161,11 @@ impl<'a> Ledger<'a> {
         // Its owner has died before it could, or has not come to it yet.
         (self.ring)(number, cell.waiters());
         cell.forget_waiters();
-        self.index()?.remove(cell.links().0)?;
+        let (entries, _) = cell.links();
+        self.index()?.remove(entries)?;
+        if entries == 0 && self.memory.get(header::DAMAGED) != 0 {
+            self.stale.set(true);
+        }
         self.add(header::LIVE, -1);
         let mut number = number;
         let mut state = State::Left;
@@ -182,7 +202,7 @@ impl<'a> Ledger<'a> {
             }
             None => {
                 let number = memory.get(header::CELLS_USED);
-                memory.set(header::CELLS_USED, number + 1);
+                memory.set(header::CELLS_USED, number.saturating_add(1));
                 number as usize
             }
         };
@@ -315,11 +335,12 @@ impl<'a> Ledger<'a> {
         while number < stop && queries < SEARCHED_LIVES {
             let cell = memory.cell(number)?;
             let word = cell.word();
-            let [owner, _] = cell.lives();
-            if word.state() == State::Live && !living.contains(&owner) {
+            let lives = cell.lives();
+            // A request that a child keeps says nothing about the others of its owner.
+            if word.state() == State::Live && !living.contains(&lives) {
                 queries += 1;
                 if !self.has_died(Other { ticket: word.ticket(), cell: number })? {
-                    living.push(owner);
+                    living.push(lives);
                 }
             }
             self.take_back(number)?;
@@ -364,6 +385,7 @@ impl<'a> Ledger<'a> {
     pub(crate) fn rebuild(&self) -> Result<(), Broken> {
         let memory = self.memory;
         memory.number(header::DIRTY).store(1, Ordering::Release);
+        self.stale.set(false);
         let end = (memory.get(header::CELLS_USED) as usize).min(self.cell_count()?);
         for number in [header::FREE, header::FREE_COUNT, header::LIVE, header::DAMAGED] {
             memory.set(number, 0);
@@ -371,7 +393,7 @@ impl<'a> Ledger<'a> {
         memory.set(header::CELLS_USED, end as u64);
         self.index()?.clear();
         self.forget_left()?;
-        let kept = record::kept_parts(memory, end)?;
+        let live = record::live_cells(memory, end)?;
         let mut last = memory.get(header::TICKET);
         // From the end, so that the first cells are used first.
         for number in (0..end).rev() {
@@ -379,8 +401,9 @@ impl<'a> Ledger<'a> {
             let word = cell.word();
             last = last.max(word.ticket());
             match word.state() {
-                State::Live => self.enter_again(number)?,
-                State::Part if kept.contains(&number) => {}
+                // Its parts are kept, so one that has left since then is taken back as a whole.
+                State::Live | State::Left if live.contains(&number) => self.enter_again(number)?,
+                State::Part if live.contains(&number) => {}
                 _ => {
                     (self.ring)(number, cell.waiters());
                     cell.forget_waiters();
@@ -389,18 +412,17 @@ impl<'a> Ledger<'a> {
             }
         }
         memory.set(header::TICKET, last);
-        memory.set(header::REBUILDS, memory.get(header::REBUILDS) + 1);
+        memory.set(header::REBUILDS, memory.get(header::REBUILDS).wrapping_add(1));
         Ok(())
     }
 
-    /// Enters a live record into the index.
+    /// Enters a record into the index that was live a moment ago.
     fn enter_again(&self, number: usize) -> Result<(), Broken> {
         self.add(header::LIVE, 1);
         let cell = self.memory.cell(number)?;
         let next = cell.links().1;
-        let record = Record::read(self.memory, number)?;
-        let entries = match record.filter(|record| !record.damaged) {
-            Some(record) => {
+        let entries = match Record::read(self.memory, number)? {
+            Some(record) if !record.damaged => {
                 let marks = Draft::new(&record.request).marks(self.memory.key());
                 let index = self.index()?;
                 if !index.has_room(&marks) {
@@ -408,8 +430,12 @@ impl<'a> Ledger<'a> {
                 }
                 index.enter(number, &marks)?
             }
-            None => {
+            Some(_) => {
                 self.add(header::DAMAGED, 1);
+                0
+            }
+            None => {
+                note_left(self.memory, number)?;
                 0
             }
         };

@@ -127,6 +127,7 @@ mod check;
 mod directory;
 mod engine;
 mod error;
+mod events;
 mod file;
 mod format;
 mod futex;

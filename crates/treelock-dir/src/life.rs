@@ -29,8 +29,9 @@ const SINGLE_QUERIES_MAX: usize = 1000;
 
 /// Returns whether a life has not ended, that is, whether another description has locked its byte.
 pub(crate) fn is_live(file: &File, path: &Path, life: u64) -> Result<bool, Error> {
-    // Life 0 was never given: its byte is the gate.
-    Ok(life != GATE && is_any_live(file, path, life, life)?)
+    // Life 0 was never given: its byte is the gate. Nor was any number that is no byte.
+    let given = life != GATE && life <= kernel::LAST_BYTE;
+    Ok(given && is_any_live(file, path, life, life)?)
 }
 
 /// Returns whether any handle lives.

@@ -229,8 +229,8 @@ impl DirLock {
     }
 
     /// Checks the directory and the table. Returns what it found: whether locks work here, and
-    /// anything unusual. Creates the directory and the table if they are missing. The check runs at
-    /// once, and the answer is ready immediately.
+    /// anything unusual. If there is no table yet, it says so, and creates nothing. The check runs
+    /// at once, and the answer is ready immediately.
     ///
     /// # Blocking
     ///

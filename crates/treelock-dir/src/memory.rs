@@ -14,11 +14,13 @@ use std::{
 };
 
 use crate::{
+    file::GATE,
     format::{
-        cell::Cell,
+        cell::{Cell, NUMBERS_END},
         header,
         layout::{self, CANARY, CELL_WORDS, CHUNKS_MAX, PAGE_BYTES},
     },
+    kernel::{self, LAST_BYTE},
     map::Map,
 };
 
@@ -94,6 +96,11 @@ impl Memory {
         if let Some(map) = chunk.get() {
             return Ok((map, layout));
         }
+        // The file has no such chunk. A broken map would be kept until there is one.
+        let (_, size) = kernel::identify_open(&self.file).map_err(|_| Broken)?;
+        if size < layout.offset + layout.bytes as u64 {
+            return Err(Broken);
+        }
         // Without memory for it, nothing can be said about its cells.
         let map = Map::new(&self.file, layout.offset, layout.bytes, self.writable);
         let map = map.map_err(|_| Broken)?;
@@ -109,6 +116,13 @@ impl Memory {
         }
         let start = local * CELL_WORDS;
         Ok(Cell::new(&map.words()[start..start + CELL_WORDS]))
+    }
+
+    /// Returns whether lives, tickets and tokens can still be given.
+    pub(crate) fn has_numbers_left(&self) -> bool {
+        let last = [header::TICKET, header::TOKEN].map(|number| self.get(number));
+        (GATE + 1..=LAST_BYTE).contains(&self.get(header::NEXT_LIFE))
+            && last.iter().all(|last| *last < NUMBERS_END - 1)
     }
 
     /// Returns whether the file was neither cut nor overwritten since it was mapped, as far as its

@@ -7,6 +7,7 @@ use treelock::Request;
 use crate::{
     format::{
         cell::{Cell, PAYLOAD_BYTES, Stamp, State, Word, cells_for},
+        layout,
         request::{self, Draft},
     },
     memory::{Broken, Memory},
@@ -72,6 +73,9 @@ pub(crate) fn payload(memory: &Memory, number: usize) -> Result<Option<Vec<u8>>,
 /// Returns the further cell of a record that a link leads to.
 fn part(memory: &Memory, link: u32, ticket: u64) -> Result<Option<Cell<'_>>, Broken> {
     let Some(number) = (link as usize).checked_sub(1) else { return Ok(None) };
+    if number >= layout::cells(memory.chunk_count()?) {
+        return Ok(None);
+    }
     let cell = memory.cell(number)?;
     Ok((cell.word() == Word::new(ticket, State::Part)).then_some(cell))
 }
@@ -108,23 +112,24 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Returns the further cells of all live records in the first `end` cells.
-pub(crate) fn kept_parts(memory: &Memory, end: usize) -> Result<HashSet<usize>, Broken> {
-    let mut kept = HashSet::new();
+/// Returns the cells of all records in the first `end` cells that are live at this moment.
+pub(crate) fn live_cells(memory: &Memory, end: usize) -> Result<HashSet<usize>, Broken> {
+    let mut live = HashSet::new();
     for number in 0..end {
         let cell = memory.cell(number)?;
         let word = cell.word();
         if word.state() != State::Live {
             continue;
         }
+        live.insert(number);
         let mut next = cell.links().1;
         while let Some(part) = part(memory, next, word.ticket())? {
             // A link that leads back ends the record.
-            if !kept.insert(next as usize - 1) {
+            if !live.insert(next as usize - 1) {
                 break;
             }
             next = part.links().1;
         }
     }
-    Ok(kept)
+    Ok(live)
 }

@@ -72,7 +72,8 @@ pub(crate) struct Seat {
 }
 
 impl Table {
-    /// Opens the table of a directory; creates both if they are missing.
+    /// Opens the table of a directory; creates both if they are missing. Fails with
+    /// [`Error::Stuck`] if somebody else is joining it just now.
     pub(crate) fn open(directory: &Path) -> Result<Table, Error> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.doing("create the directory", directory)?;
@@ -168,7 +169,7 @@ fn begin(site: &Site, file: File) -> Result<Memory, Error> {
     match file::kind(&file, path)? {
         Kind::Table => {
             let memory = Memory::new(file, true).doing("map into memory", path)?;
-            if memory.is_whole() {
+            if memory.is_whole() && memory.has_numbers_left() {
                 return Ok(memory);
             }
             begin_anew(site, memory.file, Error::Damaged { path: path.into() })

@@ -17,7 +17,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::Waker,
@@ -41,6 +41,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// In waits that are longer than this, a thread blocks on the life.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How often those look who are woken by whoever leaves. If the table was cut, nobody can ring.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many threads may block on lives.
 const BLOCKED_THREADS_MAX: usize = 64;
@@ -106,28 +109,28 @@ impl Watches {
                 return Ok(false);
             }
             let check = self.next_check(other, start, now)?;
-            let until = check.into_iter().chain(deadline).min();
+            let until = Some(deadline.map_or(check, |deadline| deadline.min(check)));
             if !handle.has_left(other)? {
                 futex::wait(handle.bell(), seen, Handle::kind(other.cell), until);
             }
         }
     }
 
-    /// Returns when the life of a request that has been waited for since `start` is to be looked
-    /// at, or `None` if a thread does so. Lets the request leave if its owner is dead.
+    /// Returns when a request that has been waited for since `start` is to be looked at again. Sees
+    /// to its life, itself or by a thread. Lets the request leave if its owner is dead.
     fn next_check(
         self: &Arc<Watches>,
         other: Other,
         start: Instant,
         now: Instant,
-    ) -> Result<Option<Instant>, Broken> {
+    ) -> Result<Instant, Broken> {
         if now >= start + GRACE && self.is_guarded(other)? {
-            return Ok(None);
+            return Ok(now + LOOK_INTERVAL);
         }
         if now >= start + POLL_INTERVAL {
             self.handle.bury(other)?;
         }
-        Ok(Some(now + POLL_INTERVAL))
+        Ok(now + POLL_INTERVAL)
     }
 
     /// Returns whether the bell will be rung when the owner of a request dies. Otherwise ask again
@@ -170,7 +173,7 @@ impl Watches {
         self.lock().lives.remove(&life);
         let bell = self.handle.bell();
         bell.fetch_add(1, Ordering::SeqCst);
-        futex::wake(bell, u32::MAX, ANY);
+        futex::wake_all(bell, ANY);
     }
 
     /// Arranges for `waker` to be called when a request has left. Check it once more after this,
@@ -193,14 +196,17 @@ impl Watches {
         let entry = watched.others.entry(other).or_insert_with(entry);
         let old = entry.wakers.insert(waiter, waker);
         let is_new = old.is_none();
-        let listens = std::mem::replace(&mut watched.listening, true);
+        let listens = mem::replace(&mut watched.listening, true);
         drop(watched);
         drop(old);
         if !listens {
             return self.listen().inspect_err(|_| {
-                self.lock().listening = false;
+                let mut watched = self.lock();
+                watched.listening = false;
+                let all = mem::take(&mut watched.others);
+                drop(watched);
                 // Those who have begun to wait meanwhile are woken, to find the same error.
-                self.gone(other);
+                wake_all(all.into_values().flat_map(|entry| entry.wakers.into_values()), || ());
             });
         }
         if is_new {
@@ -252,8 +258,8 @@ impl Watches {
         let mut until = None;
         for (other, since) in all {
             // If something is wrong with the cell, the waiter finds out.
-            let check = self.next_check(other, since, now).unwrap_or(Some(now));
-            until = until.into_iter().chain(check).min();
+            let check = self.next_check(other, since, now).unwrap_or(now);
+            until = until.into_iter().chain([check]).min();
             if self.handle.has_left(other).unwrap_or(true) {
                 // If a waker panics, the panic has been reported already.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.gone(other)));

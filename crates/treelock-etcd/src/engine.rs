@@ -2,7 +2,7 @@
 
 use treelock::{
     Answer, Blocked, FencingToken, Request, Snapshot,
-    engine::{Engine, EngineError, Finding, Held, Pending},
+    engine::{Engine, EngineError, Events, Finding, Held, Pending},
 };
 
 use crate::{
@@ -31,6 +31,10 @@ impl Engine for EtcdLock {
 
     fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
         EtcdLock::snapshot(self)
+    }
+
+    fn events(&self) -> Answer<Result<Events<Error>, Error>> {
+        EtcdLock::events(self)
     }
 
     fn check(&self) -> Answer<Result<Vec<Finding>, Error>> {

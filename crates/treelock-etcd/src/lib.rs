@@ -92,6 +92,7 @@ mod cluster;
 mod engine;
 mod enter;
 mod error;
+mod events;
 mod guard;
 mod key;
 mod leave;

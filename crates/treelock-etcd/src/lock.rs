@@ -2,13 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use treelock::{Answer, Blocked, Request, Snapshot, engine::Finding};
+use treelock::{
+    Answer, Blocked, Request, Snapshot,
+    engine::{Events, Finding},
+};
 
 use crate::{
     acquire::Acquire,
     ask::{Asked, ask},
     check::check,
     error::Error,
+    events,
     guard::Guard,
     options::Options,
     runtime::work::answer,
@@ -165,6 +169,36 @@ impl EtcdLock {
     /// ```
     pub fn snapshot(&self) -> Answer<Result<Snapshot, Error>> {
         self.0.answer(|shared| async move { shared.namespace().all().await.map(Snapshot::of) })
+    }
+
+    /// Listens to what happens to the requests of this lock, on all machines. Returns the events in
+    /// order: first one for each live request, then one for each change, as etcd tells it.
+    ///
+    /// An event is told when it is certain, within a round trip, and its time is the time at which
+    /// it is told. If the members that answer have forgotten something that the listener has not
+    /// had, because the listener was too slow or nobody answered for long, an event says so.
+    ///
+    /// # Cancel safety
+    ///
+    /// The answer and the events may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if this crate's thread cannot be started. What fails later is an error of the event
+    /// that is waited for; if nobody answers, that is [`Error::Unavailable`] every ten seconds.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(lock: treelock_etcd::EtcdLock) -> Result<(), treelock_etcd::Error> {
+    /// let mut events = lock.events().await?;
+    /// loop {
+    ///     println!("{:?}", events.next().await?.what);
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Answer<Result<Events<Error>, Error>> {
+        Answer::ready(events::events(&self.0))
     }
 
     /// Checks the cluster: whether locks work here, and what is odd.

@@ -36,13 +36,20 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 const READ_ATTEMPTS_MAX: usize = 5;
 
 /// Entries as they were read, by their keys.
-type Entries = BTreeMap<Vec<u8>, ReadEntry>;
+pub(crate) type Entries = BTreeMap<Vec<u8>, ReadEntry>;
 
 /// One entry, as it was read.
-struct ReadEntry {
+pub(crate) struct ReadEntry {
     ticket: u64,
     name: Name,
     value: Value,
+}
+
+/// Whose slot a live request is at. One slot has at most one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) session: String,
+    pub(crate) slot: u64,
 }
 
 /// Where a live request was found.
@@ -56,6 +63,16 @@ impl Namespace<'_> {
     /// Returns all live requests.
     pub(crate) async fn all(self) -> Result<Vec<Sighting>, Error> {
         at_one_moment(|| self.look_at_all()).await.map(|entries| sightings(&entries))
+    }
+
+    /// Returns all live requests with their places, and the revision at which they were live.
+    pub(crate) async fn all_at_a_revision(self) -> Result<(Vec<(Place, Sighting)>, i64), Error> {
+        let look = || async move {
+            let (mut entries, mut moment) = (Entries::new(), 0);
+            self.read(&self.space.entries(), &mut moment, &mut entries).await?;
+            Ok((entries, moment))
+        };
+        at_one_moment(look).await.map(|(entries, moment)| (requests(&entries), moment))
     }
 
     /// Returns the blocker of a request that has this ticket, or would get it.
@@ -171,7 +188,7 @@ impl Namespace<'_> {
     }
 
     /// Reads one entry; `None` if something else has written this key.
-    fn found(self, kv: &etcd_client::KeyValue) -> Option<ReadEntry> {
+    pub(crate) fn found(self, kv: &etcd_client::KeyValue) -> Option<ReadEntry> {
         Some(ReadEntry {
             ticket: kv.create_revision() as u64,
             name: self.space.read(kv.key())?,
@@ -200,6 +217,11 @@ where
 
 /// Returns the requests to which these entries belong, as far as their roots are known.
 fn sightings(entries: &Entries) -> Vec<Sighting> {
+    requests(entries).into_iter().map(|(_, sighting)| sighting).collect()
+}
+
+/// Returns the same with their places, the earliest first.
+pub(crate) fn requests(entries: &Entries) -> Vec<(Place, Sighting)> {
     // Requests that were entered together have one ticket and several slots.
     let mut requests: BTreeMap<_, Vec<&ReadEntry>> = BTreeMap::new();
     for found in entries.values() {
@@ -207,7 +229,10 @@ fn sightings(entries: &Entries) -> Vec<Sighting> {
         requests.entry(whose).or_default().push(found);
     }
     let now = since_1970().as_millis() as u64;
-    requests.into_values().map(|found| sighting(&found, now)).collect()
+    let request = |((_, session, slot), found): ((u64, &String, u64), Vec<&ReadEntry>)| {
+        (Place { session: session.clone(), slot }, sighting(&found, now))
+    };
+    requests.into_iter().map(request).collect()
 }
 
 /// Returns one request, put together from the entries that were found of it.

@@ -42,6 +42,7 @@ use crate::{
 };
 
 pub use crate::{
+    events::{Event, Events, Next, What},
     finding::{Finding, Severity},
     print::Age,
     root_index::RootIndex,
@@ -135,6 +136,30 @@ pub trait Engine: Clone + Debug + Send + Sync + 'static {
     ///
     /// See [`TreeLock::snapshot`](crate::TreeLock::snapshot).
     fn snapshot(&self) -> Answer<Result<Snapshot, Self::Error>>;
+
+    /// Listens to what happens to the requests of this lock. Returns the events in order: first
+    /// one for each live request, then one for each change.
+    ///
+    /// An engine that does not say otherwise takes a snapshot 50 times a second, or less often if a
+    /// snapshot takes more than two milliseconds, on a thread of its own. What comes and leaves
+    /// between two of them is missed, and counted when a later ticket shows it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the table could not be read.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an engine that takes snapshots cannot start a thread.
+    ///
+    /// # Examples
+    ///
+    /// See [`Events`].
+    fn events(&self) -> Answer<Result<Events<Self::Error>, Self::Error>> {
+        let lock = self.clone();
+        let events = Events::looking(move || lock.snapshot().wait());
+        Answer::ready(Ok(events.expect("the system starts one more thread")))
+    }
 
     /// Checks the place where the locks are kept. Returns what it found: whether locks work there,
     /// and anything unusual.

@@ -1,32 +1,33 @@
-//! `treelock ls`: shows the live requests.
+//! `treelock ls`: shows the live requests: once, as they change, or how long they wait.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
-    thread,
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
-use treelock::{Node, Snapshot};
+use treelock::{Node, Snapshot, Wait as _, engine::Event};
 
 use crate::{
     arguments::Ls,
+    commands::stats,
     error::Failure,
     json::{self, Listing},
     lock::Lock,
     nodes,
-    output::{print, say},
-    screen::{self, CUT_OFF, WRAP},
-    survivor, tree,
+    output::{end_with_reader, print, say},
+    screen, survivor, tree, view,
 };
-
-/// How often `--watch` reads the table.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the live requests. Returns the exit code.
 pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
     let node = nodes::node(arguments.naming.naming(), &arguments.node)?;
     match (arguments.watch, arguments.json) {
-        (true, json) => watch(lock, &node, json),
+        _ if arguments.stats => return stats::stats(lock, &node, arguments),
+        (true, true) => print_events(lock, &node),
+        (true, false) if io::stdout().is_terminal() && !screen::is_dumb() => {
+            return view::show(lock, &node);
+        }
+        (true, false) => print_trees(lock, &node),
         (false, true) => print(&json::line(&listing(&survivor::snapshot(lock)?, &node))),
         (false, false) => {
             let tree = tree::draw(&survivor::snapshot(lock)?, &node);
@@ -41,24 +42,42 @@ pub(crate) fn ls(lock: &Lock, arguments: &Ls) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Shows the requests repeatedly. Returns only if it fails.
-fn watch(lock: &Lock, node: &Node, json: bool) -> Result<(), Failure> {
-    let on_screen = !json && io::stdout().is_terminal() && !screen::is_dumb();
+/// Prints each event as one document. Returns only if it fails.
+fn print_events(lock: &Lock, node: &Node) -> Result<(), Failure> {
+    end_with_reader();
+    let mut events = lock.any.events().wait()?;
+    loop {
+        let event = events.next().wait()?;
+        if concerns(&event, node) {
+            print(&json::line(&json::Event::from(&event)))?;
+        }
+    }
+}
+
+/// Returns whether an event is about a request at, above or below a node, or about unknown ones.
+pub(crate) fn concerns(event: &Event, node: &Node) -> bool {
+    event.request().is_none_or(|request| {
+        request.request.roots().any(|(_, root)| root.contains(node) || node.contains(root))
+    })
+}
+
+/// Prints the tree whenever anything other than the ages has changed. Returns only if it fails.
+fn print_trees(lock: &Lock, node: &Node) -> Result<(), Failure> {
+    end_with_reader();
+    let mut events = lock.any.events().wait()?;
     let mut shown = None;
     loop {
         let snapshot = survivor::snapshot(lock)?;
-        let listing = listing(&snapshot, node);
-        let is_new = shown.replace(timeless(&listing)) != Some(timeless(&listing));
-        if json && is_new {
-            print(&json::line(&listing))?;
-        } else if on_screen || !json && is_new {
-            let mut tree = tree::draw(&snapshot, node);
-            if tree.is_empty() {
-                tree = nothing(lock, node);
-            }
-            if on_screen { redraw(&tree) } else { print(&tree) }?;
+        let now = timeless(&listing(&snapshot, node));
+        if shown.as_ref() != Some(&now) {
+            let tree = tree::draw(&snapshot, node);
+            print(&if tree.is_empty() { nothing(lock, node) } else { tree })?;
+            shown = Some(now);
         }
-        thread::sleep(WATCH_INTERVAL);
+        events.next().wait()?;
+        while let Some(event) = events.next().wait_timeout(Duration::ZERO) {
+            event?;
+        }
     }
 }
 
@@ -81,24 +100,4 @@ fn nothing(lock: &Lock, node: &Node) -> String {
         true => format!("nobody holds or waits for anything in {place}"),
         false => format!("nobody holds or waits for anything at, above or below {node} in {place}"),
     }
-}
-
-/// Draws text over the previous text, as much as fits the screen: a wrapped line would move all
-/// others up. Lines are cleared as they are written, because clearing all of them first would
-/// flicker.
-fn redraw(text: &str) -> Result<(), Failure> {
-    const TOP_LEFT: &str = "\x1b[H";
-    const CLEAR_LINE: &str = "\x1b[K";
-    const CLEAR_REST: &str = "\x1b[J";
-    // Colours may be turned off, but moving the cursor is always needed.
-    let mut out = io::stdout().lock();
-    let stripped = anstream::adapter::strip_str(text).to_string();
-    let is_plain = anstream::AutoStream::choice(&out) == anstream::ColorChoice::Never;
-    let text = if is_plain { &stripped } else { text };
-    let rows = terminal_size::terminal_size().map_or(24, |(_, rows)| usize::from(rows.0));
-    let lines = text.lines().take(rows.saturating_sub(1));
-    let screen: String = lines.map(|line| format!("{line}{CLEAR_LINE}\n")).collect();
-    let drawn =
-        write!(out, "{TOP_LEFT}{CUT_OFF}{screen}{CLEAR_REST}{WRAP}").and_then(|()| out.flush());
-    drawn.map_err(|error| Failure::output(&error))
 }

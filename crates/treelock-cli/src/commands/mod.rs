@@ -7,4 +7,5 @@ pub(crate) mod hold;
 pub(crate) mod ls;
 pub(crate) mod release;
 pub(crate) mod run;
+pub(crate) mod stats;
 pub(crate) mod who;

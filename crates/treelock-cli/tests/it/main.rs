@@ -29,5 +29,6 @@ mod signals;
 mod terminal;
 mod timeless;
 mod users;
+mod view;
 mod waiting;
 mod which_lock;

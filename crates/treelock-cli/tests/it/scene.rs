@@ -215,6 +215,19 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// The next line that it prints, if there is one.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.strip_suffix('\n').map(str::to_owned)
+    }
+
+    /// Goes away as the reader of what it prints.
+    pub(crate) fn close_output(&mut self) {
+        let (reader, _) = std::io::pipe().unwrap();
+        self.stdout = BufReader::new(ChildStdout::from(std::os::fd::OwnedFd::from(reader)));
+    }
+
     pub(crate) fn close_input(&mut self) {
         self.stdin = None;
     }

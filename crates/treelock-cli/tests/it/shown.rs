@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::{
-    scene::{Running, Scene},
+    scene::{Running, Scene, until, until_it_listens},
     schema,
     timeless::timeless,
 };
@@ -155,17 +157,150 @@ fn looking_creates_nothing() {
     assert_eq!(report["findings"][0]["severity"], "odd");
 }
 
+/// The next event that a listener prints.
+fn told(watch: &mut Running) -> (String, serde_json::Value) {
+    let event = schema::check("ls --watch --json", &watch.line());
+    let what = event["event"].as_str().unwrap().to_owned();
+    (what, event)
+}
+
 #[test]
-fn watching_prints_what_changes() {
+fn each_event_is_printed_once() {
     let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "a", "-r", "b", "--label", "it"]);
     let mut watch = Running::start(&mut scene.treelock(["ls", "--json", "--watch"]));
-    let next = |watch: &mut Running| {
-        let json = schema::check("ls --json", &watch.line());
-        json["requests"].as_array().unwrap().len()
-    };
-    assert_eq!(next(&mut watch), 0);
-    let mut holder = scene.hold(&["-w", "a"]);
-    assert_eq!(next(&mut watch), 1);
+    let (what, event) = told(&mut watch);
+    assert_eq!((what.as_str(), &event["ticket"]), ("live", &1.into()));
+    assert_eq!((&event["label"], &event["state"]), (&"it".into(), &"held".into()));
+    assert_eq!(event["pid"], holder.id());
+    assert_eq!(event["waited_seconds"], serde_json::Value::Null, "it is unknown");
+    assert_eq!(event["roots"][1], serde_json::json!({"access": "read", "node": "/b"}));
+    let mut waiter = scene.wait(&["-w", "a/b"]);
+    let (what, event) = told(&mut watch);
+    assert_eq!((what.as_str(), &event["state"]), ("asked", &"waiting".into()));
+    assert_eq!((&event["ticket"], &event["held_seconds"]), (&2.into(), &().into()));
     assert_eq!(holder.finish(), 0);
-    assert_eq!(next(&mut watch), 0, "nothing is printed while only the ages change");
+    let (what, event) = told(&mut watch);
+    assert_eq!((what.as_str(), &event["ticket"]), ("left", &1.into()));
+    assert!(event["held_seconds"].as_f64().unwrap() > 0.0, "{event}");
+    assert_eq!(waiter.code(), 0);
+    // Its command ends at once, so its grant may not have been seen.
+    let (mut what, mut event) = told(&mut watch);
+    if what == "granted" {
+        assert_eq!((&event["ticket"], &event["state"]), (&2.into(), &"held".into()));
+        (what, event) = told(&mut watch);
+    }
+    assert_eq!((what.as_str(), &event["ticket"]), ("left", &2.into()));
+    assert!(event["waited_seconds"].as_f64().unwrap() > 0.0, "{event}");
+    assert!(event["at"].as_f64().unwrap() > 1.7e9, "{event}");
+    let _third = scene.hold(&["-w", "a"]);
+    assert_eq!(told(&mut watch).0, "asked", "nothing is printed twice");
+    assert_eq!(told(&mut watch).0, "granted");
+}
+
+#[test]
+fn only_events_that_concern_the_node_are_printed() {
+    let scene = Scene::new();
+    let _first = scene.hold(&["-w", "src/auth"]);
+    let _second = scene.hold(&["-w", "docs"]);
+    let mut watch = Running::start(&mut scene.treelock(["ls", "docs", "--json", "--watch"]));
+    assert_eq!(told(&mut watch).1["ticket"], 2);
+    let _third = scene.hold(&["-w", "src/lib"]);
+    let _fourth = scene.hold(&["-r", "docs2"]);
+    let _fifth = scene.wait(&["-r", "docs/a"]);
+    assert_eq!(told(&mut watch).1["ticket"], 5);
+}
+
+/// Nothing is written when the reader goes, and nothing may happen for days.
+#[test]
+fn a_listener_ends_with_its_reader() {
+    let scene = Scene::new();
+    for how in [&["ls", "--watch", "--json"][..], &["ls", "--watch"]] {
+        let _holder = scene.hold(&["-w", "a"]);
+        let mut watch = Running::start(&mut scene.treelock(how));
+        watch.line();
+        watch.close_output();
+        assert_eq!(watch.code(), 128 + 13);
+        assert_eq!(watch.stderr(), "");
+    }
+}
+
+#[test]
+fn watching_prints_the_tree_whenever_it_changes() {
+    let scene = Scene::new();
+    let mut watch = Running::start(&mut scene.treelock(["ls", "--watch"]));
+    assert!(watch.line().starts_with("nobody holds or waits for anything in "));
+    let mut holder = scene.hold(&["-w", "a", "--label", "it"]);
+    assert_eq!(watch.line(), "/a");
+    assert_eq!(timeless(&watch.line()), "└── #1 write held T \"it\" (pid N)");
+    assert_eq!(watch.line(), "");
+    assert_eq!(holder.finish(), 0);
+    assert!(watch.line().starts_with("nobody"), "nothing is printed while only the ages change");
+}
+
+/// Listens while one holds, another waits, and both leave. Returns what `ls --stats` says. It may
+/// have heard less than another listener when it is interrupted.
+fn statistics_of_two(more: &[&str]) -> Vec<String> {
+    let scene = Scene::new();
+    let mut holder = scene.hold(&["-w", "src/auth", "-r", "lib"]);
+    let mut command = scene.treelock(["ls", "--stats"]);
+    let mut listener = Running::start(command.args(more));
+    until_it_listens(listener.id());
+    let mut watch = Running::start(&mut scene.treelock(["ls", "--json", "--watch"]));
+    assert_eq!(told(&mut watch).0, "live");
+    let mut waiter = scene.run(&["-w", "src"], "echo $$; read line; exit 0");
+    assert_eq!(told(&mut watch).0, "asked");
+    assert_eq!(holder.finish(), 0);
+    waiter.line();
+    for what in ["left", "granted"] {
+        assert_eq!(told(&mut watch).0, what);
+    }
+    assert_eq!(waiter.finish(), 0);
+    for _ in 0..3 {
+        // Others hear of it meanwhile.
+        assert_eq!(told(&mut watch).0, "left");
+        let mut last = scene.hold(&["-w", "other"]);
+        assert_eq!([told(&mut watch).0, told(&mut watch).0], ["asked", "granted"]);
+        assert_eq!(last.finish(), 0);
+    }
+    listener.signal(Signal::INT);
+    assert_eq!(listener.code(), 0);
+    std::iter::from_fn(|| listener.try_line()).collect()
+}
+
+#[test]
+fn statistics_of_what_happens_meanwhile() {
+    until("all is heard", || {
+        let lines = statistics_of_two(&["--json"]);
+        let report = schema::check("ls --stats --json", &lines.concat());
+        let find = |name| {
+            let mut nodes = report["nodes"].as_array().unwrap().iter();
+            nodes.find(|node| node["node"] == name).cloned().unwrap_or_default()
+        };
+        let (lib, src, auth) = (find("/lib"), find("/src"), find("/src/auth"));
+        let has = |node: &serde_json::Value, what: &str| {
+            node[what]["count"] == 1 && node[what]["max_seconds"].as_f64().unwrap() > 0.0
+        };
+        let counts = (&src["requests"], &src["gave_up"]) == (&1.into(), &0.into());
+        counts
+            && has(&src, "waited")
+            && has(&src, "held")
+            && has(&auth, "held")
+            && has(&lib, "held")
+    });
+    let lines = statistics_of_two(&[]);
+    assert!(lines[0].starts_with("node       requests  gave up  waited: median"), "{lines:?}");
+}
+
+#[test]
+fn statistics_of_nothing() {
+    let scene = Scene::new();
+    let done = scene.done(&["ls", "--stats", "--for", "10ms"]);
+    assert_eq!((done.code(), done.stdout().as_str()), (0, ""));
+    assert_eq!(done.stderr(), "treelock: nobody held or waited for anything\n");
+    let done = scene.done(&["ls", "--stats", "--for", "10ms", "--json"]);
+    let report = schema::check("ls --stats --json", &done.stdout());
+    assert_eq!(report["nodes"].as_array().unwrap().len(), 0);
+    assert_eq!(scene.done(&["ls", "--for", "1s"]).code(), 64);
+    assert_eq!(scene.done(&["ls", "--stats", "--watch"]).code(), 64);
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A command in a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Option<Box<dyn std::io::Write + Send>>,
     /// What came, and what is to be seen of it.
@@ -30,25 +30,34 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(scene: &Scene, arguments: &[&str]) -> Terminal {
+    pub(crate) fn start(scene: &Scene, arguments: &[&str]) -> Terminal {
         Terminal::with(scene, arguments, &[])
     }
 
-    fn with(scene: &Scene, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+    pub(crate) fn with(
+        scene: &Scene,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Terminal {
         Terminal::of(scene, &[&[TREELOCK], arguments].concat(), environment)
     }
 
-    fn of(scene: &Scene, command_line: &[&str], environment: &[(&str, &str)]) -> Terminal {
-        Terminal::sized(100, scene, command_line, environment)
-    }
-
-    fn sized(
-        cols: u16,
+    pub(crate) fn of(
         scene: &Scene,
         command_line: &[&str],
         environment: &[(&str, &str)],
     ) -> Terminal {
-        let size = PtySize { rows: 24, cols, ..PtySize::default() };
+        Terminal::sized((24, 100), scene, command_line, environment)
+    }
+
+    /// In a terminal with these rows and columns.
+    pub(crate) fn sized(
+        (rows, cols): (u16, u16),
+        scene: &Scene,
+        command_line: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Terminal {
+        let size = PtySize { rows, cols, ..PtySize::default() };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new("env");
         command.arg("--default-signal");
@@ -67,7 +76,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let mut reader = pair.master.try_clone_reader().unwrap();
-        let output = Arc::new(Mutex::new((Vec::new(), vt100::Parser::new(24, cols, 0))));
+        let output = Arc::new(Mutex::new((Vec::new(), vt100::Parser::new(rows, cols, 0))));
         let shared = Arc::clone(&output);
         let is_closing = Arc::new(AtomicBool::new(false));
         let closes = Arc::clone(&is_closing);
@@ -86,25 +95,37 @@ impl Terminal {
         Terminal { child, keyboard, output, master, reading: Some(reading), is_closing }
     }
 
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         self.output.lock().unwrap().1.screen().contents()
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    /// Whether a full-screen program has the screen.
+    pub(crate) fn is_alternate(&self) -> bool {
+        self.output.lock().unwrap().1.screen().alternate_screen()
+    }
+
+    /// Makes the window larger or smaller.
+    pub(crate) fn resize(&self, rows: u16, cols: u16) {
+        self.output.lock().unwrap().1.screen_mut().set_size(rows, cols);
+        let size = PtySize { rows, cols, ..PtySize::default() };
+        self.master.as_ref().unwrap().resize(size).unwrap();
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.output.lock().unwrap().0.clone()
     }
 
     #[track_caller]
-    fn until_shown(&self, text: &str) {
+    pub(crate) fn until_shown(&self, text: &str) {
         until(&format!("{text:?} is shown"), || self.screen().contains(text));
     }
 
-    fn type_in(&mut self, keys: &str) {
+    pub(crate) fn type_in(&mut self, keys: &str) {
         self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
     /// Closes the window, or the connection.
-    fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         // The reader has the terminal open too, and looks up only when something comes: this one's
         // echo.
         self.is_closing.store(true, Relaxed);
@@ -113,12 +134,12 @@ impl Terminal {
         (self.keyboard, self.master) = (None, None);
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.process_id().unwrap()
     }
 
     #[track_caller]
-    fn code(&mut self) -> u32 {
+    pub(crate) fn code(&mut self) -> u32 {
         let status = self.status();
         assert_eq!(status.signal(), None);
         status.exit_code()
@@ -126,12 +147,12 @@ impl Terminal {
 
     /// Whether SIGINT ended it.
     #[track_caller]
-    fn is_interrupted(&mut self) -> bool {
+    pub(crate) fn is_interrupted(&mut self) -> bool {
         self.status().signal() == Some("Interrupt")
     }
 
     #[track_caller]
-    fn status(&mut self) -> ExitStatus {
+    pub(crate) fn status(&mut self) -> ExitStatus {
         let mut status = None;
         until("it ends", || {
             status = self.child.try_wait().unwrap();
@@ -322,51 +343,6 @@ fn colour_on_terminals_only() {
     assert!(!elsewhere(&[]));
     assert!(elsewhere(&[("CLICOLOR_FORCE", "1")]));
     assert!(!elsewhere(&[("NO_COLOR", "1")]));
-}
-
-#[test]
-fn watching_redraws() {
-    let scene = Scene::new();
-    let mut holder = scene.hold(&["-w", "a", "--label", "it"]);
-    for (environment, colour) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
-        let mut terminal = Terminal::with(&scene, &["ls", "--watch"], environment);
-        terminal.until_shown("\"it\"");
-        let mut second = scene.hold(&["-w", "b", "--label", "another"]);
-        terminal.until_shown("\"another\"");
-        assert_eq!(second.finish(), 0);
-        until("it is gone", || !terminal.screen().contains("another"));
-        assert!(terminal.screen().starts_with("/a\n└── #1 write held "), "{}", terminal.screen());
-        let is_coloured = String::from_utf8(terminal.bytes()).unwrap().contains("\x1b[32m");
-        assert_eq!(is_coloured, colour);
-        terminal.type_in("\x03");
-        assert!(terminal.is_interrupted());
-    }
-    assert_eq!(holder.finish(), 0);
-}
-
-/// A line that goes on below would move all others up.
-#[test]
-fn watching_on_a_narrow_screen_cuts_off() {
-    let scene = Scene::new();
-    let mut holder = scene.hold(&["-w", "a", "--label", &"long".repeat(20)]);
-    let watch = [TREELOCK, "ls", "--watch"];
-    let narrow = Terminal::sized(40, &scene, &watch, &[("NO_COLOR", "1")]);
-    narrow.until_shown("long");
-    until("it is drawn twice", || {
-        let bytes = String::from_utf8(narrow.bytes()).unwrap();
-        bytes.matches("\x1b[H\x1b[?7l").count() > 1 && bytes.matches("\x1b[J\x1b[?7h").count() > 1
-    });
-    for how in [&["env", "TERM=dumb"][..], &["env", "-u", "TERM"]] {
-        let mut dumb = Terminal::of(&scene, &[how, &watch].concat(), &[]);
-        dumb.until_shown("long");
-        let mut second = scene.hold(&["-w", "b", "--label", "another"]);
-        dumb.until_shown("another");
-        assert_eq!(second.finish(), 0);
-        assert!(!dumb.bytes().contains(&0x1b), "{}", dumb.screen());
-        dumb.type_in("\x03");
-        assert!(dumb.is_interrupted());
-    }
-    assert_eq!(holder.finish(), 0);
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::{
     mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     thread,
     time::{Duration, Instant},
 };
 
 use treelock::{
-    Answer, Blocked, FencingToken, Guard, NodeError, Request, Snapshot, TreeLock, Wait,
-    engine::{Engine, EngineError, Finding, Held, Pending},
+    Answer, Blocked, FencingToken, Guard, NodeError, Request, Snapshot, State, TreeLock, Wait,
+    engine::{Engine, EngineError, Events, Finding, Held, Pending, What},
 };
 
 use crate::verb_flaw::Flaw;
@@ -178,6 +178,28 @@ impl Engine for Flawed {
     fn snapshot(&self) -> Answer<Result<Snapshot, FlawedError>> {
         let _table = locked(&self.shared.mutex);
         self.shared.lock.snapshot().map(Ok)
+    }
+
+    fn events(&self) -> Answer<Result<Events<FlawedError>, FlawedError>> {
+        let (lock, flaw) = (self.shared.lock.clone(), self.shared.flaw);
+        let events = Events::looking(move || Ok(lock.snapshot().wait()));
+        let mut events: Events<FlawedError> = events.expect("there are threads");
+        let mut again = None;
+        Answer::ready(Ok(Events::of(move |context| {
+            if let Some(event) = again.take() {
+                return Poll::Ready(Ok(event));
+            }
+            loop {
+                let event = ready!(Pin::new(&mut events.next()).poll(context))?;
+                again = Some(event.clone()).filter(|_| flaw == Flaw::TellsTwice);
+                match (flaw, &event.what) {
+                    (Flaw::TellsOnlyChanges, What::Live(..))
+                    | (Flaw::TellsNoGrants, What::Granted(_))
+                    | (Flaw::TellsOnlyReleases, What::Left(State::Waiting, _)) => {}
+                    _ => return Poll::Ready(Ok(event)),
+                }
+            }
+        })))
     }
 
     fn check(&self) -> Answer<Result<Vec<Finding>, FlawedError>> {

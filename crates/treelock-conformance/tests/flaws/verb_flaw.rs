@@ -78,6 +78,12 @@ pub(crate) enum Flaw {
     SentenceNamesNobody,
     /// The cause is in the sentence and in the source.
     SaysItTwice,
+    /// The listener is not told who was live before.
+    TellsOnlyChanges,
+    TellsTwice,
+    TellsNoGrants,
+    /// Who leaves the line is not told.
+    TellsOnlyReleases,
     FindsItselfBad,
     /// The check fails instead of finding something.
     CheckFails,
@@ -125,6 +131,10 @@ pub(crate) const FOUND_BY: &[(&str, &[Flaw])] = &[
             SentenceNamesNobody,
             SaysItTwice,
         ],
+    ),
+    (
+        "events_tell_each_change_once",
+        &[TellsOnlyChanges, TellsTwice, TellsNoGrants, TellsOnlyReleases],
     ),
     ("the_engine_finds_nothing_bad", &[FindsItselfBad, CheckFails]),
     ("a_closed_lock_can_be_used_again", &[ClosesTooEarly, ClosesForEver]),

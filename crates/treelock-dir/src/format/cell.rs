@@ -194,8 +194,8 @@ impl<'a> Cell<'a> {
         self.set(PID_AND_LENGTH, joined(stamp.pid, length as u32));
     }
 
-    /// Returns the first entry of the record in the index plus one, and the next cell of the record,
-    /// or the next free one, plus one. 0 if there is none.
+    /// Returns the first entry of the record in the index plus one, and the next cell of the
+    /// record, or the next free one, plus one. 0 if there is none.
     pub(crate) fn links(self) -> (u32, u32) {
         halves(self.get(ENTRIES_AND_NEXT))
     }

@@ -31,7 +31,8 @@ fn a_look_makes_few_calls() {
     let _crowd = scratch.crowd(500);
     let beside = calls(&scratch, "look").expect("traced before");
     println!("{alone} calls alone, {beside} beside 500");
-    assert!(beside < alone + 10, "{beside} calls instead of {alone}");
+    // Each of the four further chunks is found to be there, mapped, and unmapped.
+    assert!(beside <= alone + 4 * 3, "{beside} calls instead of {alone}");
 }
 
 /// However many have died, each request tests the life of a few only.
@@ -40,23 +41,23 @@ fn a_request_makes_few_calls_beside_the_dead() {
     let scratch = Scratch::new();
     scratch.assert_at_rest();
     let Some(alone) = calls(&scratch, "ask") else { return };
-    for (living, dead) in [(0, 500), (500, 0), (500, 500)] {
+    for (living, dead) in [(0, 230), (200, 0), (200, 30), (900, 60)] {
         let scratch = Scratch::new();
         let _living = scratch.crowd(living);
         scratch.crowd_of_the_dead(dead);
         // Now a search is about to begin.
-        scratch.fill_with_the_dead(0.95);
-        let calls: Vec<usize> = (0..90).map_while(|_| calls(&scratch, "ask")).collect();
+        scratch.fill_with_the_dead();
+        let calls: Vec<usize> = (0..40).map_while(|_| calls(&scratch, "ask")).collect();
         let most = *calls.iter().max().expect("traced before");
         println!("{alone} calls alone, {most} beside {living} living and {dead} dead");
-        assert!(most > alone + 16, "nothing was searched");
-        // 16 queries, 16 cells that are freed, and what else a search does; and as many if the
-        // table may be shrunk.
-        assert!(most <= alone + 2 * 36, "{most} calls instead of {alone}");
+        assert!(most >= alone + 8, "nothing was searched");
+        // 8 queries, and what a chunk needs that is mapped: four for those of a table this long.
+        assert!(most <= alone + 8 + 16, "{most} calls instead of {alone}");
     }
 }
 
-/// However many are ahead, they are counted exactly, and only the living.
+/// However many are ahead, they are counted exactly, and only the living; by a try, up to some
+/// number.
 #[test]
 fn the_living_ahead_are_counted() {
     let scratch = Scratch::new();
@@ -72,5 +73,11 @@ fn the_living_ahead_are_counted() {
     let tickets = snapshot.held().map(|entry| entry.ticket);
     assert!(tickets.eq(crowd.iter().map(treelock_dir::Guard::ticket)));
     let refused = scratch.lock.try_acquire(&write("crowd")).wait().expect_err("many are ahead");
-    assert_eq!(refused.blocked().map(|blocked| blocked.ahead), Some(295));
+    let blocked = refused.blocked().expect("many are ahead");
+    assert_eq!(blocked.ticket, crowd[0].ticket());
+    // A try that is refused asks only about the first ones whether they live.
+    assert!((295..300).contains(&blocked.ahead), "{blocked}");
+    crowd.truncate(60);
+    let refused = scratch.lock.try_acquire(&write("crowd")).wait().expect_err("many are ahead");
+    assert_eq!(refused.blocked().map(|blocked| blocked.ahead), Some(60));
 }

@@ -1,6 +1,6 @@
 //! The directory of a lock.
 
-use treelock::Wait;
+use treelock::{Wait, engine::Severity};
 use treelock_dir::DirLock;
 
 use crate::{
@@ -10,12 +10,30 @@ use crate::{
 
 #[test]
 fn no_directory_no_requests() {
-    let Scratch { lock, .. } = &Scratch::new();
-    assert!(lock.snapshot().wait().expect("nothing to read").entries.is_empty());
+    let scratch = Scratch::new();
+    let lock = &scratch.lock;
+    let look = || {
+        assert!(lock.snapshot().wait().expect("nothing to read").entries.is_empty());
+        assert!(lock.blocked(&write("a")).wait().expect("nothing to read").is_none());
+        assert_eq!(lock.processes(1).expect("nothing to read"), [0; 0]);
+        let found = lock.check().wait().expect("a place that can be checked");
+        assert!(found.iter().all(|finding| finding.severity < Severity::Bad), "{found:?}");
+        let says = "there is no lock table in";
+        assert!(found.iter().any(|finding| finding.what.starts_with(says)), "{found:?}");
+    };
+    look();
     assert!(!lock.path().exists(), "looking makes nothing");
+    std::fs::create_dir(lock.path()).expect("a scratch directory");
+    look();
+    assert_eq!(std::fs::read_dir(lock.path()).expect("just made").count(), 0);
     let below_a_file = DirLock::new("/dev/null/locks");
     let error = below_a_file.try_acquire(&write("a")).wait().expect_err("not a directory");
     assert!(error.to_string().contains("/dev/null/locks"), "{error}");
+    assert!(below_a_file.snapshot().wait().expect("nothing to read").entries.is_empty());
+    let found = below_a_file.check().wait().expect("a place that can be checked");
+    let bad = found.iter().find(|finding| finding.severity == Severity::Bad);
+    let bad = bad.expect("no request can make a directory there");
+    assert!(bad.what.contains("/dev/null/locks"), "{bad}");
 }
 
 /// A lock with a relative path is the same lock even if the process changes its working directory.

@@ -11,6 +11,7 @@ use std::{
     process::Command,
     sync::mpsc::channel,
     thread,
+    time::Duration,
 };
 
 use treelock::{Request, Wait, engine::Severity};
@@ -66,7 +67,8 @@ fn a_table_cannot_be_made_on_a_full_disk() {
         assert_full(&lock.acquire_within(&write("a"), LONG).expect_err("the disk is full"));
         assert!(lock.snapshot().wait().expect("an empty table").entries.is_empty());
         let found = lock.check().wait().expect("a directory that can be checked");
-        assert!(found.iter().any(|finding| finding.what.contains("free some space")), "{found:?}");
+        assert!(found.iter().any(|f| f.to_string().contains("free some space")), "{found:?}");
+        assert!(!lock.path().exists() || !lock.path().join("table").exists(), "made by nobody");
     }
     fs::remove_file(filler).expect("made above");
     drop(lock.try_acquire(&write("a")).wait().expect("there is room"));
@@ -78,7 +80,7 @@ fn a_table_that_cannot_grow() {
     if !may_mount("disks::a_table_that_cannot_grow") {
         return;
     }
-    let lock = small_disk(&Scratch::new(), "64k");
+    let lock = small_disk(&Scratch::new(), "300k");
     let first = lock.try_acquire(&write("first")).wait().expect("a new lock is free");
     let filler = fill(&lock);
     let ask = |number: usize| lock.try_acquire(&write(&format!("dir/{number}"))).wait();
@@ -99,6 +101,15 @@ fn a_table_that_cannot_grow() {
     );
     guards.push(ask(10_001).expect("one has left"));
     assert_full(&ask(10_002).expect_err("there is no room"));
+    // One that waits takes a place too, and is granted without room.
+    let held = guards.swap_remove(0);
+    drop(guards.pop());
+    let mut waits = lock.acquire(held.request());
+    assert!(waits.wait_timeout(Duration::ZERO).is_none(), "it is held");
+    assert_full(&ask(10_003).expect_err("there is no room"));
+    drop(held);
+    guards.push(waits.wait_timeout(LONG).expect("it is free").expect("it needs no room"));
+    assert_eq!(lock.snapshot().wait().expect("a table").held().count(), guards.len() + 1);
     fs::remove_file(filler).expect("made above");
     guards.extend((20_000..20_100).map(|number| ask(number).expect("there is room again")));
     assert_eq!(lock.snapshot().wait().expect("a table").entries.len(), guards.len() + 1);

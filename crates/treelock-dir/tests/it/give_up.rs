@@ -6,12 +6,10 @@ use std::{
 };
 
 use treelock::Wait;
-use treelock_conformance::{Polled, Task};
 use treelock_dir::{Acquire, Error};
 
 use crate::{
     helper::{Helper, Part},
-    raw::STATE_AT,
     scratch::{LONG, Scratch, eventually, read, waiters, write},
 };
 
@@ -107,57 +105,46 @@ fn who_gives_up_before_it_asks_tries() {
     scratch.assert_at_rest();
 }
 
-/// Returns a holder that has freed its cell but not yet unlocked its ticket, and a request that
-/// gives up behind it.
-fn giving_up_behind_a_leaver(scratch: &Scratch) -> (treelock_dir::Guard, GivingUp) {
-    let leaver = scratch.lock.acquire(&write("a")).wait().expect("a new lock is free");
-    let acquire = queued(scratch, "a");
-    scratch.overwrite(scratch.cells(leaver.ticket())[0] + STATE_AT as u64, &[0; 4]);
-    let mut answer = Polled::new(acquire.give_up());
-    assert!(answer.poll().is_none(), "the blocker is not known yet");
-    (leaver, answer)
+/// A request that gives up behind a damaged table is told so at once, and leaves nothing.
+#[test]
+fn who_gives_up_behind_nobody_knows_whom_is_told() {
+    let scratch = Scratch::new();
+    let holder = scratch.lock.acquire(&write("a")).wait().expect("a new lock is free");
+    let acquire = queued(&scratch, "a");
+    scratch.raw_table().set_len(0).expect("a scratch file");
+    let error = acquire.give_up().wait().expect_err("still held, for all it knows");
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.is_unavailable() && !error.is_timeout());
+    drop(holder);
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("it is begun anew"));
+    scratch.assert_at_rest();
 }
 
-type GivingUp = Polled<Result<treelock_dir::Guard, Error>>;
-
-/// A request that gives up behind one that is just leaving is woken when that has left, and gets
-/// the lock.
+/// A request that gives up behind one whose process has died gets the guard.
 #[test]
-fn who_gives_up_behind_a_leaver_gets_the_guard() {
+fn who_gives_up_behind_the_dead_gets_the_guard() {
     let scratch = Scratch::new();
-    let (leaver, mut answer) = giving_up_behind_a_leaver(&scratch);
-    let start = Instant::now();
-    drop(leaver);
-    assert!(answer.wakes() > 0, "it is woken by the leaver, not by the timer");
-    let guard = answer.poll().expect("it is known now").expect("all have left");
-    assert!(start.elapsed() < LONG);
-    assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 1);
+    let dies = scratch.lock.acquire(&write("a/b")).wait().expect("a new lock is free");
+    let acquire = queued(&scratch, "a");
+    let ticket = acquire.ticket();
+    scratch.die(dies);
+    let guard = acquire.give_up().wait().expect("nobody who lives is in the way");
+    assert_eq!(Some(guard.ticket()), ticket);
     drop(guard);
     scratch.assert_at_rest();
 }
 
-/// The answer comes even if it cannot be determined what is in the way, and even in async code.
+/// An answer that is dropped gives back the guard that it contains.
 #[test]
-fn who_gives_up_behind_nobody_knows_whom_is_told_in_time() {
+fn a_dropped_answer_leaves_nothing() {
     let scratch = Scratch::new();
-    let (leaver, mut answer) = giving_up_behind_a_leaver(&scratch);
-    eventually("its time is over", || answer.wakes() > 0);
-    let error = answer.poll().expect("it is woken when the time is over").expect_err("still held");
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
-    assert!(error.is_unavailable() && !error.is_timeout());
-    drop(leaver);
-    scratch.assert_at_rest();
-}
-
-/// An answer that is dropped leaves the line.
-#[test]
-fn a_dropped_answer_leaves_the_line() {
-    let scratch = Scratch::new();
-    let (leaver, answer) = giving_up_behind_a_leaver(&scratch);
+    let holder = scratch.lock.acquire(&write("a")).wait().expect("a new lock is free");
+    let [one, two] = [(); 2].map(|()| queued(&scratch, "a"));
     let entries = || scratch.lock.snapshot().wait().expect("a table").entries.len();
-    assert_eq!(entries(), 1);
-    drop(answer);
+    drop(one.give_up());
+    assert_eq!(entries(), 2);
+    drop(holder);
+    drop(two.give_up());
     assert_eq!(entries(), 0);
-    drop(leaver);
     scratch.assert_at_rest();
 }

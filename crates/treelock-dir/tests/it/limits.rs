@@ -1,6 +1,6 @@
 //! Limits of the kernel: no more file descriptors, no more threads.
 
-use std::{fs::File, process::Command};
+use std::{fs::File, process::Command, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use treelock::Wait;
@@ -36,18 +36,25 @@ fn no_more_file_descriptors() {
     let mut rest: Vec<File> = Vec::new();
     rest.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
     let fresh = DirLock::new(lock.path());
-    assert_no_more(lock.try_acquire(&write("b")).wait(), EMFILE, "open the lock table");
-    assert_no_more(lock.acquire_within(&write("a"), LONG), EMFILE, "open the lock table");
-    assert_no_more(lock.snapshot().wait(), EMFILE, "open the lock table");
+    // Who joins, looks, or passes a lock on needs a descriptor. Who only asks and waits does not.
     assert_no_more(fresh.try_acquire(&write("b")).wait(), EMFILE, "open the lock table");
+    assert_no_more(fresh.acquire_within(&write("a"), LONG), EMFILE, "open the lock table");
+    assert_no_more(lock.snapshot().wait(), EMFILE, "open the lock table");
     // Without inotify the thread checks by itself.
     let lost = guard.lost();
     let inherited = guard.inherit(&mut Command::new("true"));
-    assert_no_more(inherited, EMFILE, "duplicate the descriptor of");
+    assert_no_more(inherited, EMFILE, "open the lock table");
     assert!(guard.is_valid());
-    // What was released can be requested again, because its descriptor is kept.
-    drop(guard);
-    let guard = lock.try_acquire(&write("a")).wait().expect("releasing needs no descriptor");
+    let crowd: Vec<Guard> = (0..200)
+        .map(|i| lock.try_acquire(&write(&format!("b/{i}"))).wait().expect("it needs none"))
+        .collect();
+    let refused = lock.acquire_within(&write("a"), Duration::from_millis(1));
+    assert!(refused.expect_err("it is held").blocked().is_some());
+    let mut waits = Polled::new(lock.acquire(&write("a")));
+    assert!(waits.poll().is_none());
+    drop((guard, crowd));
+    eventually("it is woken", || waits.wakes() > 0);
+    let guard = waits.poll().expect("it is granted").expect("waiting needs no descriptor");
     rest.clear();
     assert_eq!(
         lock.snapshot().wait().expect("a table").entries.len(),
@@ -64,8 +71,9 @@ fn no_more_file_descriptors() {
     assert!(lost.poll().is_some());
 }
 
-/// A request that waits for another process needs a thread. If none can be started, the request
-/// fails at once and is not in the way of others.
+/// If no thread can be started, a request that blocks its own thread waits all the same, and
+/// notices the death of others. A future cannot be woken, so it fails at once and is not in the way
+/// of others.
 #[test]
 fn no_more_threads() {
     // No one else has this user's ID, and root has no limit.
@@ -74,61 +82,59 @@ fn no_more_threads() {
         return;
     }
     let Scratch { lock, .. } = &Scratch::new();
-    let mut holder = Helper::holding(lock, "a");
+    let [mut holder, mut later] = ["a", "d"].map(|node| Helper::holding(lock, node));
     let own = lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
     let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("there is a limit");
     setrlimit(Resource::RLIMIT_NPROC, 1, most).expect("less is allowed");
     let doing = "start a thread to wait on";
     let no_more = |result: Result<Guard, Error>| assert_no_more(result, nix::libc::EAGAIN, doing);
-    no_more(lock.acquire(&write("a")).wait());
-    no_more(lock.acquire_within(&write("a"), LONG));
-    let mut task = Polled::new(lock.acquire(&write("a")));
-    no_more(task.poll().expect("it is told at once"));
+    for node in ["a", "b", "d"] {
+        let mut task = Polled::new(lock.acquire(&write(node)));
+        no_more(task.poll().expect("it is told at once"));
+    }
+    let limited = lock.acquire_within(&write("a"), Duration::from_millis(30));
+    assert!(limited.expect_err("it is held").blocked().is_some());
     assert!(lock.try_acquire(&write("a")).wait().expect_err("it is held").blocked().is_some());
     assert_eq!(
         lock.snapshot().wait().expect("a table").entries.len(),
-        2,
+        3,
         "nothing was left behind"
     );
+    holder.strike();
+    drop(lock.acquire_within(&write("a"), LONG).expect("the holder is dead"));
     // Nothing can listen for a loss now, and a false alarm is better than a missed loss. Later it
     // can.
     assert!(Polled::new(own.lost()).poll().is_some(), "it is told at once");
     assert!(own.is_valid(), "nothing is lost");
     let lost = own.lost();
-    // Waiting for this process does not need a thread.
-    let mut waits = Polled::new(lock.acquire(&write("b")));
-    assert!(waits.poll().is_none());
     drop(own);
-    assert!(waits.wakes() > 0);
-    drop(waits.poll().expect("it is granted").expect("a table that works"));
     setrlimit(Resource::RLIMIT_NPROC, most, most).expect("as it was");
     let other = lock.try_acquire(&write("c")).wait().expect("nothing is in the way");
     let mut lost_later = Polled::new(other.lost());
     assert!(lost_later.poll().is_none(), "a listener exists");
     assert!(Polled::new(lost).poll().is_none(), "released, not lost");
-    let mut waits = Polled::new(lock.acquire(&write("a")));
+    let mut waits = Polled::new(lock.acquire(&write("d")));
     assert!(waits.poll().is_none());
-    assert!(holder.end().success());
+    assert!(later.end().success());
     eventually("it is woken", || waits.wakes() > 0);
     drop(waits.poll().expect("it is granted").expect("a table that works"));
 }
 
-/// A handle keeps some of the files that it opened, but not all that a crowd needed.
+/// Requests need no descriptors of their own.
 #[test]
-fn a_crowd_leaves_few_descriptors() {
-    if !is_alone("limits::a_crowd_leaves_few_descriptors", &[&[]]) {
+fn a_crowd_has_few_descriptors() {
+    if !is_alone("limits::a_crowd_has_few_descriptors", &[&[]]) {
         return;
     }
-    let Scratch { lock, .. } = &Scratch::new();
-    drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
+    let scratch = Scratch::new();
+    scratch.assert_at_rest();
     let descriptors = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
     let one = descriptors();
-    let ask =
-        |i: usize| lock.try_acquire(&write(&i.to_string())).wait().expect("nothing is in the way");
-    let crowd: Vec<_> = (0..50).map(ask).collect();
-    assert!(descriptors() >= one + 49, "each has one of its own");
+    let crowd = scratch.crowd(500);
+    let locks = Scratch::locks_of_this_process();
+    assert_eq!((descriptors(), locks), (one, 1));
     drop(crowd);
-    assert_eq!(descriptors(), one + 15);
+    assert_eq!(descriptors(), one);
 }
 
 /// A closed lock keeps no unused file or thread, and can be used again.

@@ -1,27 +1,36 @@
 //! The integration tests of `treelock-dir`, in one binary.
 
+mod audit;
 mod calls;
+mod chain;
 mod conformance;
 mod cut;
 mod damage;
 mod deaths;
+mod definition;
 mod directory;
 mod disks;
 mod fork;
 mod give_up;
 mod helper;
 mod inherited;
+mod instructions;
 mod killed;
 mod latch;
 mod limits;
 mod lost;
 mod numbers;
+mod pairs;
 mod parts;
 mod processes;
 mod raw;
+mod scenes;
 mod scratch;
 mod size;
+mod sound;
+mod stepper;
 mod steps;
+mod stopped;
 mod threads;
 mod types;
 mod users;

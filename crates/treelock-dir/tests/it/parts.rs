@@ -3,13 +3,15 @@
 use std::{env, process::exit};
 
 use treelock::Wait;
-use treelock_dir::DirLock;
+use treelock_dir::{DirLock, Error};
 
 use crate::{
+    chain,
     helper::{DIRECTORY, PART, hear, say, word},
-    killed, processes,
+    instructions, killed, processes,
     scratch::{AcquireWithin, LONG, long, write},
     steps,
+    stopped::Latch,
 };
 
 /// Not a test, but what a helper process runs.
@@ -24,8 +26,12 @@ fn a_part() {
         "serve" => processes::serve(),
         "work" => killed::work(&lock),
         "step" => steps::step(&lock),
+        "instructions" => instructions::play(&lock),
         "crowd" => crowd(&lock),
         "make" => make(&lock),
+        "latch" => latch(&lock),
+        "chain" => chain::take_turns(&lock),
+        "tell" => tell(&lock),
         other => panic!("no such part: {other}"),
     }
     // Before the harness prints its summary, which no one may be reading any more.
@@ -50,6 +56,23 @@ fn crowd(lock: &DirLock) {
     say("holds");
     while hear().is_some() {}
     drop(guards);
+}
+
+/// Has the latch until there is no more input.
+fn latch(lock: &DirLock) {
+    let latch = Latch::of_one_who_stopped(&lock.path().join("table"));
+    say("holds");
+    while hear().is_some() {}
+    drop(latch);
+}
+
+/// Waits for a node, and tells how that ends.
+fn tell(lock: &DirLock) {
+    match lock.acquire(&write(&word())).wait() {
+        Ok(_) => say("granted"),
+        Err(Error::Damaged { .. }) => say("damaged"),
+        Err(error) => say(&error.to_string()),
+    }
 }
 
 /// Creates one lock table after another, each when it is told to, and reports the result.

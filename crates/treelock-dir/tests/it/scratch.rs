@@ -1,17 +1,13 @@
 //! A place of its own for each test, and the few values that all tests use.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    libc,
-};
 use tempfile::TempDir;
 use treelock::{Request, Wait};
 use treelock_dir::{DirLock, Error, Guard};
@@ -48,11 +44,20 @@ impl Scratch {
         table.expect("a table that exists")
     }
 
-    /// Checks that the table has no live requests, and that everything in it can be acquired.
+    /// Returns how many bytes of tables this process has locked.
+    pub(crate) fn locks_of_this_process() -> usize {
+        let files = fs::read_dir("/proc/self/fdinfo").expect("/proc").filter_map(Result::ok);
+        let text = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+        text.map(|text| text.matches("OFDLCK").count()).sum()
+    }
+
+    /// Checks that the table has no live requests, that everything in it can be acquired, and that
+    /// nothing in it is wrong.
     pub(crate) fn assert_at_rest(&self) {
         let snapshot = self.lock.snapshot().wait().expect("a table that can be read");
         assert!(snapshot.entries.is_empty(), "left behind:\n{snapshot}");
         let guard = self.lock.try_acquire(&write("/")).wait().expect("nothing is in the way");
+        self.assert_sound();
         drop(guard);
     }
 }
@@ -104,49 +109,4 @@ pub(crate) fn waiters(lock: &DirLock) -> Vec<u32> {
     let snapshot = lock.snapshot().wait().expect("a table");
     let pid = |entry: &treelock::Entry| entry.process.as_ref().expect("each has one").pid;
     snapshot.waiting().map(pid).collect()
-}
-
-/// The latch of a table, taken by a process that does not release it.
-pub(crate) struct Latch(File);
-
-impl Latch {
-    pub(crate) fn of_one_who_stopped(table: &Path) -> Latch {
-        Latch::taken(table, libc::F_WRLCK)
-    }
-
-    /// Takes the latch like a process that may only read, and shares it with others like it.
-    pub(crate) fn of_a_reader_who_stopped(table: &Path) -> Latch {
-        Latch::taken(table, libc::F_RDLCK)
-    }
-
-    fn taken(table: &Path, kind: libc::c_int) -> Latch {
-        let table = File::options().read(true).write(true).open(table).expect("a table");
-        let latch = latch(kind);
-        fcntl(&table, FcntlArg::F_OFD_SETLK(&latch)).expect("the latch is free");
-        Latch(table)
-    }
-
-    pub(crate) fn is_taken(table: &Path) -> bool {
-        let Ok(table) = File::open(table) else { return false };
-        let mut latch = latch(libc::F_RDLCK);
-        fcntl(&table, FcntlArg::F_OFD_GETLK(&mut latch)).expect("locks that can be queried");
-        libc::c_int::from(latch.l_type) != libc::F_UNLCK
-    }
-}
-
-impl Drop for Latch {
-    fn drop(&mut self) {
-        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&latch(libc::F_UNLCK)));
-    }
-}
-
-/// Returns a lock on byte 0 of the table.
-fn latch(kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 1,
-        l_pid: 0,
-    }
 }

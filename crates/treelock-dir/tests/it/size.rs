@@ -1,13 +1,13 @@
 //! The length of the table: what a crowd needed is given back (C8).
 
-use std::{fs, process::Command, thread};
+use std::{process::Command, thread};
 
 use treelock::{FencingToken, Wait};
 use treelock_dir::{DirLock, Guard};
 
 use crate::{
     helper::{Helper, Part},
-    raw::{CURSOR_AT, TOKEN_AT},
+    raw::{CELLS_USED_AT, CHUNKS_AT, CURSOR_AT, FIRST_CELLS, LIVE_AT, TOKEN_AT},
     scratch::{AcquireWithin, LONG, Scratch, eventually, long, read, waiters, write},
 };
 
@@ -31,7 +31,9 @@ fn a_thousand_live_tickets() {
         lock.try_acquire(&write("dir/3/100")).wait().expect_err("one of them is here");
     assert_eq!(one_of_many.blocked().expect("blocked").ahead, 1);
     drop(lock.try_acquire(&write("other")).wait().expect("nothing is here"));
-    let size = fs::metadata(scratch.table()).expect("a table").len();
+    let (cells, room) = (scratch.capacity(), scratch.room());
+    assert_eq!(cells, 2048);
+    scratch.assert_sound();
     thread::scope(|scope| {
         let behind = scope.spawn(|| lock.acquire_within(&write("dir"), LONG));
         eventually("it is in line", || waiters(lock).len() == 1);
@@ -43,57 +45,71 @@ fn a_thousand_live_tickets() {
     });
     scratch.assert_at_rest();
     // C8: what a crowd needed is given back, and the numbers continue.
-    let now = || fs::metadata(scratch.table()).expect("a table").len();
     let after = lock.try_acquire(&write("dir")).wait().expect("all have left");
     assert!(after.ticket() > snapshot.entries[999].ticket);
     drop(after);
-    assert!(now() < size / 10, "{} of {size} bytes", now());
+    assert_eq!(scratch.capacity(), FIRST_CELLS);
+    assert!(scratch.room() < room / 10, "{} of {room} bytes", scratch.room());
     let crowd = Part::new("crowd", lock.path(), "dir").start();
     crowd.expect("holds");
     assert_eq!(lock.snapshot().wait().expect("a table").held().count(), 250);
-    assert!(now() < size / 2, "{} of {size} bytes", now());
+    assert!(scratch.room() < room / 2, "{} of {room} bytes", scratch.room());
+    scratch.assert_sound();
 }
 
 /// One large request makes the table long for as long as it is live. Tokens and tickets continue
-/// when the table is cut.
+/// when it is short again, for handles that saw it long and for others.
 #[test]
 fn a_table_becomes_short_again() {
     let scratch = &Scratch::new();
     let lock = &scratch.lock;
-    let size = || fs::metadata(scratch.table()).expect("a table").len();
     drop(lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
-    let short = size();
+    let short = scratch.room();
     let large = (0..5000).fold(treelock::Request::new(), |request, i| {
         request.write(format!("large/{i}").as_str()).expect("a valid node")
     });
-    let guard = lock.try_acquire(&large).wait().expect("nothing is in the way");
-    let (ticket, token) = (guard.ticket(), guard.token());
-    assert!(lock.try_acquire(&write("large/4999")).wait().is_err());
-    drop(lock.try_acquire(&write("a")).wait().expect("nothing is in the way"));
-    assert!(size() > 10 * short, "{} bytes", size());
-    drop(guard);
-    // The first request of this handle has the large one's place; another handle gets none.
-    for lock in [lock, &DirLock::new(lock.path())] {
-        for _ in 0..3 {
-            let guard = lock.try_acquire(&write("large/4999")).wait().expect("it has left");
-            assert!(guard.ticket() > ticket && guard.token() > token);
+    let looker = DirLock::new(lock.path());
+    let mut last = (0, FencingToken::new(0));
+    for _ in 0..3 {
+        let guard = lock.try_acquire(&large).wait().expect("nothing is in the way");
+        assert!((guard.ticket(), guard.token()) > last);
+        last = (guard.ticket(), guard.token());
+        for lock in [lock, &looker] {
+            assert!(lock.try_acquire(&write("large/4999")).wait().is_err());
+            drop(lock.try_acquire(&write("a")).wait().expect("nothing is in the way"));
         }
+        scratch.assert_sound();
+        assert!(scratch.room() > 10 * short, "{} bytes", scratch.room());
+        drop(guard);
+        for lock in [lock, &looker] {
+            for _ in 0..3 {
+                let guard = lock.try_acquire(&write("large/4999")).wait().expect("it has left");
+                assert!(guard.ticket() > last.0 && guard.token() > last.1);
+                last = (guard.ticket(), guard.token());
+                scratch.assert_sound();
+            }
+        }
+        assert_eq!(scratch.capacity(), FIRST_CELLS);
+        assert!(scratch.room() < 2 * short, "{} bytes", scratch.room());
     }
-    assert_eq!(size(), short);
     scratch.assert_at_rest();
 }
 
-/// Whichever cell the last of a crowd has, it is not cut off with the cells of the others.
+/// Whoever is left of a crowd keeps its cell, wherever that is, and the cells of the others are
+/// used again. The table is short again when that one has left too.
 #[test]
-fn a_table_becomes_short_behind_whoever_is_left() {
-    for left in [0, 13, 14, 15, 16, 29, 30, 31, 32, 33, 46, 47, 48] {
+fn a_table_stays_long_behind_whoever_is_left() {
+    for left in [0, 1, 63, 64, 100, 127, 128, 300, 511, 512, 599] {
         let scratch = Scratch::new();
-        let mut crowd = scratch.crowd(200);
-        let (size, kept) = (scratch.size(), crowd.swap_remove(left));
+        let mut crowd = scratch.crowd(600);
+        let (cells, kept) = (scratch.capacity(), crowd.swap_remove(left));
         drop(crowd);
         let another = DirLock::new(scratch.lock.path());
+        for _ in 0..2 {
+            drop(scratch.crowd_under("more", 599));
+            assert_eq!(scratch.capacity(), cells, "{left}");
+        }
         drop(another.try_acquire(&write("other")).wait().expect("nothing is in the way"));
-        assert!(scratch.size() < size / 2, "{} of {size} bytes, {left}", scratch.size());
         let snapshot = another.snapshot().wait().expect("a table");
         let tickets: Vec<u64> = snapshot.held().map(|entry| entry.ticket).collect();
         assert_eq!(tickets, [kept.ticket()], "{left}");
@@ -101,161 +117,199 @@ fn a_table_becomes_short_behind_whoever_is_left() {
             another.try_acquire(&read(&format!("crowd/{left}"))).wait().is_err(),
             "{left} is held"
         );
+        scratch.assert_sound();
+        drop(kept);
+        scratch.assert_at_rest();
+        assert_eq!(scratch.capacity(), FIRST_CELLS, "{left}");
     }
 }
 
-/// The request that shrinks the table may be one that is refused, which enters nothing from which
-/// the last ticket and token could be read. The token here looks as if the clock had been set back.
+/// A table that becomes short keeps its last ticket and token. The token here looks as if the clock
+/// had been set back.
 #[test]
-fn what_is_cut_off_leaves_its_numbers() {
+fn what_becomes_short_keeps_its_numbers() {
     let scratch = Scratch::new();
-    let held = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
-    let mut crowd = scratch.crowd(200);
-    let (size, last) = (scratch.size(), crowd.pop().expect("there are many"));
+    let mut crowd = scratch.crowd(600);
+    let last = crowd.pop().expect("there are many");
     let ticket = last.ticket();
     let ahead = last.token().get() + 3_600_000_000_000;
-    scratch.overwrite(scratch.cells(ticket)[0] + TOKEN_AT as u64, &ahead.to_le_bytes());
+    scratch.set_number(TOKEN_AT, ahead);
     drop((crowd, last));
-    let another = DirLock::new(scratch.lock.path());
-    assert!(another.try_acquire(&write("a")).wait().is_err(), "it is held");
-    assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
-    let next = another.try_acquire(&write("b")).wait().expect("nothing is in the way");
-    assert!(next.ticket() > ticket, "{} after {ticket}", next.ticket());
-    assert!(next.token() > FencingToken::new(ahead), "{} after {ahead}", next.token());
-    drop(held);
+    for lock in [&DirLock::new(scratch.lock.path()), &scratch.lock] {
+        let next = lock.try_acquire(&write("b")).wait().expect("nothing is in the way");
+        assert_eq!(scratch.capacity(), FIRST_CELLS);
+        assert!(next.ticket() > ticket, "{} after {ticket}", next.ticket());
+        assert!(next.token() > FencingToken::new(ahead), "{} after {ahead}", next.token());
+    }
+    scratch.assert_at_rest();
 }
 
-/// All cells of requests that left are marked as free, except those of one seat of the handle.
+/// All cells of requests that left are free for the next request, and so is what they had in the
+/// index.
 #[test]
 fn who_leaves_frees_its_cells() {
     let (few, many) = (write("few"), long("many"));
+    let scratch = Scratch::new();
     for requests in [[&few, &few], [&many, &many], [&many, &few], [&few, &many]] {
-        let scratch = Scratch::new();
         for request in requests {
             let guard = scratch.lock.try_acquire(request).wait().expect("nothing is in the way");
-            let cells = scratch.cells(guard.ticket()).len();
-            assert_eq!(scratch.used(), cells);
-            drop(guard);
-            assert_eq!(scratch.used(), cells);
+            assert_eq!(scratch.used(), scratch.cells(guard.ticket()).len() as u64);
+            assert_eq!(scratch.number(LIVE_AT), 1);
+            scratch.assert_sound();
         }
-        // A refused request takes no place, so the place of the last request is still there for
-        // reuse.
+        // A refused request takes no place.
         let another = DirLock::new(scratch.lock.path());
         let held = another.try_acquire(&write("held")).wait().expect("nothing is in the way");
         assert!(scratch.lock.try_acquire(&read("held")).wait().is_err(), "it is held");
-        drop(scratch.lock.try_acquire(&write("other")).wait().expect("nothing is in the way"));
-        assert_eq!(scratch.used(), 2);
+        assert_eq!(scratch.used(), 1);
         drop(held);
     }
-    let scratch = Scratch::new();
     drop(scratch.crowd(10));
-    assert_eq!(scratch.used(), 1);
-    // A child may keep the description for as long as it likes, so there is no place to reuse.
-    let scratch = Scratch::new();
-    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
-    guard.inherit(&mut Command::new("true")).expect("a free descriptor");
+    scratch.assert_at_rest();
+    assert_eq!(scratch.number(CELLS_USED_AT), 10, "they were the first ones");
+    // A child that keeps the description keeps no place once the guard is dropped.
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("nothing is in the way");
+    let mut child = Command::new("sleep");
+    guard.inherit(child.arg("600")).expect("a free descriptor");
+    let mut child = child.spawn().expect("sleep is everywhere");
     drop(guard);
-    assert_eq!(scratch.used(), 0);
+    drop(scratch.lock.try_acquire(&write("a")).wait().expect("it has left"));
+    assert_eq!(scratch.used(), 1);
+    scratch.assert_at_rest();
+    child.kill().expect("our child");
+    child.wait().expect("our child");
 }
 
 /// Cells of dead requests are reused before the table grows, even if they conflict with nothing.
 #[test]
 fn the_dead_make_no_table_long() {
     let scratch = Scratch::new();
-    drop(scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free"));
-    let short = scratch.size();
+    scratch.assert_at_rest();
+    for round in 0..5 {
+        scratch.fill_with_the_dead();
+        let held = scratch.crowd(50);
+        assert_eq!(scratch.capacity(), FIRST_CELLS, "round {round}");
+        scratch.assert_sound();
+        drop(held);
+        drop(scratch.lock.try_acquire(&write("/")).wait().expect("nobody lives"));
+    }
     for i in 0..8 {
         Helper::holding(&scratch.lock, &i.to_string()).kill();
-        assert_eq!(scratch.size(), short, "{i} were killed before");
     }
+    assert_eq!(scratch.capacity(), FIRST_CELLS);
     scratch.assert_at_rest();
 }
 
-/// The cells of a crowd that died are found again, a few by each request, and the table grows only
-/// as the living need it.
+/// The cells of a crowd that died are found again, a few lives by each request, and the table grows
+/// only as the living need it.
 #[test]
 fn a_dead_crowd_is_reaped_gradually() {
-    for living in [0, 250] {
+    for living in [0, 200] {
         let scratch = Scratch::new();
         let alive = scratch.crowd(living);
-        let mut crowd = Part::new("crowd", scratch.lock.path(), "dead").start();
-        crowd.expect("holds");
-        let (size, used) = (scratch.size(), scratch.used());
-        assert!(used >= living + 250);
-        crowd.kill();
+        scratch.crowd_of_the_dead(230 - living);
+        assert_eq!(scratch.capacity(), 256);
         let lock = DirLock::new(scratch.lock.path());
-        let mut before = used;
+        let mut before = scratch.used();
         let ask = |i: usize| lock.try_acquire(&write(&format!("new/{i}"))).wait();
         let mut held: Vec<Guard> = Vec::new();
-        for i in 0..450 {
+        for i in 0..230 - living {
             held.push(ask(i).expect("nobody is in the way"));
             let now = scratch.used();
-            assert!(now + 100 > before, "{before} cells were used, then {now}");
+            assert!(now + 8 > before, "{before} cells were used, then {now}: a long search");
             before = now;
         }
-        // At least two thirds of the cells belong to the living.
-        let cells = (living + 450) * 3 / 2 + 64;
-        assert!(scratch.size() <= size.max(256 * cells as u64), "{} bytes", scratch.size());
+        assert_eq!(scratch.capacity(), 256, "the living have room");
         let snapshot = lock.snapshot().wait().expect("a table");
-        assert_eq!(snapshot.held().count(), living + 450);
+        assert_eq!(snapshot.held().count(), 230);
+        scratch.assert_sound();
         drop((alive, held));
         scratch.assert_at_rest();
     }
 }
 
-/// Commands that are used once, beside requests that stay, leave one dead cell each.
+/// A process with many requests that died is found as one.
 #[test]
-fn handles_that_are_used_once_make_no_table_long() {
+fn a_dead_process_is_found_as_one() {
     let scratch = Scratch::new();
-    let held = scratch.crowd(100);
-    for i in 0..1000 {
-        let once = DirLock::new(scratch.lock.path());
-        drop(once.try_acquire(&write(&format!("once/{i}"))).wait().expect("nobody is in the way"));
-    }
-    let cells = held.len() * 3 / 2 + 32;
-    assert!(scratch.size() <= 256 * cells as u64, "{} bytes", scratch.size());
+    let mut crowd = Part::new("crowd", scratch.lock.path(), "dead").start();
+    crowd.expect("holds");
+    crowd.kill();
+    let cells = scratch.capacity();
+    let held = scratch.crowd(250);
+    assert!(scratch.capacity() <= cells, "{} of {cells} cells", scratch.capacity());
+    scratch.assert_sound();
     drop(held);
     scratch.assert_at_rest();
 }
 
-/// The end of a table is searched for the dead a few tickets at a time too, before it is cut off.
+/// Commands that are used once, beside requests that stay, leave nothing.
 #[test]
-fn a_table_is_cut_off_gradually() {
+fn handles_that_are_used_once_make_no_table_long() {
     let scratch = Scratch::new();
-    let mut crowd = scratch.crowd(400);
-    for guard in crowd.drain(320..) {
-        scratch.die(guard);
+    let held = scratch.crowd(100);
+    let cells = scratch.capacity();
+    for i in 0..1000 {
+        let once = DirLock::new(scratch.lock.path());
+        drop(once.try_acquire(&write(&format!("once/{i}"))).wait().expect("nobody is in the way"));
     }
-    let last = crowd.swap_remove(3);
-    drop(crowd);
-    let size = scratch.size();
-    let lock = DirLock::new(scratch.lock.path());
-    let ask = || drop(lock.try_acquire(&write("other")).wait().expect("nobody is in the way"));
-    ask();
-    assert_eq!(scratch.size(), size, "80 tickets were not queried at once");
-    (0..8).for_each(|_| ask());
-    assert!(scratch.size() < size / 2, "{} of {size} bytes", scratch.size());
-    let snapshot = lock.snapshot().wait().expect("a table");
-    assert!(snapshot.entries.iter().map(|entry| entry.ticket).eq([last.ticket()]));
-    drop(last);
+    assert_eq!(scratch.capacity(), cells);
+    drop(held);
     scratch.assert_at_rest();
 }
 
 /// Whatever number is in the place of the cursor, requests find the cells of the dead.
 #[test]
 fn any_cursor_will_do() {
-    for cursor in [1, 7, 14, 15, 16, 1 << 40, u64::MAX] {
+    for cursor in [1, 7, 30, 59, 60, 63, 64, 1 << 40, u64::MAX] {
         let scratch = Scratch::new();
         scratch.assert_at_rest();
-        scratch.fill_with_the_dead(1.0);
-        let size = scratch.size();
-        scratch.overwrite(CURSOR_AT, &cursor.to_le_bytes());
-        let lock = DirLock::new(scratch.lock.path());
-        let ask = |i: usize| lock.try_acquire(&write(&i.to_string())).wait();
-        let held: Vec<Guard> = (0..13).map(|i| ask(i).expect("nobody is in the way")).collect();
-        assert!(scratch.size() <= size + 4096, "{} of {size} bytes, {cursor}", scratch.size());
-        assert_eq!(lock.snapshot().wait().expect("a table").held().count(), 13);
+        scratch.fill_with_the_dead();
+        scratch.set_number(CURSOR_AT, cursor);
+        let held = scratch.crowd(50);
+        assert_eq!(scratch.capacity(), FIRST_CELLS, "{cursor}");
+        assert_eq!(scratch.lock.snapshot().wait().expect("a table").held().count(), 50);
+        scratch.assert_sound();
         drop(held);
         scratch.assert_at_rest();
     }
+}
+
+/// Records of several cells in a table that grows chunk by chunk, with requests of all lengths that
+/// leave in between: none is lost, and each has its own cells.
+#[test]
+fn long_records_while_the_table_grows() {
+    let scratch = Scratch::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    let another = DirLock::new(scratch.lock.path());
+    let mut held: Vec<Guard> = Vec::new();
+    let mut chunks = 1;
+    for i in 0.. {
+        let request = write(&format!("dir/{i}")).with_label("x".repeat(random.usize(..3000)));
+        let lock = if random.bool() { &scratch.lock } else { &another };
+        held.push(lock.try_acquire(&request).wait().expect("nothing is in the way"));
+        if random.u8(..5) == 0 {
+            drop(held.swap_remove(random.usize(..held.len())));
+        }
+        let now = scratch.number(CHUNKS_AT);
+        if now != chunks {
+            chunks = now;
+            scratch.assert_sound();
+            let snapshot = another.snapshot().wait().expect("a table");
+            let mut tickets: Vec<u64> = held.iter().map(Guard::ticket).collect();
+            tickets.sort_unstable();
+            assert!(snapshot.held().map(|entry| entry.ticket).eq(tickets));
+            for guard in &held {
+                let error = another.try_acquire(guard.request()).wait().expect_err("it is held");
+                let blocked = error.blocked().map(|blocked| (blocked.ticket, blocked.ahead));
+                assert_eq!(blocked, Some((guard.ticket(), 1)));
+            }
+        }
+        if chunks == 7 {
+            break;
+        }
+    }
+    drop(held);
+    scratch.assert_at_rest();
+    assert_eq!(scratch.capacity(), FIRST_CELLS);
 }

@@ -1,11 +1,12 @@
-//! Death at every instruction that others could notice (C22): a process that acquires, waits, gives
+//! Death at every system call (C22): a process that acquires, waits, gives
 //! up or releases is traced and killed at its first system call, at its second, and so on, before
 //! and after each, until it survives to the end.
 //!
-//! Whatever happens between two system calls happens only in the memory of the process, so this
-//! covers every instruction.
+//! What happens between two system calls changes the memory of the process and the table, which is
+//! memory too: see [`instructions`](crate::instructions).
 
 use std::{
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -25,8 +26,10 @@ use treelock::{
 use treelock_dir::{DirLock, Guard};
 
 use crate::{
+    audit::{Audit, is_latched},
     helper::{Helper, Part, hear, say, word},
-    scratch::{AcquireWithin, LONG, Latch, Scratch, eventually, long, write},
+    scenes::{cells, die_with, die_with_the_latch, new_table, one_behind, one_table},
+    scratch::{AcquireWithin, LONG, Scratch, eventually, long, write},
 };
 
 /// Plays the part of the process that is killed. Does one thing, in a thread that is not the first
@@ -42,6 +45,11 @@ pub(crate) fn step(lock: &DirLock) {
                 say(&format!("token {}", guard.token()));
             }
             "try" => drop(lock.try_acquire(&long("a/b")).wait().expect_err("it is held")),
+            "inherit" => {
+                let guard = lock.acquire(&long("a/b")).wait().expect("a table that works");
+                guard.inherit(&mut Command::new("true")).expect("a free descriptor");
+                say(&format!("token {}", guard.token()));
+            }
             "give up" => {
                 let given_up = lock.acquire_within(&long("a/b"), Duration::from_millis(2));
                 drop(given_up.expect_err("it is held"));
@@ -65,6 +73,8 @@ enum Rival {
     LeavesEarly,
     /// Leaves when the traced process sleeps.
     LeavesLate,
+    /// Holds something else, which fills the table, until the traced process is dead.
+    Fills,
 }
 
 /// A process whose thread stops before and after each system call.
@@ -136,34 +146,9 @@ impl Drop for Traced {
     }
 }
 
-/// Returns whether a request waits. If the latch is taken this cannot be seen, and must not be
-/// waited for, since we have stopped the process that has the latch.
+/// Returns whether a request waits.
 fn stands_in_line(scratch: &Scratch) -> bool {
-    let seen = || scratch.lock.snapshot().wait().expect("a table").waiting().count() > 0;
-    !Latch::is_taken(&scratch.table()) && seen()
-}
-
-/// Starts a thread that requests everything while the traced process is stopped. If the thread
-/// blocks, at the latch or behind the ticket of the process that is about to die, it does so before
-/// this returns.
-fn one_behind(lock: &DirLock) -> thread::JoinHandle<Guard> {
-    let lock = lock.clone();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let behind = thread::spawn(move || {
-        sender.send(gettid()).expect("the receiver listens");
-        lock.acquire_within(&write("/"), LONG).expect("the one ahead is dead")
-    });
-    let stat = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so first"));
-    let sleeps = || {
-        let stat = std::fs::read_to_string(&stat).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
-    };
-    // If it sleeps for another reason, this one stop is observed at a different moment.
-    let start = Instant::now();
-    while !behind.is_finished() && !sleeps() && start.elapsed() < LONG {
-        thread::yield_now();
-    }
-    behind
+    scratch.lock.snapshot().wait().expect("a table").waiting().count() > 0
 }
 
 /// Kills a process that does `what` at each of its stops, and examines what is left.
@@ -173,7 +158,8 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
     loop {
         let scratch = place();
         let lock = &scratch.lock;
-        let hold = || lock.try_acquire(&write("a")).wait().expect("nothing is in the way");
+        let held = if plan == Rival::Fills { cells("c", 61) } else { write("a") };
+        let hold = || lock.try_acquire(&held).wait().expect("nothing is in the way");
         let mut rival = (plan != Rival::None).then(hold);
         let helper = Part::new("step", lock.path(), what).start();
         let mut traced = match Traced::new(helper) {
@@ -186,6 +172,8 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
         });
         let behind = stopped.then(|| one_behind(lock));
         traced.kill();
+        let when = format!("{what}, stop {stop}");
+        Audit::of(&scratch.table()).assert_whole(&when);
         last = traced.token().unwrap_or_default().max(last);
         drop(rival);
         if let Some(behind) = behind {
@@ -197,6 +185,7 @@ fn die_at_each_stop(what: &str, plan: Rival, place: impl Fn() -> Scratch) {
             assert_eq!(tickets, [guard.ticket()], "a dead request is shown, stop {stop}");
         }
         scratch.assert_at_rest();
+        assert_eq!(Audit::clean(&scratch.table(), &when).occupied(), 1, "{when}: lost cells");
         let found = lock.check().wait().expect("a directory that can be checked");
         let bad = |f: &&Finding| f.severity == Severity::Bad || f.to_string().contains("damaged");
         assert_eq!(found.iter().find(bad), None, "stop {stop}");
@@ -215,14 +204,6 @@ fn one_who_makes_the_table() {
     die_at_each_stop("hold", Rival::None, Scratch::new);
 }
 
-/// Returns the same table each time, so that anything left by one process would be in the way of
-/// the next.
-fn one_table() -> impl Fn() -> Scratch {
-    let scratch = Scratch::new();
-    scratch.assert_at_rest();
-    move || scratch.clone()
-}
-
 #[test]
 fn one_who_holds() {
     die_at_each_stop("hold", Rival::None, one_table());
@@ -234,9 +215,30 @@ fn one_who_finds_only_the_dead() {
     let place = one_table();
     die_at_each_stop("hold", Rival::None, || {
         let scratch = place();
-        scratch.fill_with_the_dead(1.0);
+        let dead = |number| write(&format!("dead/{number}"));
+        die_with(&scratch, &(0..61).map(dead).collect::<Vec<_>>());
         scratch
     });
+}
+
+#[test]
+fn one_who_takes_over_the_latch_of_the_dead() {
+    let place = one_table();
+    die_at_each_stop("hold", Rival::None, || {
+        let scratch = place();
+        die_with_the_latch(&scratch);
+        scratch
+    });
+}
+
+#[test]
+fn one_who_enlarges_the_table() {
+    die_at_each_stop("hold", Rival::Fills, new_table);
+}
+
+#[test]
+fn one_who_lets_a_child_inherit() {
+    die_at_each_stop("inherit", Rival::None, one_table());
 }
 
 #[test]
@@ -266,12 +268,12 @@ fn one_who_is_stopped_with_the_latch() {
     let scratch = Scratch::new();
     scratch.assert_at_rest();
     let helper = Part::new("step", scratch.lock.path(), "hold").start();
-    let name = format!("[{}]", helper.pid());
+    let name = format!("process {} has", helper.pid());
     let traced = match Traced::new(helper) {
         Ok(traced) => traced,
         Err(error) => return println!("not tested here: tracing a child: {error}"),
     };
-    while !Latch::is_taken(&scratch.table()) {
+    while !is_latched(&scratch.table()) {
         assert!(traced.next(|| ()), "it never took the latch");
     }
     let behind = one_behind(&scratch.lock);

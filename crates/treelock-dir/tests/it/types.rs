@@ -96,6 +96,7 @@ fn findings_print_what_to_do() {
     }
     assert_eq!(format!("{:5}|", Severity::Odd), "odd  |");
     let mut guards = Vec::new();
+    scratch.assert_at_rest();
     for says in ["0 requests are live", "1 request is live", "2 requests are live"] {
         let found = scratch.lock.check().wait().expect("a directory that can be checked");
         assert!(found.iter().any(|finding| finding.to_string() == says), "{found:?}");

@@ -5,6 +5,7 @@ mod asking;
 mod certificates;
 mod check;
 mod conformance;
+mod events;
 mod history;
 mod leader;
 mod leases;

@@ -6,6 +6,7 @@ mod granting;
 mod holding;
 mod lost;
 mod waiting;
+mod watching;
 
 use crate::{scene::Scene, server::Cluster};
 
