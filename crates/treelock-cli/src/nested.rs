@@ -75,7 +75,8 @@ fn around(
     if enclosing.contains(&entry.ticket) {
         return Some(Around::Run);
     }
-    let held_for = u32::try_from(purpose::pid(entry.label.as_deref()?)?).ok()?;
+    let label = entry.label.as_deref().filter(|label| !purpose::ends_by_itself(label))?;
+    let held_for = u32::try_from(purpose::pid(label)?).ok()?;
     let keeper = entry.process.as_deref()?;
     // The number may be one of another host or of another container; so the keeper must be here.
     let is_here = own_and_above.contains(&held_for)

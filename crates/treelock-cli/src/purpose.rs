@@ -40,6 +40,11 @@ pub(crate) fn pid(label: &str) -> Option<i32> {
     label.match_indices(FOR_PID).find_map(|(at, _)| pid_at_start(&label[at + FOR_PID.len()..]))
 }
 
+/// Returns whether a label says that the hold ends after a time, whoever waits for it.
+pub(crate) fn ends_by_itself(label: &str) -> bool {
+    label.ends_with(AT_MOST)
+}
+
 /// Reads `4711`, `4711 (bash)`, `4711, 10m at most` or all of it, with nothing behind it.
 fn pid_at_start(text: &str) -> Option<i32> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -102,9 +102,9 @@
 //! A handle keeps one file open, and one more for each guard that a child
 //! [inherits](Guard::inherit). A thread that waits sleeps until a request that it waits for leaves,
 //! and a release wakes only those who wait for it at that moment. Futures are woken by one thread
-//! of the handle. The death of a process is noticed after at most 50 ms by those who have waited
+//! of the handle. The death of a process is noticed after at most 100 ms by those who have waited
 //! for less than a second; then, a thread sleeps in the kernel until that process ends, and notices
-//! it at once. There are at most 64 such threads; beyond that, each 50 ms.
+//! it at once. There are at most 64 such threads; beyond that, each 100 ms.
 //!
 //! The memory is mapped, so the kernel raises `SIGBUS` when somebody cuts the file. The crate
 //! installs a handler for this signal, which lets signals for other addresses pass to the handler

@@ -37,7 +37,7 @@ use crate::{
 
 /// Most waits are shorter than this. In longer ones, the kernel is asked about the life that is
 /// waited for, each time that this has passed.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// In waits that are longer than this, a thread blocks on the life.
 const GRACE: Duration = Duration::from_secs(1);
@@ -86,8 +86,14 @@ impl Watches {
 
     /// Ends the listener. Those who wait for nothing any more cannot notice.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.handle.ring_own();
+        let listens = {
+            let mut watched = self.lock();
+            watched.closed = true;
+            watched.listening
+        };
+        if listens {
+            self.handle.ring_own();
+        }
     }
 
     /// Blocks the thread until a request has left. Returns false at the deadline, if there is one.

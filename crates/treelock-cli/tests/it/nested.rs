@@ -181,6 +181,14 @@ fn what_is_held_for_a_process_is_refused_to_it() {
     assert_eq!(scene.counts(), (0, 0));
 }
 
+/// What is held for a time only ends by itself, so it is waited for.
+#[test]
+fn what_is_held_for_a_time_is_waited_for() {
+    let scene = Scene::new();
+    let script = "$0 hold -q -w a --pid $$ --ttl 300ms; $0 run -q -r a/b -- echo granted";
+    assert_eq!(shell(&scene, script).line(), "granted");
+}
+
 #[test]
 fn a_chain_to_what_is_held_for_a_process_is_told() {
     let scene = Scene::new();

@@ -18,7 +18,7 @@ use crate::{
     scratch::{Scratch, eventually, read, waiters, write},
 };
 
-/// How often each process takes the lock. Whoever is not woken looks only every 50 ms.
+/// How often each process takes the lock. Whoever is not woken looks only every 100 ms.
 const TURNS: u64 = 2000;
 const PROCESSES: u64 = 4;
 
