@@ -88,7 +88,11 @@ pub(crate) fn msrv() -> Outcome {
     let packages = packages()?;
     let version = |package: &Value| -> Option<Vec<u32>> {
         let text = package["rust_version"].as_str()?;
-        text.split('.').map(|part| part.parse().ok()).collect()
+        let mut numbers: Vec<u32> =
+            text.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+        // 1.88 means 1.88.0.
+        numbers.resize(3, 0);
+        Some(numbers)
     };
     let own = packages.iter().find(|package| package["name"] == "treelock").and_then(version);
     let own = own.ok_or("treelock states no rust-version")?;
