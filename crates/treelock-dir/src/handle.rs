@@ -149,8 +149,8 @@ impl Handle {
             at,
             payload: Some(payload.to_vec()),
         };
-        if self.teller.tell(&self.memory, self.site.directory(), message) {
-            listeners::forget(&self.memory, |life| self.is_dead(life));
+        if let Some(round) = self.teller.tell(&self.memory, self.site.directory(), message) {
+            listeners::forget_dead(&self.memory, round, |life| self.is_dead(life));
         }
     }
 

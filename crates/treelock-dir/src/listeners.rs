@@ -12,7 +12,6 @@
 //! table afterwards. So whatever it does not find in the table is told to it.
 
 use std::{
-    ops::Range,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
@@ -40,6 +39,14 @@ pub(crate) fn enter(memory: &Memory, life: u64, ring: u64, is_dead: impl Fn(u64)
     true
 }
 
+/// Forgets the dead ones, once in a round of the ring.
+pub(crate) fn forget_dead(memory: &Memory, round: u64, is_dead: impl Fn(u64) -> bool) {
+    if memory.get(header::RING_ROUND) != round {
+        memory.set(header::RING_ROUND, round);
+        forget(memory, is_dead);
+    }
+}
+
 /// Forgets listeners. Behind the last one nothing is told any more.
 pub(crate) fn forget(memory: &Memory, is_gone: impl Fn(u64) -> bool) {
     let mut are_left = false;
@@ -60,21 +67,26 @@ pub(crate) fn forget(memory: &Memory, is_gone: impl Fn(u64) -> bool) {
 pub(crate) struct Teller(Mutex<Option<(u64, Option<Arc<Ring>>)>>);
 
 impl Teller {
-    /// Tells a message to those who listen. Returns whether the ring has gone round meanwhile.
+    /// Tells a message to those who listen. Returns how often the ring has gone round.
     pub(crate) fn tell(
         &self,
         memory: &Memory,
         directory: &Path,
         message: impl FnOnce() -> Message,
-    ) -> bool {
+    ) -> Option<u64> {
         match memory.number(header::RING).load(Ordering::SeqCst) {
-            0 => false,
+            0 => None,
             number => self.tell_ring(number, directory, message),
         }
     }
 
     #[cold]
-    fn tell_ring(&self, number: u64, directory: &Path, message: impl FnOnce() -> Message) -> bool {
+    fn tell_ring(
+        &self,
+        number: u64,
+        directory: &Path,
+        message: impl FnOnce() -> Message,
+    ) -> Option<u64> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = match &*known {
             Some((last, ring)) if *last == number => ring.clone(),
@@ -85,9 +97,6 @@ impl Teller {
         };
         drop(known);
         // Without a ring, its listeners find out themselves.
-        ring.is_some_and(|ring| {
-            let Range { start, end } = ring.tell(&message());
-            start / SLOTS != end / SLOTS
-        })
+        ring.map(|ring| ring.tell(&message()).end / SLOTS)
     }
 }

@@ -61,6 +61,8 @@ pub(crate) const LEFT: Number = Number(48);
 /// The number of the ring that listeners read, or 0 if there is none, in a line of its own, which
 /// all read and few change; and the lives of the listeners: see [`listeners`](crate::listeners).
 pub(crate) const RING: Number = Number(56);
+/// The round of the ring in which it was looked last whether the listeners live.
+pub(crate) const RING_ROUND: Number = Number(57);
 pub(crate) const LISTENERS: usize = 64;
 pub(crate) const LISTENERS_MAX: usize = 32;
 
