@@ -33,16 +33,16 @@ impl DirLock {
     /// A listener that may only read the table, or cannot create the file, compares snapshots
     /// instead, at most 50 times a second. Then the time of an event is exact to about 20 ms, and a
     /// request that comes and leaves between two looks is missed; the next ticket that is seen
-    /// tells how many were missed. The 33rd listener of a table does so too.
+    /// tells how many were missed. The 33rd listener of a table does so too, and one that begins
+    /// while a process is stopped with the latch.
     ///
     /// The events come from a thread, which ends when they are dropped.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Io`] if no thread can be started; [`Error::Foreign`] if there is another
-    /// file with the name of the table or of the events; [`Error::Stuck`] if a process was stopped
-    /// with the latch; and the other errors of opening the table. What fails later is an error of
-    /// the event that is waited for.
+    /// file with the name of the table or of the events; and the other errors of opening the table.
+    /// What fails later is an error of the event that is waited for.
     ///
     /// # Examples
     ///
@@ -69,7 +69,7 @@ impl DirLock {
         };
         match Listener::new(self.path()) {
             Ok(listener) => told(listener).map_err(failed),
-            Err(Error::Io { source, .. }) if must_look(&source) => {
+            Err(error) if must_look(&error) => {
                 let lock = self.clone();
                 Events::looking(move || lock.snapshot().wait()).map_err(failed)
             }
@@ -78,11 +78,12 @@ impl DirLock {
     }
 }
 
-/// Returns whether this is a reason to compare snapshots: it may not write, there is no room, or
-/// there are too many listeners.
-fn must_look(error: &io::Error) -> bool {
+/// Returns whether this is a reason to compare snapshots: it may not write, there is no room, there
+/// are too many listeners, or a process was stopped with the latch.
+fn must_look(error: &Error) -> bool {
+    let Error::Io { source, .. } = error else { return matches!(error, Error::Stuck { .. }) };
     matches!(
-        error.kind(),
+        source.kind(),
         ErrorKind::PermissionDenied
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::StorageFull

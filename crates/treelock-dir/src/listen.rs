@@ -170,7 +170,11 @@ impl Listener {
             self.ready.extend(self.mirror.clear());
         }
         self.joined = Some(joined);
-        self.look_at_all()
+        let looked = self.look_at_all();
+        if looked.is_err() {
+            self.leave();
+        }
+        looked
     }
 
     fn leave(&mut self) {
@@ -270,7 +274,13 @@ impl Listener {
         for other in left {
             self.ready.extend(self.mirror.left(other.ticket, now));
         }
-        Ok(())
+        // Somebody could not open the ring.
+        let joined = self.joined.as_ref();
+        let is_behind = |joined: &Joined| {
+            let last = joined.memory().get(header::TICKET);
+            joined.place == joined.ring.head() && last > self.mirror.last()
+        };
+        if joined.is_some_and(is_behind) { self.look_at_all() } else { Ok(()) }
     }
 }
 

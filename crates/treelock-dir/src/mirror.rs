@@ -161,6 +161,11 @@ impl Mirror {
         self.live.iter().map(|(ticket, live)| Other { ticket: *ticket, cell: live.cell })
     }
 
+    /// Returns the last ticket that is known.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     fn enter(&mut self, seen: Seen, granted: u64) {
         let ticket = seen.own.ticket;
         let turn = Turn::Waiting(self.lock.acquire(&seen.request));

@@ -114,7 +114,7 @@ impl Ring {
     /// Begins a ring that nobody listens to yet. The table's gate must be locked.
     pub(crate) fn begin(directory: &Path) -> Result<Ring, Error> {
         let path = directory.join(NAME);
-        let file = open_or_make(&path, directory)?;
+        let file = open_or_make(&path)?;
         let mut start = [0; MAGIC.len()];
         let length = file.read_at(&mut start, 0).doing("read", &path)?;
         // One that was cut short, or only begun, is no loss.
@@ -122,6 +122,8 @@ impl Ring {
             let what = "it does not begin like the events of a lock".into();
             return Err(Error::Foreign { path, what });
         }
+        // Whoever uses the table must be able to tell what it does.
+        file::share(&file, directory);
         file::reserve(&file, 0, BYTES as u64).doing("make room for events in", &path)?;
         let map = Map::new(&file, 0, BYTES, true).doing("map into memory", &path)?;
         let number = RandomState::new().build_hasher().finish() | 1;
@@ -312,16 +314,14 @@ fn checksum(tag: u64, words: &[u64]) -> u64 {
     words.iter().fold(tag, mix)
 }
 
-fn open_or_make(path: &Path, directory: &Path) -> Result<File, Error> {
+fn open_or_make(path: &Path) -> Result<File, Error> {
     match file::open(path, OpenOptions::new().read(true).write(true)) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
         file => return file,
     }
     let mut new = OpenOptions::new();
     new.read(true).write(true).create_new(true).mode(0o600);
-    let file = new.open(path).doing("create", path)?;
-    file::share(&file, directory);
-    Ok(file)
+    new.open(path).doing("create", path)
 }
 
 #[cfg(test)]
