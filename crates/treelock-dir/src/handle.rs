@@ -149,7 +149,7 @@ impl Handle {
             at,
             payload: Some(payload.to_vec()),
         };
-        if let Some(round) = self.teller.tell(&self.memory, self.site.directory(), message) {
+        if let Some(round) = self.teller.tell(&self.memory, &self.site, message) {
             listeners::forget_dead(&self.memory, round, |life| self.is_dead(life));
         }
     }
@@ -164,7 +164,7 @@ impl Handle {
             at: kernel::since_boot(),
             payload: None,
         };
-        self.teller.tell(&self.memory, self.site.directory(), message);
+        self.teller.tell(&self.memory, &self.site, message);
     }
 
     /// Lets a request leave whose owner is dead.

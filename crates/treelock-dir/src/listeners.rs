@@ -11,15 +11,13 @@
 //! looks after its state has changed. A listener enters itself under the latch, and looks at the
 //! table afterwards. So whatever it does not find in the table is told to it.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use crate::{
     format::header::{self, Number},
     memory::Memory,
     ring::{Message, Ring, SLOTS},
+    site::Site,
 };
 
 fn places() -> impl Iterator<Item = Number> {
@@ -71,12 +69,12 @@ impl Teller {
     pub(crate) fn tell(
         &self,
         memory: &Memory,
-        directory: &Path,
+        site: &Site,
         message: impl FnOnce() -> Message,
     ) -> Option<u64> {
         match memory.number(header::RING).load(Ordering::SeqCst) {
             0 => None,
-            number => self.tell_ring(number, directory, message),
+            number => self.tell_ring(number, site, message),
         }
     }
 
@@ -84,14 +82,14 @@ impl Teller {
     fn tell_ring(
         &self,
         number: u64,
-        directory: &Path,
+        site: &Site,
         message: impl FnOnce() -> Message,
     ) -> Option<u64> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = match &*known {
             Some((last, ring)) if *last == number => ring.clone(),
             _ => {
-                let ring = Ring::open(directory, number).map(Arc::new);
+                let ring = Ring::open(site.directory(), number).map(Arc::new);
                 known.insert((number, ring)).1.clone()
             }
         };
