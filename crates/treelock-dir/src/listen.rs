@@ -17,6 +17,7 @@
 //! places. Otherwise it sleeps until something is told.
 
 use std::{
+    collections::HashSet,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{
@@ -93,6 +94,8 @@ pub(crate) struct Listener {
     /// What has happened and is not told yet.
     ready: Vec<Event>,
     looked: Instant,
+    /// Those that had left by the last look, though nobody had told.
+    left: HashSet<Other>,
     has_failed: bool,
     stop: Arc<Stop>,
 }
@@ -116,6 +119,7 @@ impl Listener {
             key: None,
             ready: Vec::new(),
             looked: Instant::now(),
+            left: HashSet::new(),
             has_failed: false,
             stop: Arc::default(),
         };
@@ -268,12 +272,13 @@ impl Listener {
         joined.bury_dead(self.mirror.live())?;
         let handle = &joined.table.handle;
         let has_left = |other: &Other| handle.has_left(*other).unwrap_or(false);
-        // Somebody may have died between leaving and telling.
-        let left: Vec<Other> = self.mirror.live().filter(has_left).collect();
+        // Somebody may have died between leaving and telling. Others tell it before the next look.
+        let left: HashSet<Other> = self.mirror.live().filter(has_left).collect();
         let now = kernel::since_boot();
-        for other in left {
+        for other in self.left.intersection(&left) {
             self.ready.extend(self.mirror.left(other.ticket, now));
         }
+        self.left = left;
         // Somebody could not open the ring.
         let joined = self.joined.as_ref();
         let is_behind = |joined: &Joined| {
