@@ -79,7 +79,8 @@ impl Ask<'_> {
     fn enter(&self, now: u64) -> Result<Reply, Trouble> {
         let is_dead = |life| self.handle.is_dead(life);
         let ring = |cell, waiters| self.handle.ring(cell, waiters);
-        let ledger = Ledger::begin(&self.handle.memory, &is_dead, &ring)?;
+        let tell_left = |other| self.handle.tell_left(other);
+        let ledger = Ledger::begin(&self.handle.memory, &is_dead, &ring, &tell_left)?;
         let reply = self.answer(&ledger, now);
         // Without room, nothing has been changed.
         if !matches!(reply, Err(Trouble::Broken)) {
@@ -124,6 +125,7 @@ impl Ask<'_> {
         memory.set(header::TOKEN, token);
         let cell = ledger.enter(self.draft, self.marks, &stamp)?;
         let own = Other { ticket, cell };
+        self.handle.tell_asked(own, asked, &self.draft.payload);
         Ok(Reply::Entered { own, token: FencingToken::new(token), ahead })
     }
 

@@ -30,7 +30,9 @@ use crate::{
     kernel::{self, Kind},
     ledger::{self, Other},
     life,
+    listeners::{self, Teller},
     memory::{Broken, Memory},
+    ring::{self, Message},
     site::{CHECK_INTERVAL, Site},
 };
 
@@ -41,6 +43,7 @@ pub(crate) struct Handle {
     pub(crate) life: u64,
     /// What is to be added to the nanoseconds since boot, for those since 1970.
     since_1970: u64,
+    teller: Teller,
 }
 
 /// How often a life is tried if the byte of its number is locked already.
@@ -54,7 +57,7 @@ impl Handle {
     pub(crate) fn new(memory: Memory, site: Arc<Site>) -> Result<Handle, Error> {
         let life = begin_life(&memory, &memory.file, site.path())?;
         let since_1970 = kernel::since_1970().saturating_sub(kernel::since_boot());
-        Ok(Handle { memory, site, life, since_1970 })
+        Ok(Handle { memory, site, life, since_1970, teller: Teller::default() })
     }
 
     /// Waits until the table opens.
@@ -127,11 +130,41 @@ impl Handle {
         let cell = self.memory.cell(other.cell)?;
         let left = cell.leave(other.ticket);
         if left {
+            self.tell_left(other);
             let noted = ledger::note_left(&self.memory, other.cell);
             self.ring(other.cell, cell.waiters());
             noted?;
         }
         Ok(left)
+    }
+
+    /// Tells those who listen that a request was made. The latch must be held.
+    pub(crate) fn tell_asked(&self, own: Other, at: u64, payload: &[u8]) {
+        let kind = ring::Kind::Asked;
+        let message = || Message {
+            kind,
+            ticket: own.ticket,
+            cell: own.cell,
+            pid: self.site.process(),
+            at,
+            payload: Some(payload.to_vec()),
+        };
+        if let Some(round) = self.teller.tell(&self.memory, &self.site, message) {
+            listeners::forget_dead(&self.memory, round, |life| self.is_dead(life));
+        }
+    }
+
+    /// Tells those who listen that a request has left.
+    pub(crate) fn tell_left(&self, other: Other) {
+        let message = || Message {
+            kind: ring::Kind::Left,
+            ticket: other.ticket,
+            cell: other.cell,
+            pid: 0,
+            at: kernel::since_boot(),
+            payload: None,
+        };
+        self.teller.tell(&self.memory, &self.site, message);
     }
 
     /// Lets a request leave whose owner is dead.

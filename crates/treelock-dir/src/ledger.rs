@@ -71,6 +71,8 @@ pub(crate) struct Ledger<'a> {
     is_dead: &'a dyn Fn(u64) -> bool,
     /// Wakes those who wait for a cell of this number with these waiters.
     ring: &'a dyn Fn(usize, u64),
+    /// Tells that a request has left whose owner is dead.
+    tell_left: &'a dyn Fn(Other),
     /// Whether a record was taken back that may have been one of those that cannot be read. Only a
     /// rebuild counts these.
     stale: Cell<bool>,
@@ -89,8 +91,9 @@ impl<'a> Ledger<'a> {
         memory: &'a Memory,
         is_dead: &'a dyn Fn(u64) -> bool,
         ring: &'a dyn Fn(usize, u64),
+        tell_left: &'a dyn Fn(Other),
     ) -> Result<Ledger<'a>, Trouble> {
-        let ledger = Ledger { memory, is_dead, ring, stale: Cell::new(false) };
+        let ledger = Ledger { memory, is_dead, ring, tell_left, stale: Cell::new(false) };
         if memory.get(header::DIRTY) != 0 {
             ledger.rebuild()?;
         }
@@ -264,8 +267,8 @@ impl<'a> Ledger<'a> {
     fn has_died(&self, other: Other) -> Result<bool, Broken> {
         let cell = self.memory.cell(other.cell)?;
         let dead = cell.has_died(self.is_dead);
-        if dead {
-            cell.leave(other.ticket);
+        if dead && cell.leave(other.ticket) {
+            (self.tell_left)(other);
         }
         Ok(dead)
     }

@@ -173,7 +173,7 @@ fn each_event_is_printed_once() {
     assert_eq!((what.as_str(), &event["ticket"]), ("live", &1.into()));
     assert_eq!((&event["label"], &event["state"]), (&"it".into(), &"held".into()));
     assert_eq!(event["pid"], holder.id());
-    assert_eq!(event["waited_seconds"], serde_json::Value::Null, "it is unknown");
+    assert_eq!(event["waited_seconds"], 0.0, "it was granted at once");
     assert_eq!(event["roots"][1], serde_json::json!({"access": "read", "node": "/b"}));
     let mut waiter = scene.wait(&["-w", "a/b"]);
     let (what, event) = told(&mut watch);

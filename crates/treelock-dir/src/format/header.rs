@@ -58,6 +58,14 @@ pub(crate) const ENTRIES: [Number; 3] = [Number(37), Number(38), Number(39)];
 /// Which chunks have cells that were left: a bit for each.
 pub(crate) const LEFT: Number = Number(48);
 
+/// The number of the ring that listeners read, or 0 if there is none, in a line of its own, which
+/// all read and few change; and the lives of the listeners: see [`listeners`](crate::listeners).
+pub(crate) const RING: Number = Number(56);
+/// The round of the ring in which it was looked last whether the listeners live.
+pub(crate) const RING_ROUND: Number = Number(57);
+pub(crate) const LISTENERS: usize = 64;
+pub(crate) const LISTENERS_MAX: usize = 32;
+
 /// The place of the canary.
 pub(crate) const CANARY_AT: usize = PAGE_BYTES / 8 - 1;
 

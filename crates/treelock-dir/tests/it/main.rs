@@ -10,6 +10,7 @@ mod deaths;
 mod definition;
 mod directory;
 mod disks;
+mod events;
 mod fork;
 mod give_up;
 mod helper;

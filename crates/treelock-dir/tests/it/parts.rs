@@ -6,7 +6,7 @@ use treelock::Wait;
 use treelock_dir::{DirLock, Error};
 
 use crate::{
-    chain,
+    chain, events,
     helper::{DIRECTORY, PART, hear, say, word},
     instructions, killed, processes,
     scratch::{AcquireWithin, LONG, long, write},
@@ -32,6 +32,8 @@ fn a_part() {
         "latch" => latch(&lock),
         "chain" => chain::take_turns(&lock),
         "tell" => tell(&lock),
+        "hurry" => events::hurry(&lock),
+        "listen" => events::tell(&lock),
         other => panic!("no such part: {other}"),
     }
     // Before the harness prints its summary, which no one may be reading any more.
