@@ -19,7 +19,7 @@ use crate::{
     helper::{Helper, Part},
     raw::{MAGIC, PAGE},
     scratch::{AcquireWithin, LONG, Scratch, eventually, waiters, write},
-    stopped::lock_of,
+    stopped::{Gate, lock_of},
 };
 
 /// Checks that each verb refuses what is in the table's place.
@@ -389,10 +389,12 @@ fn a_table_that_is_cut_again_and_again() {
         for _ in 0..20 {
             let before = grants.load(Ordering::SeqCst);
             for how in cuts(45_056).filter(|(length, _)| *length >= 100) {
-                // Never makes one longer that has not even its first bytes.
+                // Never makes one longer that has not even its first bytes, or is being begun.
+                let gate = Gate::of_one_who_passes(&scratch.table());
                 if how.0 < scratch.size() {
                     cut(scratch, how);
                 }
+                drop(gate);
                 thread::sleep(Duration::from_micros(1500));
             }
             eventually("it is begun anew", || grants.load(Ordering::SeqCst) > before);

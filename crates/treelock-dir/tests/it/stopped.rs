@@ -44,6 +44,13 @@ impl Drop for Latch {
 pub(crate) struct Gate(#[expect(dead_code, reason = "it keeps the lock")] File);
 
 impl Gate {
+    /// Waits until the gate is free.
+    pub(crate) fn of_one_who_passes(table: &Path) -> Gate {
+        let table = File::options().read(true).write(true).open(table).expect("a table");
+        fcntl(&table, FcntlArg::F_OFD_SETLKW(&lock_of(0))).expect("others pass the gate, too");
+        Gate(table)
+    }
+
     pub(crate) fn of_one_who_stopped(table: &Path) -> Gate {
         let table = File::options().read(true).write(true).open(table).expect("a table");
         fcntl(&table, FcntlArg::F_OFD_SETLK(&lock_of(0))).expect("the gate is free");
