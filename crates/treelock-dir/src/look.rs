@@ -46,9 +46,7 @@ impl View {
     pub(crate) fn open(directory: &Path) -> Result<Option<View>, Error> {
         let path = directory.join(TABLE_NAME);
         let file = match file::open(&path, OpenOptions::new().read(true)) {
-            Err(Error::Io { source, .. })
-                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }
             file => file?,
