@@ -29,7 +29,8 @@ fn no_directory_no_requests() {
     let below_a_file = DirLock::new("/dev/null/locks");
     let error = below_a_file.try_acquire(&write("a")).wait().expect_err("not a directory");
     assert!(error.to_string().contains("/dev/null/locks"), "{error}");
-    assert!(below_a_file.snapshot().wait().expect("nothing to read").entries.is_empty());
+    let error = below_a_file.snapshot().wait().expect_err("not a directory");
+    assert!(error.to_string().contains("/dev/null/locks"), "{error}");
     let found = below_a_file.check().wait().expect("a place that can be checked");
     let bad = found.iter().find(|finding| finding.severity == Severity::Bad);
     let bad = bad.expect("no request can make a directory there");
