@@ -97,14 +97,18 @@ impl Ask<'_> {
         {
             ahead.pop();
         }
-        let refused = match self.may_wait {
-            false => self.describe(ledger, &ahead)?,
-            true => None,
-        };
-        match refused {
-            Some(blocked) => Ok(Reply::Refused(blocked)),
-            None => self.take_place(ledger, ahead, now),
+        if !self.may_wait {
+            if let Some(blocked) = self.describe(ledger, &ahead)? {
+                return Ok(Reply::Refused(blocked));
+            }
+            // All have left meanwhile, or a damaged record is in the way that names no node of ours.
+            for other in ahead.drain(..) {
+                if ledger.is_live(other)? {
+                    return Err(Trouble::Broken);
+                }
+            }
         }
+        self.take_place(ledger, ahead, now)
     }
 
     fn take_place(

@@ -31,7 +31,7 @@
 //! # What happens when something fails
 //!
 //! - *A holder or waiter dies, by any signal, at any instruction*: its place is free at once, and
-//!   the requests behind it proceed.
+//!   the requests behind it proceed within 100 ms.
 //! - *A holder's child inherited the lock* ([`Guard::inherit`]): the lock is held until the child
 //!   has ended too.
 //! - *A process is stopped while it holds a lock*: it keeps the lock.

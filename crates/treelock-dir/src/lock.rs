@@ -267,10 +267,9 @@ impl DirLock {
         Answer::ready(())
     }
 
-    /// Closes the files that this handle and its clones keep open for reuse, and ends their idle
-    /// threads, except for those that a guard or a request still needs and those that sleep until a
-    /// ticket of another process leaves. The answer is ready immediately. The lock can be used
-    /// again afterwards.
+    /// Closes the table that this handle and its clones keep open, and ends their idle threads,
+    /// once no guard or request needs them, except for threads that sleep until another process
+    /// ends. The answer is ready immediately. The lock can be used again afterwards.
     ///
     /// # Examples
     ///

@@ -128,7 +128,8 @@ pub(crate) fn in_the_way(
     }
     let Some(first) = first else { return Ok(None) };
     let earlier = earlier_ones(&handle.memory, &first).map_err(damaged)?;
-    Ok(describe(request, &first, count, &earlier, &mut lives))
+    let blocked = describe(request, &first, count, &earlier, &mut lives);
+    blocked.map(Some).ok_or_else(|| handle.site.damaged())
 }
 
 /// Returns what would be in the way of a request. Nothing is in the way if there is no table.
@@ -144,7 +145,8 @@ pub(crate) fn blocked_in(directory: &Path, request: &Request) -> Result<Option<B
     let ahead: Vec<Record> = conflicting.into_iter().filter(lives_on).collect();
     let Some(first) = ahead.first() else { return Ok(None) };
     let earlier = earlier_ones(&view.memory, first).map_err(|Broken| view.damaged())?;
-    Ok(describe(request, first, ahead.len(), &earlier, &mut lives))
+    let blocked = describe(request, first, ahead.len(), &earlier, &mut lives);
+    blocked.map(Some).ok_or_else(|| view.damaged())
 }
 
 /// Returns the records of the requests that are earlier than one and conflict with it.
@@ -173,7 +175,8 @@ impl<F: FnMut(u64) -> bool> Lives<F> {
 }
 
 /// Describes the first of the requests that are ahead of one. It waits itself if any earlier live
-/// request conflicts with it.
+/// request conflicts with it. Returns `None` if its record is damaged, so that it is unknown which
+/// of its nodes is in the way, and the request has none below `/`.
 fn describe(
     request: &Request,
     first: &Record,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use treelock::{Wait, engine::Severity};
+use treelock::{Access, Node, Request, Wait, engine::Severity};
 use treelock_conformance::{Polled, Task};
 use treelock_dir::{DirLock, Error};
 
@@ -77,6 +77,27 @@ fn garbage_in_a_record_counts_as_a_write_on_everything() {
 }
 
 /// A request that waits for one whose record is damaged goes on waiting until that has left.
+/// A request whose ancestors are given lies below nothing by name, so no node of a damaged record is
+/// in its way. Still it is not granted, and who gives up is told at once.
+#[test]
+fn one_with_given_ancestors_behind_a_damaged_record() {
+    let scratch = Scratch::new();
+    let guard = scratch.lock.try_acquire(&write("a")).wait().expect("a new lock is free");
+    scratch.overwrite(scratch.cells(guard.ticket())[0] + PAYLOAD_AT, &[0xff; 180]);
+    scratch.let_it_rebuild();
+    let [own, above]: [Node; 2] = ["7", "3"].map(|name| name.parse().expect("a valid node"));
+    let request = Request::new().with_ancestors(Access::Write, own, [above]);
+    let is_damaged = |error: &Error| matches!(error, Error::Damaged { .. });
+    let tried = scratch.lock.try_acquire(&request).wait().expect_err("something is in the way");
+    assert!(is_damaged(&tried), "{tried}");
+    let mut acquire = scratch.lock.acquire(&request);
+    assert!(acquire.wait_timeout(Duration::from_millis(1)).is_none());
+    let given_up = acquire.give_up().wait().expect_err("something is in the way");
+    assert!(is_damaged(&given_up), "{given_up}");
+    drop(guard);
+    drop(scratch.lock.try_acquire(&request).wait().expect("its owner has left"));
+}
+
 #[test]
 fn one_who_waits_for_a_damaged_record() {
     let scratch = Scratch::new();
