@@ -101,7 +101,8 @@ impl Ask<'_> {
             if let Some(blocked) = self.describe(ledger, &ahead)? {
                 return Ok(Reply::Refused(blocked));
             }
-            // All have left meanwhile, or a damaged record is in the way that names no node of ours.
+            // All have left meanwhile, or a damaged record is in the way that names no node of
+            // ours.
             for other in ahead.drain(..) {
                 if ledger.is_live(other)? {
                     return Err(Trouble::Broken);

@@ -76,8 +76,8 @@ fn garbage_in_a_record_counts_as_a_write_on_everything() {
     scratch.assert_at_rest();
 }
 
-/// A request that waits for one whose record is damaged goes on waiting until that has left.
-/// A request whose ancestors are given lies below nothing by name, so no node of a damaged record is
+/// A request that waits for one whose record is damaged goes on waiting until that has left. A
+/// request whose ancestors are given lies below nothing by name, so no node of a damaged record is
 /// in its way. Still it is not granted, and who gives up is told at once.
 #[test]
 fn one_with_given_ancestors_behind_a_damaged_record() {
