@@ -122,7 +122,9 @@ pub(crate) fn in_the_way(
         if !handle.has_left(*other).map_err(damaged)? && lives.go_on(cell.lives()) {
             count += 1;
             if first.is_none() {
-                first = Record::read(&handle.memory, other.cell).map_err(damaged)?;
+                let record = Record::read(&handle.memory, other.cell).map_err(damaged)?;
+                // It may have left just now, and its cell may be another one's.
+                first = record.filter(|record| record.stamp.ticket == other.ticket);
             }
         }
     }
